@@ -1,0 +1,132 @@
+"""The small networks that every method shares. Introduced in notebook 03.
+
+What is unusual: normalisation is by group (Wu & He 2018) unless asked otherwise. It looks at one
+item at a time, so that no item of a batch can tell another anything; batch normalisation in its
+various modes is there by name, for lesson 02 and for comparisons with published settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+__all__ = ["MLP", "ConvNet"]
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "group": lambda width: nn.GroupNorm(_n_groups(width), width),
+    "batch": nn.BatchNorm2d,
+    "batch_transductive": lambda width: nn.BatchNorm2d(width, track_running_stats=False),
+    "none": lambda width: nn.Identity(),
+}
+"""Normalisation by name. "batch" keeps running statistics and uses them in eval mode (inductive);
+"batch_transductive" normalises with whatever batch it sees, at test time too."""
+
+
+class MLP(nn.Sequential):
+    """Linear layers with ReLU between them; items of any shape are flattened first.
+
+    Args:
+        input_dim: numbers in one item.
+        hidden_dims: width of each hidden layer; one int for a single layer.
+        output_dim: width of the output.
+    Raises:
+        ValueError: a width below 1.
+    """
+
+    def __init__(self, input_dim: int, hidden_dims: int | Sequence[int], output_dim: int) -> None:
+        hidden = [hidden_dims] if isinstance(hidden_dims, int) else list(hidden_dims)
+        widths = [input_dim, *hidden, output_dim]
+        if min(widths) < 1:
+            raise ValueError(f"every width of an MLP must be at least 1, got {widths}")
+        layers: list[nn.Module] = [nn.Flatten()]
+        for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            layers += [nn.ReLU()] * (i > 0) + [nn.Linear(fan_in, fan_out)]
+        super().__init__(*layers)
+        self.input_dim, self.output_dim = input_dim, output_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        n_numbers = x[0].numel()
+        if n_numbers != self.input_dim:
+            raise ValueError(
+                f"input_dim is {self.input_dim}, but an item of shape {tuple(x.shape[1:])} "
+                f"holds {n_numbers} numbers"
+            )
+        return super().forward(x)
+
+
+class ConvNet(nn.Module):
+    """Four blocks of 3x3 convolution, normalisation, ReLU; then a flat embedding.
+
+    The standard small encoder of the field (Vinyals et al. 2016): with pooling, 28x28 becomes
+    `width` numbers; with stride 2 it becomes 2x2, averaged to `width` (Finn et al. 2017).
+
+    Args:
+        in_channels: 1 for grey, 3 for colour.
+        width: filters in each block.
+        output_dim: adds a linear layer of that width (a classifier's head); None: the embedding.
+        image_size: height and width of the images, pixels.
+        downsample: "pool" (2x2 max) or "stride" (2): how each block halves the image.
+        norm: "group", "batch", "batch_transductive" or "none"; see NORMS.
+    Raises:
+        ValueError: an unknown name, or an image that is too small for four halvings.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        width: int = 64,
+        output_dim: int | None = None,
+        *,
+        image_size: int = 28,
+        downsample: str = "pool",
+        norm: str = "group",
+        n_blocks: int = 4,
+    ) -> None:
+        super().__init__()
+        _check_choice("downsample", downsample, ("pool", "stride"))
+        _check_choice("norm", norm, tuple(NORMS))
+        self.in_channels, self.image_size = in_channels, image_size
+        channels = [in_channels] + [width] * (n_blocks - 1)
+        self.blocks = nn.Sequential(*(_block(c, width, downsample, norm) for c in channels))
+        self.embedding_dim = self._embedding_dim(width, downsample, n_blocks)
+        self.output_dim = output_dim or self.embedding_dim
+        self.head = nn.Linear(self.embedding_dim, output_dim) if output_dim else nn.Identity()
+        self.average = downsample == "stride"
+
+    def _embedding_dim(self, width: int, downsample: str, n_blocks: int) -> int:
+        side = self.image_size
+        for _ in range(n_blocks):
+            side = side // 2 if downsample == "pool" else (side + 1) // 2
+        if side < 1:
+            raise ValueError(
+                f"image_size {self.image_size} is too small for {n_blocks} halvings by "
+                f"{downsample}; it must be at least {2**n_blocks}"
+            )
+        return width if downsample == "stride" else width * side * side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, image_size, image_size) -> (B, embedding_dim or output_dim)."""
+        expected = (self.in_channels, self.image_size, self.image_size)
+        if tuple(x.shape[1:]) != expected:
+            raise ValueError(f"ConvNet expects items {expected}, got {tuple(x.shape[1:])}")
+        z = self.blocks(x)
+        z = z.mean(dim=(-2, -1)) if self.average else z.flatten(1)
+        return self.head(z)
+
+
+def _block(fan_in: int, fan_out: int, downsample: str, norm: str) -> nn.Sequential:
+    stride = 2 if downsample == "stride" else 1
+    conv = nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=stride, padding=1)
+    pool = nn.MaxPool2d(2) if downsample == "pool" else nn.Identity()
+    return nn.Sequential(conv, NORMS[norm](fan_out), nn.ReLU(), pool)
+
+
+def _n_groups(width: int) -> int:
+    """The largest number of groups up to 8 that divides the width."""
+    return max(g for g in range(1, 9) if width % g == 0)
+
+
+def _check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{argument} must be one of {', '.join(allowed)}; got {value!r}")

@@ -1,0 +1,178 @@
+"""How good is a learner, and how sure are we? Introduced in notebook 02.
+
+The unit of analysis is the episode: we draw fresh ones from a fixed seed, score each, and report
+the mean with its 95 % interval, 1.96 * s / sqrt(n). The interval speaks of the episodes drawn, not
+of the luck of training; for that, train with several seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .learners.base import MetaLearner
+from .tasks import EpisodeBatch, TaskSource
+
+__all__ = ["Comparison", "Evaluation", "compare_meta_learners", "evaluate_meta_learner"]
+
+TEST_SEED = 20_000
+"""Default seed of evaluation episodes, apart from the seeds that training draws from."""
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Scores of one learner on n episodes: accuracy (fraction) or squared error by episode.
+
+    Attributes:
+        values: (n_episodes,) float64, one score an episode, in order.
+        metric: "accuracy" or "mse".
+        chance: accuracy of guessing, 1 / n_way; None for regression.
+        seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source.
+    """
+
+    values: Tensor
+    metric: str
+    chance: float | None
+    seed: int
+    tasks: str
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """Mean over episodes."""
+        return self.values.mean().item()
+
+    @property
+    def std(self) -> float:
+        """Standard deviation between episodes (n - 1 in the denominator)."""
+        return self.values.std().item()
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 95 % interval of the mean, 1.96 * std / sqrt(n)."""
+        return 1.96 * self.std / math.sqrt(self.n_episodes)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean."""
+        return self.mean - self.half_width, self.mean + self.half_width
+
+    def __str__(self) -> str:
+        if self.metric == "accuracy":
+            figure = f"{100 * self.mean:.1f} % +- {100 * self.half_width:.1f}"
+            chance = f", chance {100 * (self.chance or 0):.1f} %"
+        else:
+            figure, chance = f"{self.metric} {self.mean:.3f} +- {self.half_width:.3f}", ""
+        return f"{figure} (95 % interval over {self.n_episodes} episodes{chance}; {self.tasks})"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Two learners on the same episodes: the paired difference, first minus second."""
+
+    first: Evaluation
+    second: Evaluation
+
+    @property
+    def difference(self) -> Evaluation:
+        """Differences by episode, with mean and interval of their own."""
+        values = self.first.values - self.second.values
+        metric = f"difference of {self.first.metric}"
+        return Evaluation(values, metric, None, self.first.seed, self.first.tasks)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the 95 % interval of the difference excludes 0."""
+        low, high = self.difference.interval
+        return low > 0 or high < 0
+
+    def __str__(self) -> str:
+        verdict = "the interval excludes 0" if self.is_real else "the interval includes 0"
+        return f"first minus second: {self.difference}; {verdict}"
+
+    __repr__ = __str__
+
+
+def evaluate_meta_learner(
+    learner: MetaLearner,
+    tasks: TaskSource,
+    *,
+    n_episodes: int = 600,
+    seed: int = TEST_SEED,
+    chunk_size: int = 20,
+    check_transduction: bool = False,
+) -> Evaluation:
+    """Score a learner on fresh episodes 0 .. n_episodes - 1 of `seed`.
+
+    The learner is put in eval mode and given back in the mode it came in. Data move to the device
+    and the dtype of its parameters.
+
+    Args:
+        chunk_size: episodes scored at once; bounds the memory, does not change the result.
+        check_transduction: first make sure that queries do not inform each other.
+    Raises:
+        ValueError: n_episodes below 2, or, if asked for, the learner is transductive.
+    """
+    if n_episodes < 2:
+        raise ValueError(f"n_episodes must be at least 2 to have an interval, got {n_episodes}")
+    with _eval_mode(learner), torch.no_grad():
+        if check_transduction:
+            _refuse_transduction(learner, tasks.episodes(seed, 0, 1))
+        scores = [
+            _episode_scores(learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start)))
+            for start in range(0, n_episodes, chunk_size)
+        ]
+    metric = "mse" if tasks.n_way is None else "accuracy"
+    chance = None if tasks.n_way is None else 1 / tasks.n_way
+    return Evaluation(torch.cat(scores), metric, chance, seed, repr(tasks))
+
+
+def compare_meta_learners(
+    first: MetaLearner, second: MetaLearner, tasks: TaskSource, **options: int
+) -> Comparison:
+    """Evaluate two learners on the same episodes and pair the results.
+
+    Args:
+        options: n_episodes, seed, chunk_size of `evaluate_meta_learner`.
+    """
+    return Comparison(
+        evaluate_meta_learner(first, tasks, **options),
+        evaluate_meta_learner(second, tasks, **options),
+    )
+
+
+def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
+    """(T,) float64: accuracy of each episode, or its mean squared error for regression."""
+    if episodes.is_classification:
+        return (scores.argmax(dim=-1) == episodes.query_y).double().mean(dim=1)
+    return (scores - episodes.query_y).double().square().mean(dim=(1, 2))
+
+
+def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Tensor:
+    like = next(learner.parameters(), torch.empty(0))
+    episodes = episodes.to(like.device, like.dtype)
+    scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
+    return score_episodes(scores, episodes).cpu()
+
+
+@contextmanager
+def _eval_mode(learner: MetaLearner) -> Iterator[None]:
+    """Eval mode inside the block; afterwards every module is back in its own mode."""
+    modes = [(module, module.training) for module in learner.modules()]
+    learner.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

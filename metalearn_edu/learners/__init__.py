@@ -1,0 +1,14 @@
+"""The algorithms, one file each."""
+
+from .base import MetaLearner
+from .maml import MAML, MAMLModel
+from .prototypical import EnhancedProtoNet, PrototypicalNetwork, class_prototypes
+
+__all__ = [
+    "MAML",
+    "EnhancedProtoNet",
+    "MAMLModel",
+    "MetaLearner",
+    "PrototypicalNetwork",
+    "class_prototypes",
+]

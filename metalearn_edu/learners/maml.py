@@ -1,0 +1,200 @@
+"""MAML: learn a starting point from which a few gradient steps solve a new task.
+
+Finn, Abbeel & Levine (2017). Introduced in notebook 05.
+
+    inner loop:  theta'  = theta - alpha * grad L_support(theta), repeated num_inner_steps times
+    outer loop:  theta  <- Adam(theta, grad_theta of the mean over tasks of L_query(theta'))
+
+What is unusual: the outer gradient runs through the inner steps, so it holds second derivatives of
+the support loss. `first_order=True` leaves those out (FOMAML). We differ from the paper's code in
+one thing: losses are means over items, so our inner_lr is n_way times the published one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from ..backbones import MLP
+from .base import LossFunction, MetaLearner, count_classes
+
+__all__ = ["MAML", "MAMLModel"]
+
+Params = dict[str, Tensor]
+
+
+class MAMLModel(MLP):
+    """The plain backbone: input_dim -> hidden_dim -> hidden_dim -> output_dim, ReLU between.
+
+    With input_dim 1, hidden_dim 40 and output_dim 1 it is the sinusoid network of the paper.
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int) -> None:
+        super().__init__(input_dim, [hidden_dim, hidden_dim], output_dim)
+
+
+class MAML(MetaLearner):
+    """Model-agnostic meta-learning of an initialisation.
+
+    Args:
+        model: any module whose output width is n_way (regression: the width of the targets). Its
+            layers must not keep running statistics: each task has its own.
+        inner_lr: step size alpha of the inner loop.
+        meta_lr: step size of the outer loop's Adam.
+        num_inner_steps: inner steps in training; 0 or more.
+        loss_fn: loss of inner and outer loop: F.cross_entropy, F.mse_loss, ...
+        first_order: leave out second derivatives (FOMAML).
+        engine: "torch.func" (all tasks at once) or "higher" (task by task).
+        num_test_steps: inner steps in eval mode; default: num_inner_steps.
+        max_inner_grad_norm: shrink each task's inner gradient to at most this Euclidean norm.
+    Raises:
+        ValueError: a negative step size or count, an unknown engine, or a model whose layers keep
+            running statistics.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inner_lr: float = 0.01,
+        meta_lr: float = 0.001,
+        num_inner_steps: int = 5,
+        loss_fn: LossFunction = F.cross_entropy,
+        *,
+        first_order: bool = False,
+        engine: str = "torch.func",
+        num_test_steps: int | None = None,
+        max_inner_grad_norm: float | None = None,
+    ) -> None:
+        super().__init__()
+        _check_settings(model, inner_lr, num_inner_steps, num_test_steps, engine)
+        self.model, self.inner_lr, self.meta_lr = model, inner_lr, meta_lr
+        self.num_inner_steps, self.num_test_steps = num_inner_steps, num_test_steps
+        self.loss_fn, self.first_order, self.engine = loss_fn, first_order, engine
+        self.max_inner_grad_norm = max_inner_grad_norm
+
+    @property
+    def num_steps(self) -> int:
+        """Inner steps in the present mode, training or eval."""
+        if self.training or self.num_test_steps is None:
+            return self.num_inner_steps
+        return self.num_test_steps
+
+    def inner_loop(
+        self, support_x: Tensor, support_y: Tensor, num_inner_steps: int | None = None
+    ) -> Params:
+        """Parameters after `num_inner_steps` gradient steps on ONE task's support set.
+
+        Args:
+            support_x: (S, *item).
+            support_y: (S,) labels, or (S, out) targets.
+            num_inner_steps: default: `num_steps`.
+        Returns:
+            Fast parameters by name; the model itself is unchanged. They remember how they came
+            from the model's parameters, so that the outer gradient can run through them.
+        Source: Finn et al. (2017), eq. 1.
+        """
+        steps = self.num_steps if num_inner_steps is None else num_inner_steps
+        if self.engine == "higher":
+            return self._inner_loop_higher(support_x, support_y, steps)
+        params = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        for _ in range(steps):
+            gradient = grad(self._support_loss)(params, support_x, support_y)
+            params = self._step(params, self._prepare(gradient))
+        return params
+
+    def _support_loss(self, params: Params, support_x: Tensor, support_y: Tensor) -> Tensor:
+        return self.loss_fn(functional_call(self.model, params, (support_x,)), support_y)
+
+    def _step(self, params: Params, gradient: Params) -> Params:
+        """One step of gradient descent."""
+        return {name: p - self.inner_lr * gradient[name] for name, p in params.items()}
+
+    def _prepare(self, gradient: Params) -> Params:
+        """Clip the inner gradient, and cut its history if we are first-order."""
+        if self.max_inner_grad_norm is not None:
+            squares = torch.stack([g.square().sum() for g in gradient.values()]).sum()
+            shrink = (self.max_inner_grad_norm / (squares + 1e-12).sqrt()).clamp(max=1)
+            gradient = {name: g * shrink for name, g in gradient.items()}
+        if self.first_order:
+            gradient = {name: g.detach() for name, g in gradient.items()}
+        return gradient
+
+    def _inner_loop_higher(self, support_x: Tensor, support_y: Tensor, steps: int) -> Params:
+        """The same loop on `higher`, which patches the model so that its weights are tensors."""
+        import higher
+
+        names = [name for name, _ in self.model.named_parameters()]
+
+        def prepare(gradient: list[Tensor]) -> list[Tensor]:
+            return list(self._prepare(dict(zip(names, gradient, strict=True))).values())
+
+        keep_graph = torch.is_grad_enabled()
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=self.inner_lr)
+        with (
+            torch.enable_grad(),
+            higher.innerloop_ctx(
+                self.model,
+                optimizer,
+                copy_initial_weights=False,  # True would cut the meta-gradient
+                track_higher_grads=keep_graph,
+            ) as (fast_model, differentiable_optimizer),
+        ):
+            for _ in range(steps):
+                loss = self.loss_fn(fast_model(support_x), support_y)
+                differentiable_optimizer.step(loss, grad_callback=prepare)
+            params = dict(zip(names, fast_model.parameters(), strict=True))
+        return params if keep_graph else {name: p.detach() for name, p in params.items()}
+
+    def learn_task(
+        self, support_x: Tensor, support_y: Tensor, num_inner_steps: int | None = None
+    ) -> Params:
+        """Fast parameters of T tasks, each with a leading task axis."""
+        self._check_width(support_x, support_y)
+
+        def inner_loop(x: Tensor, y: Tensor) -> Params:
+            return self.inner_loop(x, y, num_inner_steps)
+
+        if self.engine == "higher":
+            tasks = [inner_loop(x, y) for x, y in zip(support_x, support_y, strict=True)]
+            return {name: torch.stack([t[name] for t in tasks]) for name in tasks[0]}
+        return vmap(inner_loop, randomness="different")(support_x, support_y)
+
+    def predict(self, state: Params, query_x: Tensor) -> Tensor:
+        """Scores of each task's queries under its own fast parameters."""
+
+        def scores(params: Params, x: Tensor) -> Tensor:
+            return functional_call(self.model, params, (x,))
+
+        return vmap(scores, randomness="different")(state, query_x)
+
+    def _check_width(self, support_x: Tensor, support_y: Tensor) -> None:
+        width = getattr(self.model, "output_dim", None)
+        regression = support_y.is_floating_point()
+        needed = support_y.shape[-1] if regression else count_classes(support_y)
+        if width is not None and width != needed:
+            raise ValueError(
+                f"the model has output_dim {width}, but the tasks need {needed} "
+                f"({'targets' if regression else 'n_way'}); build it with output_dim={needed}"
+            )
+
+
+def _check_settings(
+    model: nn.Module, inner_lr: Any, num_inner_steps: int, num_test_steps: int | None, engine: str
+) -> None:
+    if not inner_lr >= 0:
+        raise ValueError(f"inner_lr must be 0 or more, got {inner_lr}")
+    for name, steps in (("num_inner_steps", num_inner_steps), ("num_test_steps", num_test_steps)):
+        if steps is not None and steps < 0:
+            raise ValueError(f"{name} must be 0 or more, got {steps}")
+    if engine not in ("torch.func", "higher"):
+        raise ValueError(f"engine must be torch.func or higher, got {engine!r}")
+    for name, module in model.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"layer {name!r} of the model keeps running statistics, which MAML cannot share "
+                "between tasks; use norm='group', or norm='batch_transductive' knowingly"
+            )

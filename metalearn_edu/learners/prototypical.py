@@ -1,0 +1,104 @@
+"""Prototypical Networks: a class is the mean of its embedded support items.
+
+Snell, Swersky & Zemel (2017). Introduced in notebook 03.
+
+What is unusual: the distance is the SQUARED Euclidean one. It is a Bregman divergence, for which
+the mean is the best single representative of a class, and it makes the classifier linear in the
+embedding: -|z - c|^2 = 2 c.z - |c|^2 - |z|^2, where the last term is the same for every class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones import MLP
+from .base import MetaLearner, count_classes
+
+__all__ = ["EnhancedProtoNet", "PrototypicalNetwork", "class_prototypes"]
+
+
+def class_prototypes(support_z: Tensor, support_y: Tensor) -> Tensor:
+    """Mean embedding of each class, as one product with the one-hot labels.
+
+    Args:
+        support_z: (T, S, d) embeddings.
+        support_y: (T, S) int64 labels 0..n_way-1, every class present.
+    Returns:
+        (T, n_way, d); row c is the prototype of label c.
+    Source: Snell et al. (2017), eq. 1.
+    """
+    one_hot = F.one_hot(support_y, count_classes(support_y)).to(support_z.dtype)  # (T, S, n_way)
+    shots = one_hot.sum(dim=1)[..., None]  # (T, n_way, 1)
+    return one_hot.transpose(1, 2) @ support_z / shots
+
+
+def squared_euclidean(query_z: Tensor, prototypes: Tensor) -> Tensor:
+    """(T, Q, n_way) squared distances from explicit differences.
+
+    torch.cdist is not squared, and its fast path loses digits when points lie far from 0.
+    """
+    return (query_z[:, :, None] - prototypes[:, None]).square().sum(dim=-1)
+
+
+def euclidean(query_z: Tensor, prototypes: Tensor) -> Tensor:
+    """(T, Q, n_way) distances, the root of the squared ones; no kink at 0, thanks to 1e-12."""
+    return (squared_euclidean(query_z, prototypes) + 1e-12).sqrt()
+
+
+def cosine(query_z: Tensor, prototypes: Tensor) -> Tensor:
+    """(T, Q, n_way) cosine distances, 1 - cos, in [0, 2]."""
+    return 1 - F.normalize(query_z, dim=-1) @ F.normalize(prototypes, dim=-1).transpose(1, 2)
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared_euclidean": squared_euclidean,
+    "euclidean": euclidean,
+    "cosine": cosine,
+}
+
+
+class PrototypicalNetwork(MetaLearner):
+    """Classify by the nearest class mean in a learned space.
+
+    Args:
+        encoder: maps items (B, *item) to embeddings (B, d).
+        distance: "squared_euclidean" (the paper's), "euclidean" or "cosine".
+        temperature: scores are -distance / temperature; cosine wants about 0.1.
+    Raises:
+        ValueError: an unknown distance, or a temperature that is not above 0.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        distance: str = "squared_euclidean",
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if distance not in DISTANCES:
+            raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {distance!r}")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.encoder, self.distance, self.temperature = encoder, distance, temperature
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Items (T, B, *item) to embeddings (T, B, d)."""
+        return self.encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def learn_task(self, support_x: Tensor, support_y: Tensor) -> Tensor:
+        """The prototypes, (T, n_way, d)."""
+        return class_prototypes(self.embed(support_x), support_y)
+
+    def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
+        """Minus the distance of each query to each prototype, over the temperature (eq. 2)."""
+        return -DISTANCES[self.distance](self.embed(query_x), state) / self.temperature
+
+
+class EnhancedProtoNet(PrototypicalNetwork):
+    """A Prototypical Network on a small MLP: input_dim -> hidden_dim (ReLU) -> embedding_dim."""
+
+    def __init__(self, input_dim: int, hidden_dim: int, embedding_dim: int) -> None:
+        super().__init__(MLP(input_dim, [hidden_dim, hidden_dim], embedding_dim))

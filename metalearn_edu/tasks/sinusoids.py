@@ -1,0 +1,79 @@
+"""Sine waves of random amplitude and phase: the regression family of the MAML paper.
+
+y = A sin(x - phase), with A, phase and x uniform (Finn, Abbeel & Levine 2017, section 5.1).
+Introduced in notebook 05.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .episodes import EpisodeBatch
+from .random import uniforms
+from .sampler import TaskSource
+
+__all__ = ["Sinusoids"]
+
+
+class Sinusoids(TaskSource):
+    """Regression tasks: fit a sine wave from n_shot points.
+
+    Args:
+        n_shot: support points per task.
+        n_query: query points per task.
+        amplitude: range of A.
+        phase: range of the phase, radians.
+        x_range: range of x.
+    Raises:
+        ValueError: a count below 1, or a range whose ends are not finite and in order.
+    """
+
+    def __init__(
+        self,
+        n_shot: int = 10,
+        n_query: int = 10,
+        *,
+        amplitude: tuple[float, float] = (0.1, 5.0),
+        phase: tuple[float, float] = (0.0, math.pi),
+        x_range: tuple[float, float] = (-5.0, 5.0),
+    ) -> None:
+        for name, count in (("n_shot", n_shot), ("n_query", n_query)):
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        for name, (low, high) in (("amplitude", amplitude), ("phase", phase), ("x_range", x_range)):
+            if not -math.inf < low <= high < math.inf:
+                raise ValueError(f"{name} must be (low, high) with low <= high, got {low}, {high}")
+        self.n_shot, self.n_query = n_shot, n_query
+        self.amplitude, self.phase, self.x_range = amplitude, phase, x_range
+
+    def task_parameters(self, seed: int, start: int, n_tasks: int) -> tuple[Tensor, Tensor]:
+        """Amplitude and phase (radians) of episodes start .. start + n_tasks - 1, each (T,)."""
+        amplitude, phase, _ = self._draw(seed, start, n_tasks)
+        return amplitude[:, 0], phase[:, 0]
+
+    def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
+        amplitude, phase, x = self._draw(seed, start, n_tasks)
+        y = amplitude * torch.sin(x - phase)
+        x, y = x[..., None], y[..., None]  # (T, S + Q, 1)
+        k = self.n_shot
+        return EpisodeBatch(x[:, :k], y[:, :k], x[:, k:], y[:, k:])
+
+    def _draw(self, seed: int, start: int, n_tasks: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Amplitudes (T, 1), phases (T, 1) and points (T, n_shot + n_query), float32."""
+        numbers = uniforms(seed, start, n_tasks, 2 + self.n_shot + self.n_query)
+        columns = (numbers[:, :1], numbers[:, 1:2], numbers[:, 2:])
+        ranges = (self.amplitude, self.phase, self.x_range)
+        amplitude, phase, x = map(_scale, columns, ranges)
+        return amplitude, phase, x
+
+    def __repr__(self) -> str:
+        return f"Sinusoids({self.n_shot} support and {self.n_query} query points)"
+
+
+def _scale(unit: np.ndarray, limits: tuple[float, float]) -> Tensor:
+    low, high = limits
+    return torch.from_numpy(low + (high - low) * unit).float()
