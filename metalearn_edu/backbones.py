@@ -8,6 +8,7 @@ various modes is there by name, for lesson 02 and for comparisons with published
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -40,12 +41,13 @@ class MLP(nn.Sequential):
         if min(widths) < 1:
             raise ValueError(f"every width of an MLP must be at least 1, got {widths}")
         layers: list[nn.Module] = [nn.Flatten()]
-        for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
             layers += [nn.ReLU()] * (i > 0) + [nn.Linear(fan_in, fan_out)]
         super().__init__(*layers)
         self.input_dim, self.output_dim = input_dim, output_dim
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, *item) -> (B, output_dim)."""
         n_numbers = x[0].numel()
         if n_numbers != self.input_dim:
             raise ValueError(

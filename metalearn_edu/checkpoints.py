@@ -8,35 +8,27 @@ folder that can be resumed from.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-__all__ = ["CheckpointFolder", "write_atomically"]
+from .tasks.cache import open_atomically
+
+__all__ = ["CheckpointFolder", "save_json", "save_weights"]
 
 
-@contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it takes the place of `path` if the block succeeds.
+def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors to `path` (safetensors), whole or not at all. Raises OSError."""
+    with open_atomically(path) as file:
+        file.write(save({name: t.contiguous() for name, t in tensors.items()}))
 
-    Raises:
-        OSError: the folder cannot be made or written to.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+def save_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` to `path` (JSON), whole or not at all. Raises OSError."""
+    with open_atomically(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
 class CheckpointFolder:
@@ -53,11 +45,9 @@ class CheckpointFolder:
     def save(self, step: int, tensors: dict[str, Tensor], history: dict[str, Any]) -> None:
         """Write the state after `step`; earlier tensors are removed once it is complete."""
         name = f"step-{step:08d}.safetensors"
-        with write_atomically(self.folder / name) as temporary:
-            save_file({n: t.contiguous() for n, t in tensors.items()}, temporary)
+        save_weights(self.folder / name, tensors)
         state = {"tensors": name, "settings": self.settings, "history": history}
-        with write_atomically(self.folder / "state.json") as temporary:
-            temporary.write_text(json.dumps(state), encoding="utf-8")
+        save_json(self.folder / "state.json", state)
         for old in self.folder.glob("step-*.safetensors"):
             if old.name != name:
                 old.unlink()
@@ -85,8 +75,9 @@ class CheckpointFolder:
         names = sorted(saved.keys() | self.settings.keys())
         different = [n for n in names if saved.get(n) != self.settings.get(n)]
         if different:
-            changes = "; ".join(f"{n}: {saved.get(n)} there, {self.settings.get(n)} here"
-                                for n in different)
+            changes = "; ".join(
+                f"{n}: {saved.get(n)} there, {self.settings.get(n)} here" for n in different
+            )
             raise ValueError(
                 f"checkpoint {self.folder} is of another run ({changes}); give another folder, "
                 "or remove it to start afresh"

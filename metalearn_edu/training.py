@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +19,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .checkpoints import CheckpointFolder
-
 from .evaluation import evaluate_meta_learner
 from .learners.base import MetaLearner
 from .tasks import EpisodeBatch, TaskSource
@@ -45,6 +45,7 @@ class History:
             meta-val episodes (accuracy as a fraction, or squared error).
         best_step: the validated step whose weights the learner holds now; None: the last step.
         interrupted: whether the run was stopped by hand.
+        seconds: wall-clock time of the run, that before a resumption included.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -52,6 +53,7 @@ class History:
     val_scores: list[float] = field(default_factory=list)
     best_step: int | None = None
     interrupted: bool = False
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def n_steps(self) -> int:
@@ -115,6 +117,7 @@ def meta_train(
         run.resume(store)
     bar = tqdm(total=n_steps, initial=run.history.n_steps, disable=not progress)
     learner.train()
+    started = time.perf_counter() - run.history.seconds
     try:
         for step in range(run.history.n_steps, n_steps):
             run.set_lr(factor(step / n_steps))
@@ -122,6 +125,7 @@ def meta_train(
             run.step(batch, max_grad_norm, chunk_size)
             bar.set_postfix(loss=f"{run.history.losses[-1]:.3f}", refresh=False)
             bar.update()
+            run.history.seconds = time.perf_counter() - started
             last = step + 1 == n_steps
             if val_tasks and (last or (step + 1) % val_every == 0):
                 run.validate(val_tasks, n_val_episodes)

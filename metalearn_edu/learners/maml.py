@@ -100,7 +100,7 @@ class MAML(MetaLearner):
         steps = self.num_steps if num_inner_steps is None else num_inner_steps
         if self.engine == "higher":
             return self._inner_loop_higher(support_x, support_y, steps)
-        params = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        params: Params = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         for _ in range(steps):
             gradient = grad(self._support_loss)(params, support_x, support_y)
             params = self._step(params, self._prepare(gradient))

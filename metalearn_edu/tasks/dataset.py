@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .random import uniforms
+
 __all__ = ["FewShotDataset", "as_dataset"]
 
 
@@ -127,6 +129,29 @@ class FewShotDataset:
         if missing:
             raise ValueError(f"groups {missing} are not in {self.name}; it has {self.groups}")
         return self.subset([c for c, g in enumerate(self.class_groups) if g in set(groups)])
+
+    def split(
+        self, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
+    ) -> tuple[FewShotDataset, ...]:
+        """Data sets with disjoint classes, by default meta-train, meta-val and meta-test.
+
+        Args:
+            shares: the share of the classes in each part; they sum to 1.
+            seed: decides which class goes where.
+        Raises:
+            ValueError: the shares do not sum to 1, or a part would get no class.
+        """
+        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(f"shares must be above 0 and sum to 1, got {tuple(shares)}")
+        ends = [round(sum(shares[: i + 1]) * self.n_classes) for i in range(len(shares))]
+        starts = [0, *ends[:-1]]
+        if any(end <= start for start, end in zip(starts, ends, strict=True)):
+            raise ValueError(
+                f"{self.n_classes} classes are too few for shares {tuple(shares)}: "
+                "every part needs at least one"
+            )
+        order = np.argsort(uniforms(seed, 0, 1, self.n_classes)[0])
+        return tuple(self.subset(sorted(order[a:b])) for a, b in zip(starts, ends, strict=True))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -109,6 +109,7 @@ class EpisodeSampler(TaskSource):
         return f"{self.n_way}-way allows n_shot + n_query up to {max(best)}"
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
+        """Episodes start .. start + n_tasks - 1 of `seed`."""
         n_pool, n_items = self.pools.shape[1], int(self.dataset.class_sizes.max())
         numbers = uniforms(seed, start, n_tasks, 1 + n_pool + self.n_way * n_items)
         pool = (numbers[:, 0] * len(self.pools)).astype(int)  # (T,)

@@ -56,6 +56,7 @@ class Sinusoids(TaskSource):
         return amplitude[:, 0], phase[:, 0]
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
+        """Episodes start .. start + n_tasks - 1 of `seed`; items and targets are (1,)."""
         amplitude, phase, x = self._draw(seed, start, n_tasks)
         y = amplitude * torch.sin(x - phase)
         x, y = x[..., None], y[..., None]  # (T, S + Q, 1)

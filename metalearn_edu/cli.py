@@ -1,0 +1,219 @@
+"""The command line, `metalearn-edu`: look around, get data, train, evaluate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from . import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="metalearn-edu",
+    help="Learning to learn, hands on: check the set-up, get data, train and evaluate learners.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Seed = Annotated[int, typer.Option(min=0, help="Seed of first weights and of episodes.")]
+Way = Annotated[int | None, typer.Option(min=2, help="Classes per episode.")]
+Shot = Annotated[int | None, typer.Option(min=1, help="Support items per class.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"metalearn-edu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Shared options of all commands."""
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: packages, device, data, cache; one line of advice per problem."""
+    from .doctor import examine
+
+    problems = 0
+    for finding in examine():
+        typer.echo(f"{'ok ' if finding.ok else '!! '} {finding.what}: {finding.found}")
+        if not finding.ok:
+            problems += 1
+            typer.echo(f"    -> {finding.advice}")
+    typer.echo("all is well" if not problems else f"{problems} problem(s) found")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def data(
+    name: Annotated[Literal["glyphs", "omniglot"], typer.Argument(help="Which data set.")],
+    path: Annotated[
+        Path | None, typer.Option(help="Omniglot: a folder or omniglot28.npz that you have.")
+    ] = None,
+) -> None:
+    """Build the Glyphs, or download Omniglot (with progress and checksum), into the cache."""
+    from .tasks import load_glyphs, load_omniglot
+
+    if name == "glyphs":
+        if path is not None:
+            raise ValueError("--path is for omniglot; glyphs are built from Matplotlib's fonts")
+        for split in (None, "meta-train", "meta-val", "meta-test"):
+            typer.echo(f"{split or 'all':>10}: {load_glyphs(split)}")
+        return
+    for split in ("background", "evaluation"):
+        typer.echo(f"{split:>10}: {load_omniglot(split, path=path)}")
+
+
+@app.command()
+def train(
+    algorithm: Annotated[str, typer.Argument(help="prototypical or maml.")],
+    output: Annotated[Path, typer.Option(help="Run folder for weights, card and checkpoint.")],
+    data: Annotated[
+        str, typer.Option(help="glyphs, omniglot, sinusoids, or a folder of images.")
+    ] = "glyphs",
+    protocol: Annotated[
+        Literal["official", "vinyals"], typer.Option(help="Omniglot's split.")
+    ] = "official",
+    n_way: Way = None,
+    n_shot: Shot = None,
+    train_way: Annotated[
+        int | None, typer.Option(min=2, help="Classes per meta-training episode.")
+    ] = None,
+    n_query: Annotated[
+        int | None, typer.Option(min=1, help="Query items per class in meta-training.")
+    ] = None,
+    rotations: Annotated[
+        bool | None,
+        typer.Option("--rotations/--no-rotations", help="Turned images as further classes."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Outer steps.")] = None,
+    tasks_per_batch: Annotated[int | None, typer.Option(min=1, help="Tasks per step.")] = None,
+    meta_lr: Annotated[float | None, typer.Option(help="Step size of the outer loop.")] = None,
+    backbone: Annotated[Literal["conv", "mlp"] | None, typer.Option(help="Network.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Filters or hidden units.")] = None,
+    downsample: Annotated[Literal["pool", "stride"] | None, typer.Option(help="Of conv.")] = None,
+    norm: Annotated[
+        Literal["group", "batch", "batch_transductive", "none"] | None,
+        typer.Option(help="Normalisation of conv; batch_transductive lets queries mix."),
+    ] = None,
+    inner_lr: Annotated[float | None, typer.Option(help="Step size of the inner loop.")] = None,
+    inner_steps: Annotated[int | None, typer.Option(min=0, help="Inner steps, training.")] = None,
+    test_steps: Annotated[int | None, typer.Option(min=0, help="Inner steps, testing.")] = None,
+    first_order: Annotated[
+        bool | None, typer.Option("--first-order/--second-order", help="Of maml.")
+    ] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Meta-train a learner; Ctrl-C stops it, the same command goes on where it stopped.
+
+    Settings that are not given take the algorithm's own defaults. The best weights on meta-val
+    episodes are kept; meta-test classes are never touched.
+    """
+    from .recipes import make_recipe, train_recipe
+
+    _use_threads(threads)
+    recipe = make_recipe(
+        algorithm,
+        data,
+        protocol=protocol,
+        n_way=n_way,
+        n_shot=n_shot,
+        train_way=train_way,
+        n_query=n_query,
+        rotations=rotations,
+        n_steps=steps,
+        n_tasks_per_batch=tasks_per_batch,
+        meta_lr=meta_lr,
+        backbone=backbone,
+        width=width,
+        downsample=downsample,
+        norm=norm,
+        inner_lr=inner_lr,
+        num_inner_steps=inner_steps,
+        num_test_steps=test_steps,
+        first_order=first_order,
+        seed=seed,
+    )
+    history = train_recipe(recipe, output, progress=not quiet)
+    state = "stopped by hand after" if history.interrupted else "trained for"
+    typer.echo(f"{state} {history.n_steps} steps in {history.seconds:.0f} s; run folder: {output}")
+    for step, score in list(zip(history.val_steps, history.val_scores, strict=True))[-1:]:
+        typer.echo(f"last meta-val score {score:.4f} (step {step}); best step {history.best_step}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder that `train` left.")],
+    n_way: Way = None,
+    n_shot: Shot = None,
+    n_query: Annotated[int, typer.Option(min=1, help="Query items per class.")] = 15,
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes.")] = 600,
+    split: Annotated[
+        Literal["meta-train", "meta-val", "meta-test"], typer.Option(help="Whose classes.")
+    ] = "meta-test",
+    within_group: Annotated[
+        bool, typer.Option("--within-group", help="All classes of an episode from one script.")
+    ] = False,
+    seed: Seed = 20_000,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a trained learner on fresh episodes: mean and 95 % interval."""
+    from .evaluation import evaluate_meta_learner
+    from .recipes import load_run, task_source
+
+    _use_threads(threads)
+    learner, recipe, _ = load_run(run)
+    tasks = task_source(
+        recipe, split, n_way=n_way, n_shot=n_shot, n_query=n_query, within_group=within_group
+    )
+    result = evaluate_meta_learner(learner, tasks, n_episodes=episodes, seed=seed)
+    if as_json:
+        figures = {"mean": result.mean, "half_width": result.half_width, "std": result.std}
+        settings = {"episodes": episodes, "seed": seed, "split": split, "tasks": result.tasks}
+        typer.echo(json.dumps(figures | {"metric": result.metric, **settings}))
+    else:
+        typer.echo(f"{recipe.algorithm}, {split}: {result}")
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; what is wrong with the arguments is said in one line, exit status 2."""
+    command = typer.main.get_command(app)
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        status = command.main(arguments, prog_name="metalearn-edu", standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+    except (ValueError, OSError, FloatingPointError) as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("stopped", err=True)
+        sys.exit(130)
+    sys.exit(status or 0)
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"metalearn-edu: {' '.join(message.split())} (--help shows the options)", err=True)
+    sys.exit(2)

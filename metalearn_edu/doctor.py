@@ -1,0 +1,101 @@
+"""What `metalearn-edu doctor` looks at: packages, device, data, cache."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from packaging.requirements import Requirement
+
+__all__ = ["Finding", "examine"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: what, what was found, and advice if it is not well."""
+
+    what: str
+    found: str
+    advice: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing needs doing."""
+        return not self.advice
+
+
+def examine() -> Iterator[Finding]:
+    """Look at one thing after the other."""
+    yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield from _packages()
+    yield _device()
+    yield _cache()
+    yield _glyphs()
+    yield _omniglot()
+
+
+def _packages() -> Iterator[Finding]:
+    for line in importlib.metadata.requires("metalearn_edu") or []:
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        yield _package(requirement)
+
+
+def _package(requirement: Requirement) -> Finding:
+    install = f"python -m pip install '{requirement}' -c constraints.txt"
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(requirement.name, "not installed", install)
+    if not requirement.specifier.contains(version, prereleases=True):
+        return Finding(requirement.name, f"{version}, but {requirement} is needed", install)
+    return Finding(requirement.name, version)
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("device", f"CUDA, {torch.cuda.get_device_name()}; move learners with .to()")
+    if torch.backends.mps.is_available():
+        return Finding("device", "Apple MPS; move learners with .to('mps')")
+    return Finding("device", f"CPU, {torch.get_num_threads()} threads: enough for every lesson")
+
+
+def _cache() -> Finding:
+    from .tasks.cache import cache_folder
+
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return Finding("cache", f"{folder}, writable")
+    except OSError as error:
+        advice = "set METALEARN_EDU_CACHE to a folder that you can write to"
+        return Finding("cache", f"{folder}: {error.strerror}", advice)
+
+
+def _glyphs() -> Finding:
+    from .tasks import load_glyphs
+
+    try:
+        return Finding("glyphs", repr(load_glyphs()))
+    except Exception as error:
+        return Finding("glyphs", str(error), "metalearn-edu data glyphs shows the whole message")
+
+
+def _omniglot() -> Finding:
+    from .tasks import load_omniglot
+
+    try:
+        return Finding("omniglot", repr(load_omniglot("background", download=False)))
+    except FileNotFoundError:
+        return Finding("omniglot", "not here; optional: metalearn-edu data omniglot downloads it")
+    except Exception as error:
+        where = os.environ.get("METALEARN_EDU_DATA", "its cache")
+        return Finding("omniglot", str(error), f"look at METALEARN_EDU_DATA or {where}")

@@ -1,0 +1,299 @@
+"""Everything needed to train a learner again: what `metalearn-edu train` does, as data.
+
+A recipe names an algorithm, a data set and the settings that matter. `train_recipe` follows it
+and leaves a run folder with the weights (safetensors) and a card (JSON) that says how they were
+made; `load_run` builds the learner again from such a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from .backbones import MLP, ConvNet
+from .checkpoints import save_json, save_weights
+from .learners import MAML, MAMLModel, MetaLearner, PrototypicalNetwork
+from .tasks import (
+    EpisodeSampler,
+    FewShotDataset,
+    Sinusoids,
+    TaskSource,
+    load_glyphs,
+    load_image_folder,
+    load_omniglot,
+)
+from .training import History, meta_train
+
+__all__ = [
+    "ALGORITHMS",
+    "Recipe",
+    "build_learner",
+    "load_run",
+    "load_split",
+    "make_recipe",
+    "task_source",
+    "train_recipe",
+]
+
+
+SPLITS = ("meta-train", "meta-val", "meta-test")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training run.
+
+    Attributes:
+        algorithm: a name in ALGORITHMS.
+        data: "glyphs", "omniglot", "sinusoids", or the path of a folder of images.
+        protocol: Omniglot's split, "official" or "vinyals".
+        n_way, n_shot: of the episodes that the learner is for; validation uses them.
+        train_way: classes per meta-training episode; only methods without a fixed head may
+            train with more ways than n_way.
+        n_query: query items per class in meta-training.
+        rotations: count turned images as further classes in meta-training.
+        n_steps, n_tasks_per_batch, meta_lr, seed: of the outer loop (cosine schedule).
+        width, downsample, norm: of the ConvNet; backbone "mlp" takes `width` hidden units.
+        inner_lr, num_inner_steps, num_test_steps, first_order: of gradient-based methods.
+    """
+
+    algorithm: str
+    data: str = "glyphs"
+    protocol: str = "official"
+    n_way: int = 5
+    n_shot: int = 1
+    train_way: int = 5
+    n_query: int = 5
+    rotations: bool = True
+    n_steps: int = 2000
+    n_tasks_per_batch: int = 16
+    meta_lr: float = 2e-3
+    seed: int = 0
+    backbone: str = "conv"
+    width: int = 64
+    downsample: str = "pool"
+    norm: str = "group"
+    inner_lr: float = 0.4
+    num_inner_steps: int = 1
+    num_test_steps: int = 3
+    first_order: bool = False
+
+
+def _image_model(recipe: Recipe, item_shape: tuple[int, ...], output_dim: int | None) -> nn.Module:
+    channels, height, side = item_shape
+    if recipe.backbone == "mlp":
+        return MLP(channels * height * side, [recipe.width] * 2, output_dim or recipe.width)
+    if height != side:
+        raise ValueError(f"the conv backbone needs square images, got {height} x {side}")
+    return ConvNet(
+        channels,
+        recipe.width,
+        output_dim,
+        image_size=side,
+        downsample=recipe.downsample,
+        norm=recipe.norm,
+    )
+
+
+def _prototypical(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
+    if recipe.data == "sinusoids":
+        raise ValueError("algorithm prototypical needs classes; data sinusoids has none")
+    return PrototypicalNetwork(_image_model(recipe, item_shape, None))
+
+
+def _maml(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
+    regression = recipe.data == "sinusoids"
+    model = MAMLModel(1, 40, 1) if regression else _image_model(recipe, item_shape, recipe.n_way)
+    return MAML(
+        model,
+        recipe.inner_lr,
+        recipe.meta_lr,
+        recipe.num_inner_steps,
+        F.mse_loss if regression else F.cross_entropy,
+        first_order=recipe.first_order,
+        num_test_steps=recipe.num_test_steps,
+    )
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """How to build a learner, and the settings that suit it where none are given."""
+
+    build: Callable[[Recipe, tuple[int, ...]], MetaLearner]
+    images: dict[str, Any]
+    sinusoids: dict[str, Any] | None = None
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "prototypical": Algorithm(
+        _prototypical, {"train_way": 60, "n_tasks_per_batch": 1, "n_steps": 3000}
+    ),
+    "maml": Algorithm(
+        _maml,
+        {"downsample": "stride", "n_steps": 6000},
+        {
+            "n_shot": 10,
+            "n_query": 10,
+            "n_tasks_per_batch": 25,
+            "inner_lr": 0.01,
+            "num_inner_steps": 5,
+            "num_test_steps": 5,
+            "n_steps": 8000,
+        },
+    ),
+}
+"""The algorithms that `metalearn-edu train` knows, by name."""
+
+
+def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe:
+    """A recipe with the algorithm's own defaults, overridden by the settings that are not None.
+
+    Raises:
+        ValueError: an unknown algorithm.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {algorithm!r}")
+    entry = ALGORITHMS[algorithm]
+    defaults = entry.sinusoids if data == "sinusoids" and entry.sinusoids else entry.images
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "train_way" not in defaults and "n_way" in given:
+        given.setdefault("train_way", given["n_way"])
+    return replace(Recipe(algorithm, data), **(defaults | given))
+
+
+def load_split(data: str, split: str, protocol: str = "official") -> FewShotDataset:
+    """One split (meta-train, meta-val, meta-test) of a data set by name or folder."""
+    if data == "glyphs":
+        return load_glyphs(split)
+    if data == "omniglot":
+        return load_omniglot(split, protocol)
+    if Path(data).is_dir():
+        return dict(zip(SPLITS, load_image_folder(data).split(), strict=True))[split]
+    raise ValueError(
+        f"data must be glyphs, omniglot, sinusoids or a folder of images; got {data!r}"
+    )
+
+
+def task_source(
+    recipe: Recipe,
+    split: str,
+    *,
+    n_way: int | None = None,
+    n_shot: int | None = None,
+    n_query: int = 15,
+    rotations: bool = False,
+    within_group: bool = False,
+) -> TaskSource:
+    """Episodes of one split of the recipe's data; n_way and n_shot default to the recipe's."""
+    n_shot = n_shot or recipe.n_shot
+    if recipe.data == "sinusoids":
+        return Sinusoids(n_shot, n_query)
+    dataset = load_split(recipe.data, split, recipe.protocol)
+    return EpisodeSampler(
+        dataset,
+        n_way or recipe.n_way,
+        n_shot,
+        n_query,
+        rotations=rotations,
+        within_group=within_group,
+    )
+
+
+def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> History:
+    """Train as the recipe says and leave weights and card in `folder`.
+
+    A run that was stopped goes on from its last checkpoint when called again.
+
+    Raises:
+        ValueError: the recipe asks for something impossible, or `folder` holds another run.
+    """
+    train = task_source(
+        recipe,
+        "meta-train",
+        n_way=recipe.train_way,
+        n_query=recipe.n_query,
+        rotations=recipe.rotations,
+    )
+    val = task_source(recipe, "meta-val")
+    learner = build_learner(recipe, _item_shape(train))
+    history = meta_train(
+        learner,
+        train,
+        n_steps=recipe.n_steps,
+        n_tasks_per_batch=recipe.n_tasks_per_batch,
+        seed=recipe.seed,
+        schedule="cosine",
+        meta_lr=recipe.meta_lr,
+        max_grad_norm=10.0,
+        val_tasks=val,
+        checkpoint=folder / "checkpoint",
+        progress=progress,
+    )
+    _save_run(folder, recipe, learner, _item_shape(train), history)
+    return history
+
+
+def build_learner(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
+    """A learner as the recipe says, its first weights drawn from the recipe's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return ALGORITHMS[recipe.algorithm].build(recipe, item_shape)
+
+
+def load_run(folder: Path) -> tuple[MetaLearner, Recipe, dict[str, Any]]:
+    """(learner, recipe, card) of a run folder.
+
+    Raises:
+        ValueError: the folder holds no finished run, or its files are damaged.
+    """
+    card_path = folder / "card.json"
+    if not card_path.is_file():
+        raise ValueError(
+            f"{folder} holds no trained run (no card.json); "
+            f"metalearn-edu train ALGORITHM --output {folder} makes one"
+        )
+    try:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        recipe = Recipe(**card["recipe"])
+        learner = build_learner(recipe, tuple(card["item_shape"]))
+        learner.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:
+        raise ValueError(f"run {folder} is damaged: {error}; train it again") from error
+    return learner, recipe, card
+
+
+def _item_shape(tasks: TaskSource) -> tuple[int, ...]:
+    return tuple(tasks.episodes(0, 0, 1).support_x.shape[2:])
+
+
+def _save_run(
+    folder: Path,
+    recipe: Recipe,
+    learner: MetaLearner,
+    item_shape: tuple[int, ...],
+    history: History,
+) -> None:
+    best = history.val_steps.index(history.best_step) if history.best_step else None
+    card = {
+        "recipe": asdict(recipe),
+        "item_shape": item_shape,
+        "command": " ".join(["metalearn-edu", *sys.argv[1:]]),
+        "steps_taken": history.n_steps,
+        "best_step": history.best_step,
+        "meta_val_score": None if best is None else history.val_scores[best],
+        "interrupted": history.interrupted,
+        "seconds": round(history.seconds, 1),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    save_weights(folder / "model.safetensors", learner.state_dict())
+    save_json(folder / "card.json", card)
