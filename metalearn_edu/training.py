@@ -143,6 +143,8 @@ class _Run:
     """The state of one run: learner, optimiser, history, best weights so far."""
 
     def __init__(self, learner: MetaLearner, meta_lr: float) -> None:
+        if not 0 < meta_lr < math.inf:
+            raise ValueError(f"meta_lr must be above 0 and finite, got {meta_lr}")
         self.learner, self.meta_lr, self.history = learner, meta_lr, History()
         self.optimizer = torch.optim.Adam(learner.parameters(), lr=meta_lr)
         self.best: dict[str, Tensor] = {}
