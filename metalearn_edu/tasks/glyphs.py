@@ -1,6 +1,6 @@
-"""Glyphs: drawings of the letters of 15 writing systems, made on the spot. Introduced in notebook 01.
+"""Glyphs: drawings of the letters of 15 writing systems. Introduced in notebook 01.
 
-There is nothing to download: the outlines come from the font DejaVu Sans that Matplotlib ships.
+There is nothing to download: we draw them from the font DejaVu Sans that Matplotlib ships.
 Every character is a class with 20 drawings of 28x28 pixels, ink bright. A drawing is the printed
 letter after a random affine map (turn, scale, shear, shift), a smooth random displacement, and a
 random pen width. What is unusual:
@@ -35,8 +35,8 @@ from matplotlib.path import Path
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from metalearn_edu.tasks.cache import Arrays, cache_folder, cached_arrays
-from metalearn_edu.tasks.dataset import FewShotDataset
+from .cache import Arrays, cache_folder, cached_arrays
+from .dataset import FewShotDataset
 
 __all__ = ["GLYPHS_VERSION", "GLYPH_SPLITS", "Variation", "draw", "load_glyphs", "printed_letter"]
 
@@ -65,6 +65,7 @@ GLYPH_SPLITS: dict[str, tuple[str, ...]] = {
 _NAME_PREFIX = {"Canadian syllabics": "CANADIAN SYLLABICS", "N'Ko": "NKO"}
 
 _BITMAP = 64  # side of a printed letter, in pixels
+_SMALLEST = 600  # font units, 0.4 of a capital's height: what is smaller is a mark, not a letter
 _SAME_SHAPE = 0.9  # letters whose pooled bitmaps have a greater cosine are one class
 
 
@@ -78,14 +79,14 @@ class Variation:
         shear: tangent of the slant.
         shift: in image widths.
         elastic: displacement of each point of the 5x5 control grid, in image widths.
-        pen: change of the threshold (about 0.5) that decides between ink and paper.
+        pen: change of the threshold that decides between ink and paper.
     """
 
     rotation: float = math.radians(20)
-    scale: float = 0.25
+    scale: float = 0.2
     shear: float = 0.3
-    shift: float = 0.12
-    elastic: float = 2.4 / 28
+    shift: float = 0.08
+    elastic: float = 2 / 28
     pen: float = 0.12
 
 
@@ -110,9 +111,7 @@ def load_glyphs(
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
     file = f"glyphs-v{GLYPHS_VERSION}-font{font_checksum()[:8]}-seed{seed}.npz"
-    arrays = cached_arrays(
-        cache_folder() / file, lambda: _draw_all(seed, progress), cache=cache
-    )
+    arrays = cached_arrays(cache_folder() / file, lambda: _draw_all(seed, progress), cache=cache)
     scripts = GLYPH_SPLITS[split] if split else tuple(s for ss in GLYPH_SPLITS.values() for s in ss)
     return _dataset(arrays, scripts, f"glyphs {split}" if split else "glyphs")
 
@@ -173,21 +172,22 @@ def _letters(font: FT2Font, script: str) -> Iterator[str]:
     prefix = _NAME_PREFIX.get(script, script.upper()) + " "
     for character in map(chr, sorted(font.get_charmap())):
         is_letter = unicodedata.category(character) in ("Lu", "Ll", "Lo")
-        if is_letter and unicodedata.name(character, "").startswith(prefix):
-            if not unicodedata.decomposition(character):  # an accented or composed letter
-                yield character
+        whole = not unicodedata.decomposition(character)  # else accented, or made of several
+        if is_letter and whole and unicodedata.name(character, "").startswith(prefix):
+            yield character
 
 
 def _distinct_letters() -> tuple[list[str], list[str], Tensor]:
     """Characters, their scripts, and bitmaps (n, 64, 64), one for each shape."""
     font = _open_font()
     found = [
-        (character, script)
+        (character, script, outline)
         for scripts in GLYPH_SPLITS.values()
         for script in scripts
         for character in _letters(font, script)
+        if np.ptp(outline := _outline(character, font), axis=(0, 1)).max() >= _SMALLEST
     ]
-    bitmaps = torch.stack([printed_letter(c, font) for c, _ in found])
+    bitmaps = torch.stack([_bitmap(outline) for _, _, outline in found])
     kept = _first_of_each_shape(bitmaps)
     return [found[i][0] for i in kept], [found[i][1] for i in kept], bitmaps[kept]
 
@@ -203,23 +203,25 @@ def _first_of_each_shape(bitmaps: Tensor) -> list[int]:
     return kept
 
 
-def printed_letter(character: str, font: FT2Font | None = None) -> Tensor:
+def printed_letter(character: str) -> Tensor:
     """The letter as printed: (64, 64) float64 ink in [0, 1], centred, its longer side filled.
 
     Raises:
         ValueError: the font has no such character, or it has no ink.
     """
-    font = font or _open_font()
-    segments = _outline(character, font)  # (n, 2, 2)
+    return _bitmap(_outline(character, _open_font()))
+
+
+def _bitmap(segments: np.ndarray) -> Tensor:
     low, high = segments.min(axis=(0, 1)), segments.max(axis=(0, 1))
     fine = 4 * _BITMAP  # four points in each direction decide a pixel's ink
     points = (segments - (low + high) / 2) * (fine / (high - low).max()) + fine / 2
-    return torch.from_numpy(_fill(points, fine).reshape(_BITMAP, 4, _BITMAP, 4).mean(axis=(1, 3)))
+    return F.avg_pool2d(torch.from_numpy(_fill(points, fine))[None], 4)[0]
 
 
 def _outline(character: str, font: FT2Font) -> np.ndarray:
     """The outline in font units as straight segments (n, from/to, x/y); a curve is eight."""
-    if len(character) != 1 or ord(character) not in font.get_charmap():
+    if len(character) != 1 or font.get_char_index(ord(character)) == 0:
         raise ValueError(f"character must be one that DejaVu Sans has, got {character!r}")
     font.load_char(ord(character), flags=LoadFlags.NO_HINTING)
     t = np.arange(1, 9)[:, None] / 8
@@ -261,8 +263,9 @@ def _fill(segments: np.ndarray, size: int) -> np.ndarray:
 # ---------------------------------------------------------------- drawings
 
 _FILL = 0.68  # half of the letter's longer side, where the image runs from -1 to 1
-_LIMIT = 0.86  # ink stays within this, two pixels from the border
-_BLUR, _SOFTNESS = 1.1, 0.06  # of the pen, at twice the resolution: pixels, ink share
+_LIMIT = 0.82  # ink stays within this, two pixels from the border
+_BLUR = 1.1  # of the pen, in pixels at twice the resolution
+_PEN, _SOFTNESS = 0.42, 0.25  # middle and width of the step from paper to ink, as shares of ink
 
 
 def draw(
@@ -284,49 +287,49 @@ def draw(
         (n_drawings, 28, 28) uint8, ink bright.
     """
     draws = np.random.default_rng([seed, ord(character)]).random((n_drawings, 57))
-    hand = _hand(torch.from_numpy(2 * draws - 1), variation or Variation())
-    wide = torch.linspace(-1.8, 1.8, 72, dtype=torch.float64).expand(n_drawings, -1)
-    y, x = _fit(_warp(bitmap, hand, wide, wide), wide)
-    fine = _warp(bitmap, hand, y, x)  # (n, 56, 56)
+    maps, pens = _hands(torch.from_numpy(2 * draws - 1), variation or Variation())
+    wide = torch.linspace(-1.8, 1.8, 49, dtype=torch.float64).expand(n_drawings, -1)
+    y, x = _fit(_warp(bitmap, maps, wide, wide), wide)
+    fine = _warp(bitmap, maps, y, x)  # (n, 56, 56)
     blur = _blur_matrix(fine.shape[-1])
-    pen = 0.42 + hand.pen[:, None, None]
-    ink = torch.sigmoid((blur @ fine @ blur.T - pen) / _SOFTNESS)
+    pressure = blur @ fine @ blur.T - _PEN - pens[:, None, None]
+    ink = (pressure / _SOFTNESS + 0.5).clamp(0, 1)
     return (255 * F.avg_pool2d(ink, 2)).round().to(torch.uint8)
 
 
-@dataclass(frozen=True)
-class _Hand:
-    """One random hand for each drawing."""
+def _hands(draws: Tensor, variation: Variation) -> tuple[Tensor, Tensor]:
+    """Random hands from uniform draws in [-1, 1], (n, 57): maps (n, 2, 7, 7) and pens (n,).
 
-    inverse: Tensor  # (n, 2, 2): from the drawing to the print, rows x and y
-    shift: Tensor  # (n, 2)
-    bend: Tensor  # (n, 2, 5, 5): displacement at the control grid, x and y
-    pen: Tensor  # (n,)
-
-
-def _hand(draws: Tensor, variation: Variation) -> _Hand:
-    """Hands from uniform draws in [-1, 1], (n, 57). A width of the image is 2 units."""
+    A map says where in the print a point (x, y) of the drawing comes from: coordinate i of the
+    source is basis(y) @ maps[:, i] @ basis(x), where the basis holds the five weights of the
+    elastic control points, then the coordinate itself, then 1. The image is 2 units wide.
+    """
     turn, slant = draws[:, 0] * variation.rotation, draws[:, 1] * variation.shear
-    grow = torch.exp(draws[:, 2:4] * variation.scale)
+    grow = torch.exp(draws[:, 2:4] * variation.scale) * _FILL
     cos, sin, one = turn.cos(), turn.sin(), torch.ones_like(turn)
     rotate = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
     shear = torch.stack([one, slant, 0 * one, one], dim=1).view(-1, 2, 2)
-    return _Hand(
-        torch.linalg.inv(rotate @ shear @ torch.diag_embed(grow)),
-        draws[:, 4:6] * 2 * variation.shift,
-        draws[:, 6:56].view(-1, 2, 5, 5) * 2 * variation.elastic,
-        draws[:, 56] * variation.pen,
-    )
+    inverse = torch.linalg.inv(rotate @ shear @ torch.diag_embed(grow))  # (n, source, drawing)
+    shift = inverse @ (draws[:, 4:6, None] * 2 * variation.shift)  # (n, 2, 1)
+    bend = inverse @ draws[:, 6:56].view(-1, 2, 25) * 2 * variation.elastic
+    maps = torch.zeros(len(draws), 2, 7, 7, dtype=draws.dtype)
+    maps[:, :, :5, :5] = bend.view(-1, 2, 5, 5)
+    maps[:, :, 6, 5], maps[:, :, 5, 6] = inverse[:, :, 0], inverse[:, :, 1]
+    maps[:, :, 6, 6] = -shift[:, :, 0]
+    return maps, draws[:, 56] * variation.pen
 
 
-def _warp(bitmap: Tensor, hand: _Hand, y: Tensor, x: Tensor) -> Tensor:
+def _warp(bitmap: Tensor, maps: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Ink at the points y (n, rows) by x (n, columns) of each drawing: (n, rows, columns)."""
-    bend = _cubic(y)[:, None] @ hand.bend @ _cubic(x)[:, None].mT  # (n, 2, rows, columns)
-    flat = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=1)
-    moved = flat - hand.shift[:, :, None, None] + bend
-    source = torch.einsum("nij,njrc->nrci", hand.inverse, moved) / _FILL
+    rows, columns = _basis(y)[:, None], _basis(x)[:, None].mT
+    source = ((rows @ maps).flatten(1, 2) @ columns[:, 0]).unflatten(1, (2, -1))
     prints = bitmap.expand(len(x), 1, -1, -1)
-    return F.grid_sample(prints, source, align_corners=False)[:, 0]
+    return F.grid_sample(prints, source.movedim(1, -1), align_corners=False)[:, 0]
+
+
+def _basis(u: Tensor) -> Tensor:
+    """Coordinates (n, points) to (n, points, 7), as `_hands` needs them."""
+    return torch.cat([_cubic(u), u[..., None], torch.ones_like(u)[..., None]], dim=-1)
 
 
 def _cubic(u: Tensor) -> Tensor:

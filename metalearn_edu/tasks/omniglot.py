@@ -1,0 +1,490 @@
+"""Omniglot: 1,623 characters of 50 alphabets, each drawn once by 20 people.
+
+Lake, Salakhutdinov & Tenenbaum (2015), Science 350(6266). Introduced in notebook 12.
+
+Wherever the drawings come from (the official archives, unpacked folders, or `omniglot28.npz`), they
+end as the same bytes: 28x28 pixels, ink bright, each pixel the inked share of its 3.75 x 3.75 cell
+of the 105x105 drawing. Published work often uses another filter, so its numbers need not come out
+to the last digit. Two protocols are in use, and they do not agree:
+
+- "official": 30 background alphabets to learn from, 20 evaluation alphabets to be judged on. Our
+  meta-val is five of the background alphabets, so that no choice ever sees an evaluation alphabet.
+- "vinyals": 1,028 / 172 / 423 characters, the lists of Vinyals et al. (2016) as kept by Snell et
+  al. (2017). Published with rotations as extra classes: `EpisodeSampler(..., rotations=True)`.
+  Its meta-train holds characters of official evaluation alphabets.
+
+An archive is never unpacked: its images are read from it one by one, and it is refused whole if a
+path in it leads out of its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pooch
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from .cache import Arrays, cache_folder, cached_arrays, load_arrays
+from .dataset import FewShotDataset
+
+__all__ = [
+    "EVALUATION_ALPHABETS",
+    "META_TRAIN_ALPHABETS",
+    "META_VAL_ALPHABETS",
+    "download_omniglot",
+    "load_omniglot",
+    "shrink_drawing",
+]
+
+OFFICIAL_URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+OFFICIAL_ARCHIVES = {
+    "images_background.zip": "md5:68d2efa1b9178cc56df9314c21c6e718",
+    "images_evaluation.zip": "md5:6b91aef0f799c5bb55b94e3f2daec811",
+}
+VINYALS_URL = (
+    "https://raw.githubusercontent.com/jakesnell/prototypical-networks/"
+    "c9bb4d258267c11cb6e23f0a19242d24ca98ad8a/data/omniglot/splits/vinyals/"
+)
+VINYALS_LISTS = {
+    "train.txt": "sha256:984522c194c30fb678ce53304a160a42faf5403ad4f9a67010f32dd3a35738e0",
+    "val.txt": "sha256:11f99e54faee3e26f53d3231c1cceac5bf7b8730e9be31cb6dab256551dc0c1a",
+    "test.txt": "sha256:845264cc5c156180828ccf17915668b17ee21424d0170df6e7d81676aa5d1204",
+}
+
+META_TRAIN_ALPHABETS = (
+    "Anglo-Saxon_Futhorc",
+    "Arcadian",
+    "Asomtavruli_(Georgian)",
+    "Balinese",
+    "Bengali",
+    "Blackfoot_(Canadian_Aboriginal_Syllabics)",
+    "Braille",
+    "Cyrillic",
+    "Early_Aramaic",
+    "Grantha",
+    "Greek",
+    "Gujarati",
+    "Hebrew",
+    "Inuktitut_(Canadian_Aboriginal_Syllabics)",
+    "Japanese_(hiragana)",
+    "Japanese_(katakana)",
+    "Latin",
+    "Malay_(Jawi_-_Arabic)",
+    "Mkhedruli_(Georgian)",
+    "N_Ko",
+    "Ojibwe_(Canadian_Aboriginal_Syllabics)",
+    "Sanskrit",
+    "Syriac_(Estrangelo)",
+    "Tagalog",
+    "Tifinagh",
+)
+# Five background alphabets without a close relative among the other 25: 161 characters.
+META_VAL_ALPHABETS = (
+    "Alphabet_of_the_Magi",
+    "Armenian",
+    "Burmese_(Myanmar)",
+    "Futurama",
+    "Korean",
+)
+EVALUATION_ALPHABETS = (
+    "Angelic",
+    "Atemayar_Qelisayer",
+    "Atlantean",
+    "Aurek-Besh",
+    "Avesta",
+    "Ge_ez",
+    "Glagolitic",
+    "Gurmukhi",
+    "Kannada",
+    "Keble",
+    "Malayalam",
+    "Manipuri",
+    "Mongolian",
+    "Old_Church_Slavonic_(Cyrillic)",
+    "Oriya",
+    "Sylheti",
+    "Syriac_(Serto)",
+    "Tengwar",
+    "Tibetan",
+    "ULOG",
+)
+BACKGROUND_ALPHABETS = tuple(sorted(META_TRAIN_ALPHABETS + META_VAL_ALPHABETS))
+
+OFFICIAL_SPLITS = {
+    "meta-train": META_TRAIN_ALPHABETS,
+    "meta-val": META_VAL_ALPHABETS,
+    "meta-test": EVALUATION_ALPHABETS,
+    "background": BACKGROUND_ALPHABETS,
+    "evaluation": EVALUATION_ALPHABETS,
+}
+VINYALS_SPLITS = {"meta-train": 0, "meta-val": 1, "meta-test": 2}
+
+Split = Literal["meta-train", "meta-val", "meta-test", "background", "evaluation"]
+
+NPZ_NAME = "omniglot28.npz"
+DRAWERS = 20
+THREE_WAYS = (
+    "There are three ways to give it: "
+    "(1) load_omniglot(..., download=True) fetches the official archives, about 16 MB, once; "
+    "(2) path= names a folder with images_background.zip and images_evaluation.zip, or with the "
+    "unpacked alphabets, or omniglot28.npz; "
+    "(3) the environment variable METALEARN_EDU_DATA names such a folder or file."
+)
+
+
+def load_omniglot(
+    split: Split | None = None,
+    protocol: Literal["official", "vinyals"] = "official",
+    *,
+    path: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    progress: bool = True,
+) -> FewShotDataset:
+    """Omniglot as a data set: 28x28 pixels, ink bright. Introduced in notebook 12.
+
+    The data is looked for at `path`; without it, where METALEARN_EDU_DATA says; without that, in
+    the cache folder, where `download` puts it.
+
+    Args:
+        split: "meta-train", "meta-val", "meta-test"; with the official protocol "background" and
+            "evaluation" too; None: all characters.
+        protocol: "official" splits by alphabet, "vinyals" by character.
+        path: a folder with the official archives, with unpacked alphabets or with
+            `omniglot28.npz`, or such a file.
+        download: fetch the official archives if they are not in the cache folder yet.
+        progress: show progress while downloading and converting, which happens once.
+    Returns:
+        uint8 items (20 * n_classes, 1, 28, 28); `class_names` such as "Greek/character07",
+        `class_groups` the alphabets.
+    Raises:
+        FileNotFoundError: no data there, and what would help.
+        ValueError: unknown split or protocol, a damaged file, a refused archive, or data that has
+            no character of the split.
+        OSError: the download failed, or it cannot be stored.
+    """
+    _check_choice(split, protocol)
+    place, arrays = _find(path, download, progress)
+    keep = _classes_of(split, protocol, arrays, place)
+    images = torch.from_numpy(arrays["images"][np.isin(arrays["char_index"], keep)])
+    alphabets = arrays["alphabet_names"][arrays["char_alphabet"][keep]].tolist()
+    numbers = arrays["char_number"][keep].tolist()
+    return FewShotDataset(
+        images[:, None],
+        torch.arange(len(keep)).repeat_interleave(DRAWERS),
+        [f"{a}/character{n:02d}" for a, n in zip(alphabets, numbers, strict=True)],
+        alphabets,
+        name=f"Omniglot {split} ({protocol})" if split else "Omniglot",
+    )
+
+
+def _check_choice(split: str | None, protocol: str) -> None:
+    splits = {"official": list(OFFICIAL_SPLITS), "vinyals": list(VINYALS_SPLITS)}
+    if protocol not in splits:
+        raise ValueError(f"protocol must be 'official' or 'vinyals', got {protocol!r}")
+    if split is not None and split not in splits[protocol]:
+        raise ValueError(
+            f"split must be one of {splits[protocol]} or None with protocol={protocol!r}, "
+            f"got {split!r}"
+        )
+
+
+def _classes_of(split: str | None, protocol: str, arrays: Arrays, place: Path) -> np.ndarray:
+    """The classes of a split, in the stored order."""
+    if protocol == "vinyals" and "char_vinyals" not in arrays:
+        raise ValueError(
+            f"{place} has no Vinyals lists: put train.txt, val.txt and test.txt into its folder "
+            f"splits/vinyals (from {VINYALS_URL}), or use protocol='official'"
+        )
+    alphabet = arrays["alphabet_names"][arrays["char_alphabet"]]
+    if split is None:
+        keep = np.ones(len(alphabet), dtype=bool)
+    elif protocol == "official":
+        keep = np.isin(alphabet, OFFICIAL_SPLITS[split])
+    else:
+        keep = arrays["char_vinyals"] == VINYALS_SPLITS[split]
+    if not keep.any():
+        found = ", ".join(arrays["alphabet_names"].tolist())
+        raise ValueError(f"{place} has no character of split {split!r}; its alphabets are: {found}")
+    return keep.nonzero()[0]
+
+
+# ---------------------------------------------------------------- where it is
+
+
+def _find(
+    path: str | os.PathLike[str] | None, download: bool, progress: bool
+) -> tuple[Path, Arrays]:
+    """The place the data was found at, and its arrays."""
+    given = path if path is not None else os.environ.get("METALEARN_EDU_DATA") or None
+    if given is not None:
+        who = "path" if path is not None else "the environment variable METALEARN_EDU_DATA"
+        return Path(given), _load(Path(given), who, progress)
+    folder = cache_folder() / "omniglot"
+    archives = all((folder / name).exists() for name in OFFICIAL_ARCHIVES)
+    if not archives and not (folder / NPZ_NAME).exists():
+        if not download:
+            raise FileNotFoundError(f"Omniglot is not on this computer. {THREE_WAYS}")
+        download_omniglot(folder, progress=progress)
+    return folder, cached_arrays(folder / NPZ_NAME, lambda: _convert(folder, progress))
+
+
+def _load(place: Path, who: str, progress: bool) -> Arrays:
+    """Arrays from a folder or a .npz file that a person named."""
+    if place.is_file() or (place / NPZ_NAME).is_file():
+        return _load_npz(place if place.is_file() else place / NPZ_NAME)
+    if not place.is_dir():
+        raise FileNotFoundError(f"{who} is {place}, which does not exist. {THREE_WAYS}")
+    name = f"omniglot-{_fingerprint(place, who)}.npz"
+    return cached_arrays(cache_folder() / name, lambda: _convert(place, progress))
+
+
+def _load_npz(file: Path) -> Arrays:
+    arrays = load_arrays(file)
+    needed = {"images", "char_index", "alphabet_names", "char_alphabet", "char_number"}
+    if missing := sorted(needed - set(arrays)):
+        raise ValueError(f"{file} is not omniglot28.npz: it lacks the arrays {missing}")
+    return arrays
+
+
+def _fingerprint(folder: Path, who: str) -> str:
+    """Changes when a file that the drawings come from changes in name, size or time."""
+    files = [*_archives(folder), *_unpacked(folder), *_vinyals_files(folder).values()]
+    if not any(file.suffix in (".zip", ".png") for file in files):
+        raise FileNotFoundError(f"{who} is {folder}, which holds no Omniglot. {THREE_WAYS}")
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(sorted(stats)).encode()).hexdigest()[:16]
+
+
+def _archives(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("images_background*.zip"), *folder.glob("images_evaluation*.zip")])
+
+
+def _unpacked(folder: Path) -> list[Path]:
+    names = "*/character[0-9][0-9]/[0-9][0-9][0-9][0-9]_[0-9][0-9].png"
+    return sorted([*folder.glob(names), *folder.glob(f"images_*/{names}")])
+
+
+def _vinyals_files(folder: Path) -> dict[str, Path]:
+    files = {name: folder / "splits" / "vinyals" / name for name in VINYALS_LISTS}
+    return files if all(file.exists() for file in files.values()) else {}
+
+
+# ---------------------------------------------------------------- download
+
+
+def download_omniglot(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    base_url: str = OFFICIAL_URL,
+    archives: Mapping[str, str] = OFFICIAL_ARCHIVES,
+    splits_url: str = VINYALS_URL,
+    splits: Mapping[str, str] = VINYALS_LISTS,
+    progress: bool = True,
+) -> Path:
+    """Fetch the archives and the Vinyals lists; what is there and whole is not fetched again.
+
+    Args:
+        folder: where to; default: `omniglot` in the cache folder, where `load_omniglot` looks.
+        base_url, archives: where the archives are, and their names with "algorithm:checksum".
+        splits_url, splits: the same for the Vinyals lists.
+        progress: show a bar for each file.
+    Returns:
+        The folder.
+    Raises:
+        ConnectionError: a file could not be fetched whole.
+        ValueError: a file is not the one its checksum says.
+        OSError: the folder cannot be written.
+    In each case no half-written file stays behind.
+    """
+    folder = cache_folder() / "omniglot" if folder is None else Path(folder)
+    _check_writable(folder)
+    for name, checksum in archives.items():
+        _fetch(base_url.rstrip("/") + "/" + name, checksum, folder, progress)
+    for name, checksum in splits.items():
+        url = splits_url.rstrip("/") + "/" + name
+        _fetch(url, checksum, folder / "splits" / "vinyals", progress=False)
+    return folder
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise PermissionError(
+            f"Omniglot cannot be stored: the folder {folder} cannot be written. Set the "
+            "environment variable METALEARN_EDU_CACHE to a folder that you can write."
+        )
+
+
+def _fetch(url: str, checksum: str, folder: Path, progress: bool) -> None:
+    """One file into `folder` under its own name: written aside, verified, then renamed."""
+    downloader = pooch.HTTPDownloader(progressbar=progress)
+    name = url.rsplit("/", 1)[1]
+    try:
+        pooch.retrieve(url, checksum, name, folder, downloader=downloader)
+    except ValueError as error:
+        raise ValueError(
+            f"{url} is not the expected file: its checksum is not {checksum}. It was not kept. "
+            f"Run this again; if it stays so, something on the way changes it. {THREE_WAYS}"
+        ) from error
+    except OSError as error:  # requests raises its errors as subclasses of OSError
+        raise ConnectionError(
+            f"{url} could not be fetched whole ({error}). Nothing half-written was kept; run this "
+            f"again when the network is there. {THREE_WAYS}"
+        ) from error
+
+
+# ---------------------------------------------------------------- from drawings to arrays
+
+
+class _Drawing(NamedTuple):
+    """One image file and what it shows."""
+
+    alphabet: str
+    number: int  # NN of characterNN, from 1
+    drawer: int  # from 1
+    file_id: int  # the character's number in the whole data set
+    source: str
+    png: bytes
+
+
+def _convert(folder: Path, progress: bool) -> Arrays:
+    """The arrays of `omniglot28.npz`, from the archives and alphabets in `folder`."""
+    # The small official archives share alphabets: a drawing that comes twice counts once.
+    found = {(d.alphabet, d.number, d.drawer): d for d in _drawings(folder)}
+    order = {name: i for i, name in enumerate(BACKGROUND_ALPHABETS + EVALUATION_ALPHABETS)}
+    if strange := sorted({alphabet for alphabet, _, _ in found} - set(order)):
+        raise ValueError(
+            f"{folder} holds {strange[:5]}, which Omniglot has not; for pictures of your own use "
+            "load_image_folder"
+        )
+    drawings = sorted(found.values(), key=lambda d: (order[d.alphabet], d.number, d.drawer))
+    classes = _complete_classes(drawings, folder)
+    bar = tqdm(drawings, desc="converting Omniglot", disable=not progress)
+    names = [name for name in order if any(name == alphabet for alphabet, _ in classes)]
+    arrays = {
+        "images": np.stack([_shrink_png(d) for d in bar]),
+        "char_index": np.repeat(np.arange(len(classes), dtype=np.int16), DRAWERS),
+        "drawer_index": np.tile(np.arange(DRAWERS, dtype=np.uint8), len(classes)),
+        "alphabet_names": np.array(names),
+        "alphabet_set": np.array([name in EVALUATION_ALPHABETS for name in names], np.uint8),
+        "char_alphabet": np.array([names.index(alphabet) for alphabet, _ in classes], np.uint8),
+        "char_number": np.array([number for _, number in classes], np.uint8),
+        "char_file_id": np.array([d.file_id for d in drawings[::DRAWERS]], np.int16),
+    }
+    arrays["alphabet_index"] = arrays["char_alphabet"][arrays["char_index"]]
+    return arrays | _vinyals_column(classes, folder)
+
+
+def _complete_classes(drawings: Sequence[_Drawing], folder: Path) -> list[tuple[str, int]]:
+    """(alphabet, number) of each class, in order; every one must have its 20 drawings."""
+    counts = Counter((d.alphabet, d.number) for d in drawings)
+    for (alphabet, number), count in counts.items():
+        if count != DRAWERS:
+            raise ValueError(
+                f"{folder} is not whole: {alphabet}/character{number:02d} has {count} of its "
+                f"{DRAWERS} drawings; unpack or fetch it again"
+            )
+    return list(counts)
+
+
+def _vinyals_column(classes: Sequence[tuple[str, int]], folder: Path) -> Arrays:
+    """`char_vinyals`: 0 train, 1 val, 2 test for each class; nothing if the lists are not there."""
+    part_of: dict[str, int] = {}
+    for part, file in enumerate(_vinyals_files(folder).values()):
+        for line in file.read_text(encoding="utf-8").split():
+            part_of[line.rsplit("/", 1)[0]] = part  # ALPHABET/characterNN/rotRRR
+    if not part_of:
+        return {}
+    names = [f"{alphabet}/character{number:02d}" for alphabet, number in classes]
+    if missing := [name for name in names if name not in part_of]:
+        raise ValueError(f"{folder / 'splits' / 'vinyals'} lists no {missing[0]}; fetch it again")
+    return {"char_vinyals": np.array([part_of[name] for name in names], np.uint8)}
+
+
+def _drawings(folder: Path) -> Iterator[_Drawing]:
+    """Every drawing in the folder's archives and unpacked alphabets, as its file's bytes."""
+    for file in _unpacked(folder):
+        yield from _drawing(file.as_posix(), str(file), file.read_bytes)
+    for archive in _archives(folder):
+        yield from _drawings_in(archive)
+
+
+def _drawings_in(archive: Path) -> Iterator[_Drawing]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+            for info in members:
+                _check_member(info, archive)
+            for info in members:
+                read = partial(opened.read, info)
+                yield from _drawing(info.filename, f"{info.filename} in {archive}", read)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{archive} is damaged ({error}); delete it and fetch it again") from error
+
+
+def _check_member(info: zipfile.ZipInfo, archive: Path) -> None:
+    """Refuse an archive with a path out of its folder, or a file too large for a drawing."""
+    name = info.orig_filename.replace("\\", "/")
+    if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:", name):
+        raise ValueError(
+            f"{archive} is refused, and nothing was read from it: the path {info.orig_filename!r} "
+            "in it leads out of its folder. Get the archive from the official source."
+        )
+    if name.endswith(".png") and info.file_size > _LARGEST_PNG:
+        raise ValueError(
+            f"{archive} is refused: {name} has {info.file_size} bytes, a drawing at most "
+            f"{_LARGEST_PNG}. Get the archive from the official source."
+        )
+
+
+def _drawing(path: str, source: str, read: Callable[[], bytes]) -> Iterator[_Drawing]:
+    """The drawing at ".../ALPHABET/characterNN/IIII_DD.png"; nothing for any other file."""
+    if match := re.search(r"([^/]+)/character(\d\d)/(\d{4})_(\d\d)\.png$", path):
+        number, file_id, drawer = map(int, match.groups()[1:])
+        yield _Drawing(match[1], number, drawer, file_id, source, read())
+
+
+def _shrink_png(drawing: _Drawing) -> np.ndarray:
+    """The 28x28 pixels of one image file."""
+    try:
+        with Image.open(io.BytesIO(drawing.png), formats=["PNG"]) as image:
+            if image.size != (_SIDE, _SIDE):
+                raise ValueError(f"it has {image.size} pixels, not {(_SIDE, _SIDE)}")
+            paper = np.asarray(image.convert("1"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"{drawing.source} cannot be read: {error}") from error
+    return shrink_drawing(~paper)
+
+
+def shrink_drawing(ink: np.ndarray) -> np.ndarray:
+    """(105, 105) booleans, True where there is ink, to (28, 28) uint8: round(255 * inked share).
+
+    Exact: 105 / 28 = 15 / 4, so areas are counted in sixteenths of a pixel, 225 to a cell, and
+    255 / 225 = 17 / 15 has no ties to round.
+    """
+    area = _OVERLAP @ ink.astype(np.int64) @ _OVERLAP.T  # (28, 28), 0 to 225
+    return ((34 * area + 15) // 30).astype(np.uint8)
+
+
+_SIDE = 105
+_LARGEST_PNG = 100_000
+# (28, 105): how many quarters of pixel j lie in cell i, which spans quarters 15 i to 15 i + 15.
+_QUARTERS = np.arange(4 * _SIDE).reshape(_SIDE, 4)
+_OVERLAP = (np.arange(28)[:, None, None] == _QUARTERS // 15).sum(axis=-1)
