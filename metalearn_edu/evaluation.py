@@ -8,9 +8,10 @@ of the luck of training; for that, train with several seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from .learners.base import MetaLearner
 from .tasks import EpisodeBatch, TaskSource
 
 __all__ = ["Comparison", "Evaluation", "compare_meta_learners", "evaluate_meta_learner"]
+
+ScoreFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 TEST_SEED = 20_000
 """Default seed of evaluation episodes, apart from the seeds that training draws from."""
@@ -33,6 +36,7 @@ class Evaluation:
         metric: "accuracy" or "mse".
         chance: accuracy of guessing, 1 / n_way; None for regression.
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source.
+        transductive: whether queries inform each other; None if that was not checked.
     """
 
     values: Tensor
@@ -40,6 +44,7 @@ class Evaluation:
     chance: float | None
     seed: int
     tasks: str
+    transductive: bool | None = None
 
     @property
     def n_episodes(self) -> int:
@@ -72,7 +77,10 @@ class Evaluation:
             chance = f", chance {100 * (self.chance or 0):.1f} %"
         else:
             figure, chance = f"{self.metric} {self.mean:.3f} +- {self.half_width:.3f}", ""
-        return f"{figure} (95 % interval over {self.n_episodes} episodes{chance}; {self.tasks})"
+        mode = {None: "", False: ", inductive", True: ", transductive"}[self.transductive]
+        return (
+            f"{figure} (95 % interval over {self.n_episodes} episodes{chance}{mode}; {self.tasks})"
+        )
 
     __repr__ = __str__
 
@@ -120,31 +128,35 @@ def evaluate_meta_learner(
 
     Args:
         chunk_size: episodes scored at once; bounds the memory, does not change the result.
-        check_transduction: first make sure that queries do not inform each other.
+        check_transduction: also score one episode query by query, to fill in
+            `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
-        ValueError: n_episodes below 2, or, if asked for, the learner is transductive.
+        ValueError: n_episodes below 2.
     """
     if n_episodes < 2:
         raise ValueError(f"n_episodes must be at least 2 to have an interval, got {n_episodes}")
     with _eval_mode(learner), torch.no_grad():
-        if check_transduction:
-            _refuse_transduction(learner, tasks.episodes(seed, 0, 1))
         scores = [
-            _episode_scores(learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start)))
+            _episode_scores(
+                learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start))
+            )
             for start in range(0, n_episodes, chunk_size)
         ]
+        transductive = None
+        if check_transduction:
+            transductive = _is_transductive(learner, tasks.episodes(seed, 0, 1))
     metric = "mse" if tasks.n_way is None else "accuracy"
     chance = None if tasks.n_way is None else 1 / tasks.n_way
-    return Evaluation(torch.cat(scores), metric, chance, seed, repr(tasks))
+    return Evaluation(torch.cat(scores), metric, chance, seed, repr(tasks), transductive)
 
 
 def compare_meta_learners(
-    first: MetaLearner, second: MetaLearner, tasks: TaskSource, **options: int
+    first: MetaLearner, second: MetaLearner, tasks: TaskSource, **options: Any
 ) -> Comparison:
     """Evaluate two learners on the same episodes and pair the results.
 
     Args:
-        options: n_episodes, seed, chunk_size of `evaluate_meta_learner`.
+        options: those of `evaluate_meta_learner`: n_episodes, seed, chunk_size.
     """
     return Comparison(
         evaluate_meta_learner(first, tasks, **options),
@@ -159,9 +171,43 @@ def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
     return (scores - episodes.query_y).double().square().mean(dim=(1, 2))
 
 
-def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Tensor:
+def query_by_query(score: ScoreFunction, episodes: EpisodeBatch) -> Tensor:
+    """(T, Q, n_way) scores when every query of every task is scored alone.
+
+    Args:
+        score: a learner, or any function from support_x, support_y, query_x to scores.
+    """
+    rows = [
+        score(task.support_x[None], task.support_y[None], query[None, None])
+        for task in episodes
+        for query in task.query_x
+    ]
+    return torch.cat(rows).unflatten(0, episodes.query_x.shape[:2]).squeeze(2)
+
+
+def scores_differ(first: Tensor, second: Tensor) -> bool:
+    """Whether two sets of scores differ by more than rounding in their precision can explain."""
+    tolerance = torch.finfo(first.dtype).eps ** 0.5 * max(1.0, first.abs().max().item())
+    return not (first - second).abs().max().item() <= tolerance
+
+
+def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
+    episodes = _like_learner(learner, episodes)
+    together = learner(episodes.support_x, episodes.support_y, episodes.query_x)
+    try:
+        alone = query_by_query(learner, episodes)
+    except ValueError:  # batch normalisation refuses a batch of one
+        return True
+    return scores_differ(together, alone)
+
+
+def _like_learner(learner: MetaLearner, episodes: EpisodeBatch) -> EpisodeBatch:
     like = next(learner.parameters(), torch.empty(0))
-    episodes = episodes.to(like.device, like.dtype)
+    return episodes.to(like.device, like.dtype)
+
+
+def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Tensor:
+    episodes = _like_learner(learner, episodes)
     scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
     return score_episodes(scores, episodes).cpu()
 
