@@ -1,0 +1,14 @@
+"""What every test and every notebook kernel sees, also where pytest is started by hand.
+
+One thread in each process, so that several run side by side; no progress bars in the notebooks'
+outputs; the course's data cache in this folder.
+"""
+
+import os
+
+import course
+
+for _name, _value in (course.ONE_THREAD | course.NO_BARS).items():
+    os.environ.setdefault(_name, _value)
+os.environ.setdefault("METALEARN_EDU_CACHE", str(course.CACHE / "metalearn_edu"))
+os.environ.pop("MPLBACKEND", None)  # the notebooks' kernels choose their own
