@@ -2,7 +2,7 @@
 
 from .base import MetaLearner
 from .maml import MAML, MAMLModel
-from .prototypical import EnhancedProtoNet, PrototypicalNetwork, class_prototypes
+from .prototypical import EnhancedProtoNet, PrototypicalNetwork, class_prototypes, embed_dataset
 
 __all__ = [
     "MAML",
@@ -11,4 +11,5 @@ __all__ = [
     "MetaLearner",
     "PrototypicalNetwork",
     "class_prototypes",
+    "embed_dataset",
 ]
