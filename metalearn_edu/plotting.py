@@ -346,6 +346,7 @@ def plot_intervals(
         text = f"{mean:.{digits}f} ± {half:.{digits}f}"
         side = "left" if factor == 100 and mean < 10 else "center"
         place: Any = {"xytext": (0, 7), "textcoords": "offset points", "ha": side}
+        place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         ax.annotate(text, (mean, row), fontsize=SMALL, **place)
         reference = _reference(evaluation)
         if reference is not None:

@@ -1,0 +1,1 @@
+"""Widgets of the lessons: pure figures under a thin shell of controls."""

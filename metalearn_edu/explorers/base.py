@@ -1,0 +1,225 @@
+"""Base class of the explorers: a pure drawing function under a thin shell of controls.
+
+An explorer's state is the value of its controls, by name. The picture is a function of the state
+alone, so it is tested without a browser; the shell redraws it when a control moves. What is
+unusual, and why:
+
+- The picture is an Image widget and not an Output widget: it does not flicker, and it leaves a
+  still picture in the notebook for those who read it without a kernel.
+- JupyterLab shows no exception that a moved slider causes. We catch it and show it as one line;
+  changes made from Python through `set` raise it as usual.
+"""
+
+from __future__ import annotations
+
+import html
+from abc import abstractmethod
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+from ..plotting import figure_png, new_figure
+
+__all__ = ["Explorer"]
+
+
+class Explorer(widgets.VBox):
+    """A figure that moves. Subclasses give `controls`, `draw` and `describe`.
+
+    Attributes:
+        title: one line above the controls.
+        question: what the explorer lets its user find out; shown below the picture.
+        size: of the picture, (width, height) in inches; shown at `dpi` pixels an inch.
+        slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is let
+            go, not while it is dragged, and say that we are busy.
+        inputs: the controls by name.
+        raise_errors: raise what a moved control causes, besides showing it; set by the tests.
+    """
+
+    title: str = ""
+    question: str = ""
+    size: tuple[float, float] = (6.4, 3.6)
+    dpi: int = 72
+    slow: bool = False
+    raise_errors: bool = False
+
+    def __init__(self, **state: Any) -> None:
+        self.inputs: dict[str, Any] = self.controls()
+        self._depth = 0
+        self._drawn: dict[str, Any] | None = None
+        self._set_up_inputs()
+        self._check_names(state)
+        for name, value in state.items():
+            self._assign(name, value)
+        self._initial = self.state
+        width = f"{round(self.size[0] * self.dpi)}px"
+        self.picture = widgets.Image(
+            format="png", layout=widgets.Layout(width=width, align_self="flex-start")
+        )
+        self.text, self.message = widgets.HTML(), widgets.HTML()
+        self.reset_button = widgets.Button(description="Start again", tooltip="the first settings")
+        self.reset_button.on_click(lambda _: self._moved(self.reset))
+        super().__init__(self.arrange())
+        self._redraw()
+        for name, control in self.inputs.items():
+            control.observe(lambda _, name=name: self._control_moved(name), names="value")
+
+    # ------------------------------------------------------------ for subclasses
+
+    @abstractmethod
+    def controls(self) -> dict[str, Any]:
+        """The controls by the name of the state they set, each with a description."""
+
+    @abstractmethod
+    def draw(self, fig: Figure, **state: Any) -> None:
+        """Draw the state on an empty figure; nothing else may change."""
+
+    @abstractmethod
+    def describe(self, **state: Any) -> str:
+        """What the picture shows, in words: for those who cannot see it, and for all others."""
+
+    def after_change(self, name: str) -> None:
+        """Called when control `name` has moved, before drawing; may set other controls."""
+
+    def arrange(self) -> list[Any]:
+        """The widgets from top to bottom."""
+        title = widgets.HTML(f"<b>{html.escape(self.title)}</b>")
+        question = widgets.HTML(f"<b>Question.</b> {html.escape(self.question)}")
+        inputs = list(self.inputs.values())
+        return [title, *inputs, self.reset_button, self.message, self.picture, self.text, question]
+
+    # ------------------------------------------------------------ for everyone
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The value of each control."""
+        return {name: control.value for name, control in self.inputs.items()}
+
+    def figure(self, **state: Any) -> Figure:
+        """The figure of a state; what is not given is as it was at the start."""
+        self._check_names(state)
+        fig = new_figure(*self.size)
+        self.draw(fig, **{**self._initial, **state})
+        return fig
+
+    def png(self, **state: Any) -> bytes:
+        """The figure of a state as the bytes of a PNG picture."""
+        return figure_png(self.figure(**state), self.dpi)
+
+    def set(self, **state: Any) -> None:
+        """Move controls from Python, then draw once.
+
+        Raises:
+            ValueError: there is no such control, or it does not take such a value; nothing moves.
+        """
+        self._check_names(state)
+        before = self.state
+        with self._hold():
+            try:
+                for name, value in state.items():
+                    self._assign(name, value)
+            except Exception:
+                for name, value in before.items():
+                    self.inputs[name].value = value
+                raise
+        self._redraw()
+
+    def reset(self) -> None:
+        """Go back to the state at the start."""
+        self.set(**self._initial)
+
+    # ------------------------------------------------------------ the shell
+
+    def _set_up_inputs(self) -> None:
+        for name, control in self.inputs.items():
+            if not getattr(control, "description", ""):
+                raise ValueError(f"control {name!r} needs a description")
+            control.style.description_width = "initial"
+            control.layout.width = control.layout.width or "420px"
+            if control.has_trait("continuous_update"):
+                control.continuous_update = not self.slow
+
+    def _check_names(self, state: dict[str, Any]) -> None:
+        unknown = sorted(set(state) - set(self.inputs))
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__} has no control {', '.join(unknown)}; "
+                f"it has {', '.join(self.inputs)}"
+            )
+
+    def _assign(self, name: str, value: Any) -> None:
+        control = self.inputs[name]
+        try:
+            control.value = value
+        except Exception as error:
+            raise ValueError(f"{name} does not take {value!r}: {error}") from error
+        if control.value != value:
+            limits = f"{getattr(control, 'min', '?')} to {getattr(control, 'max', '?')}"
+            raise ValueError(f"{name} must lie in {limits}, got {value!r}")
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        """Inside the block controls move without a redraw."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+    def _control_moved(self, name: str) -> None:
+        if self._depth:
+            self.after_change(name)
+            return
+        self._moved(lambda: self._follow(name))
+
+    def _follow(self, name: str) -> None:
+        with self._hold():
+            self.after_change(name)
+        self._redraw()
+
+    def _moved(self, action: Any) -> None:
+        """Do what a person asked for; a failure becomes one line under the controls."""
+        try:
+            action()
+        except Exception:
+            if self.raise_errors:
+                raise
+
+    def _redraw(self) -> None:
+        state = self.state
+        if state == self._drawn:
+            return
+        if self.slow:
+            self._say("Working ...")
+            self.reset_button.disabled = True
+        try:
+            self.picture.value = self.png(**state)
+            self.text.value = f'<div role="status">{html.escape(self.describe(**state))}</div>'
+        except Exception as error:
+            self._drawn = None
+            self._say(f"These settings cannot be drawn. {_one_line(error)}")
+            raise
+        finally:
+            self.reset_button.disabled = False
+        self._drawn = state
+        self._say("")
+
+    def _say(self, text: str) -> None:
+        self.message.value = f'<div role="alert">{html.escape(text)}</div>' if text else ""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **kwargs: Any) -> Any:
+        """The widget, and the same as a picture and as text for where no widget runs."""
+        data = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
+        text = f"{type(self).__name__} at {settings} (run the cell to move it)"
+        image = b64encode(self.picture.value).decode()
+        return {**dict(data or {}), "image/png": image, "text/plain": text}, {}
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

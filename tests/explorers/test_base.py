@@ -1,0 +1,173 @@
+import base64
+import time
+
+import ipywidgets as widgets
+import pytest
+
+from metalearn_edu.explorers.base import Explorer
+
+
+class Line(Explorer):
+    title = "A line"
+    question = "What does the slope do?"
+    size = (4, 2)
+
+    def controls(self):
+        self.n_drawn = 0
+        return {
+            "slope": widgets.IntSlider(1, 0, 9, description="slope"),
+            "style": widgets.Dropdown(options=["-", ":"], description="line style"),
+        }
+
+    def draw(self, fig, slope, style):
+        self.n_drawn += 1
+        if slope == 7:
+            raise RuntimeError("seven is\nnot drawn")
+        fig.add_subplot().plot([0, 1], [0, slope], style)
+
+    def describe(self, slope, style):
+        return f"a line of slope {slope} <here>"
+
+
+def move(explorer, name, value):
+    """What the browser does."""
+    explorer.inputs[name].set_state({"value": value})
+
+
+def test_figure_is_a_function_of_the_state():
+    line = Line()
+    assert list(line.figure(slope=5).axes[0].lines[0].get_ydata()) == [0, 5]
+    assert line.figure(slope=5).axes[0].lines[0].get_linestyle() == "-"
+    assert line.state == {"slope": 1, "style": "-"}
+
+
+def test_png_has_the_size_of_the_widget():
+    line = Line()
+    assert line.png()[:4] == b"\x89PNG" and line.png(slope=2) != line.png(slope=3)
+    assert line.picture.layout.width == "288px"
+    assert line.picture.layout.align_self == "flex-start"
+
+
+def test_a_moved_slider_changes_picture_and_text():
+    line = Line()
+    before = line.picture.value
+    move(line, "slope", 4)
+    assert line.picture.value == line.png(slope=4) != before
+    assert "slope 4 &lt;here&gt;" in line.text.value
+
+
+def test_set_draws_once_and_the_same_state_not_again():
+    line = Line()
+    drawn = line.n_drawn
+    line.set(slope=4, style=":")
+    assert line.n_drawn == drawn + 1 and line.state == {"slope": 4, "style": ":"}
+    line.set(slope=4)
+    assert line.n_drawn == drawn + 1
+
+
+def test_reset_goes_back_to_the_first_state():
+    line = Line(slope=2)
+    line.set(slope=4, style=":")
+    line.reset_button.click()
+    assert line.state == {"slope": 2, "style": "-"} and line.picture.value == line.png()
+
+
+@pytest.mark.parametrize(
+    "state, message",
+    [
+        ({"slope": 99}, "slope must lie in 0 to 9, got 99"),
+        ({"style": "?"}, r"style does not take '\?'"),
+        ({"slope": "much"}, "slope does not take 'much'"),
+        ({"colour": 1}, "Line has no control colour; it has slope, style"),
+    ],
+)
+def test_set_refuses_what_it_cannot_do_and_moves_nothing(state, message):
+    line = Line()
+    with pytest.raises(ValueError, match=message):
+        line.set(**{"slope": 3, **state})
+    assert line.state == {"slope": 1, "style": "-"}
+    with pytest.raises(ValueError, match=message):
+        Line(**state)
+
+
+def test_an_error_from_the_browser_is_shown_as_one_line(monkeypatch):
+    monkeypatch.setattr(Explorer, "raise_errors", False)
+    line = Line()
+    move(line, "slope", 7)
+    assert "RuntimeError: seven is</div>" in line.message.value
+    move(line, "slope", 2)
+    assert line.message.value == "" and line.picture.value == line.png(slope=2)
+
+
+def test_an_error_is_raised_under_test_and_from_python(monkeypatch):
+    line = Line()
+    with pytest.raises(RuntimeError, match="seven"):
+        move(line, "slope", 7)
+    monkeypatch.setattr(Explorer, "raise_errors", False)
+    line.set(slope=1)
+    with pytest.raises(RuntimeError, match="seven"):
+        line.set(slope=7)
+
+
+def test_the_first_picture_must_be_drawn():
+    with pytest.raises(RuntimeError, match="seven"):
+        Line(slope=7)
+
+
+def test_controls_need_a_description():
+    class Silent(Line):
+        def controls(self):
+            return {"slope": widgets.IntSlider(1, 0, 9), "style": widgets.Dropdown()}
+
+    with pytest.raises(ValueError, match="'slope' needs a description"):
+        Silent()
+
+
+def test_slow_explorers_draw_when_the_slider_is_let_go():
+    class Slow(Line):
+        slow = True
+
+        def draw(self, fig, **state):
+            self.seen = self.message.value, self.reset_button.disabled
+            super().draw(fig, **state)
+
+    slow = Slow()
+    slow.set(slope=3)
+    assert not slow.inputs["slope"].continuous_update and Line().inputs["slope"].continuous_update
+    assert "Working" in slow.seen[0] and slow.seen[1]
+    assert slow.message.value == "" and not slow.reset_button.disabled
+
+
+def test_controls_may_depend_on_each_other():
+    class Linked(Line):
+        def after_change(self, name):
+            if name == "slope":
+                self.inputs["style"].value = "-"
+
+    linked = Linked(style=":")
+    drawn = linked.n_drawn
+    move(linked, "slope", 5)
+    assert linked.state == {"slope": 5, "style": "-"} and linked.n_drawn == drawn + 1
+    linked.set(slope=6, style=":")
+    assert linked.state == {"slope": 6, "style": ":"} and linked.n_drawn == drawn + 2
+
+
+def test_the_bundle_holds_a_picture_and_a_text_of_our_own():
+    line = Line(slope=3)
+    data, _ = line._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]) == line.picture.value
+    assert data["text/plain"] == "Line at slope=3, style='-' (run the cell to move it)"
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_title_and_question_are_shown():
+    shown = [child.value for child in Line().children if isinstance(child, widgets.HTML)]
+    assert "A line" in shown[0] and "What does the slope do?" in shown[-1]
+
+
+def test_a_plain_picture_is_redrawn_fast_enough_to_drag():
+    line = Line()
+    line.set(slope=2)
+    started = time.process_time()
+    line.set(slope=3)
+    assert time.process_time() - started < 0.3
