@@ -41,17 +41,15 @@ class FewShotDataset:
         class_groups: Sequence[str] | None = None,
         name: str = "data",
     ) -> None:
-        _check_items(items, labels)
-        self.items, self.labels, self.name = items, labels.to(torch.int64), name
+        _check_items(items)
+        _check_labels(labels, len(items))
+        # The small tables stay on the CPU, wherever the items are.
+        self.items, self.labels, self.name = items, labels.to("cpu", torch.int64), name
         self.class_sizes = torch.bincount(self.labels)
-        if (self.class_sizes == 0).any():
-            empty = (self.class_sizes == 0).nonzero().flatten().tolist()
-            raise ValueError(
-                f"labels must cover 0..{len(self.class_sizes) - 1}; no item has label(s) "
-                f"{empty[:5]}; FewShotDataset.from_arrays remaps any labels"
-            )
-        self.class_names = _names(class_names, self.n_classes, "class_names", "class {}")
-        self.class_groups = _names(class_groups, self.n_classes, "class_groups", name)
+        self.class_names = _names(
+            "class_names", class_names, [f"class {c}" for c in range(self.n_classes)]
+        )
+        self.class_groups = _names("class_groups", class_groups, [name] * self.n_classes)
         # Row r of class c is items[order[starts[c] + r]]: one flat table for unequal class sizes.
         self.order = torch.argsort(self.labels, stable=True)
         self.starts = torch.cumsum(self.class_sizes, 0) - self.class_sizes
@@ -60,16 +58,20 @@ class FewShotDataset:
     def from_arrays(cls, X: Any, y: Any, **names: Any) -> FewShotDataset:
         """A data set from any arrays, tensors or lists: X (N, *item), y (N,) of any label type.
 
-        Grey uint8 images (N, H, W) get their channel axis; labels are remapped to 0..n_classes-1
-        in sorted order and kept as class names.
+        uint8 arrays of three or four axes are images, (N, H, W), (N, C, H, W) or, with 1, 3 or 4
+        channels, (N, H, W, C); all else becomes float32 features as they are. Labels are remapped
+        to 0..n_classes-1 in sorted order and kept as class names. The data are copied.
+
+        Args:
+            names: class_names (in sorted order of the labels), class_groups and name, as above.
+        Raises:
+            ValueError: X does not hold finite numbers in items of one shape, y does not hold one
+                label for each, or a label is missing (NaN).
         """
-        items = torch.as_tensor(np.asarray(X) if not isinstance(X, Tensor) else X)
-        if items.dtype == torch.uint8 and items.ndim == 3:
-            items = items[:, None]
-        elif items.dtype != torch.uint8 and not items.is_floating_point():
-            items = items.float()
-        values, labels = np.unique(np.asarray(y), return_inverse=True)
-        names.setdefault("class_names", [str(value) for value in values])
+        items, (classes, labels) = _as_items(X), _as_classes(y)
+        if len(items) != len(labels):
+            raise ValueError(f"X has {len(items)} items, y {len(labels)} labels")
+        names.setdefault("class_names", classes)
         return cls(items, torch.as_tensor(labels), **names)
 
     @property
@@ -89,7 +91,12 @@ class FewShotDataset:
 
     def gather(self, rows: Tensor) -> Tensor:
         """Items at `rows` (any shape) as floats, (*rows.shape, *item); images in [0, 1]."""
-        return scale(self.items[rows])
+        return scale(self.take(rows))
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Items at `rows` (any shape) as they are stored, (*rows.shape, *item)."""
+        flat = rows.flatten().to(self.items.device)
+        return self.items.index_select(0, flat).unflatten(0, rows.shape)
 
     def items_of(self, class_index: int) -> Tensor:
         """All items of one class, (class_size, *item), as floats."""
@@ -119,12 +126,13 @@ class FewShotDataset:
             self.name,
         )
 
-    def select_groups(self, groups: Sequence[str]) -> FewShotDataset:
-        """A data set of all classes of these groups.
+    def select_groups(self, groups: str | Sequence[str]) -> FewShotDataset:
+        """A data set of all classes of these groups; a single name stands for one group.
 
         Raises:
             ValueError: a group does not exist; the message lists those that do.
         """
+        groups = [groups] if isinstance(groups, str) else groups
         missing = sorted(set(groups) - set(self.class_groups))
         if missing:
             raise ValueError(f"groups {missing} are not in {self.name}; it has {self.groups}")
@@ -160,8 +168,9 @@ class FewShotDataset:
         low, high = int(self.class_sizes.min()), int(self.class_sizes.max())
         sizes = f"{low}" if low == high else f"{low} to {high}"
         item = " x ".join(map(str, self.item_shape))
+        groups = f"{len(self.groups)} group{'s' if len(self.groups) > 1 else ''}"
         return (
-            f"FewShotDataset({self.name}: {self.n_classes} classes in {len(self.groups)} groups, "
+            f"FewShotDataset({self.name}: {self.n_classes} classes in {groups}, "
             f"{sizes} items each, item {item})"
         )
 
@@ -179,19 +188,19 @@ def as_dataset(data: FewShotDataset | tuple[Any, Any]) -> FewShotDataset:
 
 def scale(items: Tensor) -> Tensor:
     """uint8 images as floats in [0, 1]; other items as they are."""
-    return items.float() / 255 if items.dtype == torch.uint8 else items
+    return items.float().div_(255) if items.dtype == torch.uint8 else items
 
 
-def _check_items(items: Tensor, labels: Tensor) -> None:
-    if items.ndim < 2 or len(items) == 0:
-        raise ValueError(f"items must be (N, *item) with N at least 1, got {tuple(items.shape)}")
-    if labels.ndim != 1 or len(labels) != len(items):
+def _check_items(items: Tensor) -> None:
+    if not isinstance(items, Tensor):
         raise ValueError(
-            f"labels must be one an item: {len(items)} items, labels {tuple(labels.shape)}"
+            f"items must be a tensor, got {type(items).__name__}; "
+            "FewShotDataset.from_arrays takes any arrays"
         )
-    if labels.is_floating_point() or int(labels.min()) < 0:
+    if items.ndim < 2 or 0 in items.shape:
         raise ValueError(
-            "labels must be integers from 0; FewShotDataset.from_arrays remaps any labels"
+            f"items must be (N, *item) with no empty axis, got {tuple(items.shape)}; "
+            "single numbers are items of shape (N, 1)"
         )
     if items.dtype == torch.uint8 and items.ndim != 4:
         raise ValueError(f"uint8 images must be (N, C, H, W), got {tuple(items.shape)}")
@@ -202,8 +211,70 @@ def _check_items(items: Tensor, labels: Tensor) -> None:
         raise ValueError(f"items hold NaN or infinity in {len(bad)} rows, first row {int(bad[0])}")
 
 
-def _names(given: Sequence[str] | None, n_classes: int, argument: str, default: str) -> list[str]:
-    names = [default.format(c) for c in range(n_classes)] if given is None else list(given)
-    if len(names) != n_classes:
-        raise ValueError(f"{argument} has {len(names)} entries for {n_classes} classes")
+def _check_labels(labels: Tensor, n_items: int) -> None:
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
+        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+        raise ValueError(f"labels must be an integer tensor, got {kind}; {_REMAPS}")
+    if labels.shape != (n_items,):
+        raise ValueError(
+            f"labels must be one an item: {n_items} items, labels {tuple(labels.shape)}"
+        )
+    values = torch.unique(labels).tolist()
+    if values != list(range(len(values))):
+        missing = next(c for c, value in enumerate(values) if c != value)
+        raise ValueError(
+            f"the {len(values)} different labels must be 0..{len(values) - 1}, got "
+            f"{values[0]} to {values[-1]} without {missing}; {_REMAPS}"
+        )
+
+
+_REMAPS = "FewShotDataset.from_arrays remaps any labels"
+
+
+def _names(argument: str, given: Sequence[str] | None, default: list[str]) -> list[str]:
+    names = default if given is None else [str(name) for name in given]
+    if len(names) != len(default):
+        raise ValueError(f"{argument} has {len(names)} entries for {len(default)} classes")
     return names
+
+
+def _as_items(X: Any) -> Tensor:
+    """Images as uint8 (N, C, H, W), all else as float32."""
+    try:
+        if isinstance(X, list | tuple) and X and isinstance(X[0], Tensor):
+            X = torch.stack(list(X))
+        if not isinstance(X, Tensor):
+            X = _as_numbers(np.asarray(X))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"X must hold numbers, in items of one shape: {error}") from None
+    if X.is_complex():
+        raise ValueError(f"X must hold real numbers, got {X.dtype}")
+    if X.dtype != torch.uint8 or X.ndim not in (3, 4):
+        return X.detach().to(torch.float32, copy=True)
+    if X.ndim == 3:
+        X = X[:, None]
+    elif X.shape[1] not in (1, 3, 4) and X.shape[-1] in (1, 3, 4):
+        X = X.movedim(-1, 1)
+    return X.clone(memory_format=torch.contiguous_format)
+
+
+def _as_numbers(array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"got {array.dtype}")
+    dtype = np.uint8 if array.dtype == np.uint8 else np.float32
+    return torch.from_numpy(np.array(array, dtype=dtype))
+
+
+def _as_classes(y: Any) -> tuple[list[str], np.ndarray]:
+    """The names of the classes in sorted order, and which of them each label is."""
+    values = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
+    if values.ndim != 1:
+        raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}")
+    missing = values != values  # only NaN differs from itself
+    if missing.any():
+        raise ValueError(f"y holds NaN in {missing.sum()} places, first {int(missing.argmax())}")
+    try:
+        classes, labels = np.unique(values, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(f"the labels in y must be of one type: {error}") from None
+    return [str(c) for c in classes], labels

@@ -7,9 +7,10 @@ that a learner can work on all of them at once. Introduced in notebook 01.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import torch
 from torch import Tensor
@@ -87,14 +88,16 @@ class EpisodeBatch:
         return (self[i] for i in range(self.n_tasks))
 
     @overload
-    def __getitem__(self, key: int) -> Task: ...
+    def __getitem__(self, key: SupportsIndex) -> Task: ...
     @overload
     def __getitem__(self, key: slice) -> EpisodeBatch: ...
-    def __getitem__(self, key: int | slice) -> Task | EpisodeBatch:
-        parts = (self.support_x[key], self.support_y[key], self.query_x[key], self.query_y[key])
-        if isinstance(key, int):
-            return Task(*parts)
-        return EpisodeBatch(*parts, classes=None if self.classes is None else self.classes[key])
+    def __getitem__(self, key: SupportsIndex | slice) -> Task | EpisodeBatch:
+        if isinstance(key, slice):
+            if not range(self.n_tasks)[key]:
+                raise ValueError(f"{key} takes none of the {self.n_tasks} tasks")
+            return self._map(lambda tensor: tensor[key])
+        i = operator.index(key)
+        return Task(self.support_x[i], self.support_y[i], self.query_x[i], self.query_y[i])
 
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
         """The same tasks in batches of at most `chunk_size` (None: all in one)."""
@@ -109,9 +112,15 @@ class EpisodeBatch:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
 
-        parts = (self.support_x, self.support_y, self.query_x, self.query_y)
-        classes = None if self.classes is None else self.classes.to(device=device)
-        return EpisodeBatch(*map(move, parts), classes=classes)
+        return self._map(move)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> EpisodeBatch:
+        """A batch with every tensor changed alike; what was checked once is not checked again."""
+        batch = object.__new__(EpisodeBatch)
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            object.__setattr__(batch, field.name, None if tensor is None else change(tensor))
+        return batch
 
     def __repr__(self) -> str:
         item = " x ".join(map(str, self.support_x.shape[2:]))
@@ -125,66 +134,74 @@ class EpisodeBatch:
 
 def _check_shapes(batch: EpisodeBatch) -> None:
     for side in ("support", "query"):
-        x, y = getattr(batch, f"{side}_x"), getattr(batch, f"{side}_y")
-        for name, tensor in ((f"{side}_x", x), (f"{side}_y", y)):
-            if not isinstance(tensor, Tensor):
-                raise ValueError(f"{name} must be a tensor, got {type(tensor).__name__}")
-        if not x.is_floating_point():
-            raise ValueError(f"{side}_x must be floating point, got {x.dtype}; use .float()")
-        if x.ndim < 3:
-            raise ValueError(
-                f"{side}_x must be (tasks, items, *item), got shape {tuple(x.shape)}; "
-                f"a single task needs a leading axis: {side}_x[None]"
-            )
-        if y.shape[:2] != x.shape[:2] or 0 in y.shape[:2]:
-            raise ValueError(
-                f"{side}_y {tuple(y.shape)} does not fit {side}_x {tuple(x.shape)}: both need the "
-                "same number of tasks and of items, at least one of each"
-            )
-        # Labels are one integer an item; regression targets are a row of floats an item.
-        if (y.dtype, y.ndim) != (torch.int64, 2) and not (y.is_floating_point() and y.ndim == 3):
-            raise ValueError(
-                f"{side}_y must be int64 labels (tasks, items) or float targets "
-                f"(tasks, items, out), got {y.dtype} {tuple(y.shape)}"
-            )
-    if batch.support_x.shape[2:] != batch.query_x.shape[2:]:
-        raise ValueError(
-            f"support items {tuple(batch.support_x.shape[2:])} and query items "
-            f"{tuple(batch.query_x.shape[2:])} differ in shape"
-        )
+        _check_side(side, getattr(batch, f"{side}_x"), getattr(batch, f"{side}_y"))
     if len(batch.support_x) != len(batch.query_x):
         raise ValueError(
             f"support_x holds {len(batch.support_x)} tasks, query_x {len(batch.query_x)}"
         )
-    if batch.support_y.dtype != batch.query_y.dtype:
-        raise ValueError(f"support_y is {batch.support_y.dtype}, query_y {batch.query_y.dtype}")
-    if batch.support_y.shape[2:] != batch.query_y.shape[2:]:
+    for letter, what in (("x", "items"), ("y", "labels or targets")):
+        support, query = getattr(batch, f"support_{letter}"), getattr(batch, f"query_{letter}")
+        if (support.dtype, support.shape[2:]) != (query.dtype, query.shape[2:]):
+            raise ValueError(
+                f"the {what} of support_{letter} are {support.dtype} of shape "
+                f"{tuple(support.shape[2:])}, those of query_{letter} {query.dtype} of shape "
+                f"{tuple(query.shape[2:])}; they must agree"
+            )
+
+
+def _check_side(side: str, x: Tensor, y: Tensor) -> None:
+    for name, tensor in ((f"{side}_x", x), (f"{side}_y", y)):
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"{name} must be a tensor, got {type(tensor).__name__}; use torch.as_tensor"
+            )
+    if not x.is_floating_point():
+        raise ValueError(f"{side}_x must be floating point, got {x.dtype}; use .float()")
+    if x.ndim < 3:
         raise ValueError(
-            f"support targets {tuple(batch.support_y.shape[2:])} and query targets "
-            f"{tuple(batch.query_y.shape[2:])} differ in width"
+            f"{side}_x must be (tasks, items, *item), got shape {tuple(x.shape)}; "
+            f"a single task needs a leading axis: {side}_x[None]"
+        )
+    if y.shape[:2] != x.shape[:2] or 0 in y.shape or 0 in x.shape:
+        raise ValueError(
+            f"{side}_y {tuple(y.shape)} does not fit {side}_x {tuple(x.shape)}: both need the "
+            "same number of tasks and of items, and no axis may be empty"
+        )
+    # Labels are one integer an item; regression targets are a row of floats an item.
+    if (y.dtype, y.ndim) != (torch.int64, 2) and not (y.is_floating_point() and y.ndim == 3):
+        raise ValueError(
+            f"{side}_y must be int64 labels (tasks, items) or float targets "
+            f"(tasks, items, out), got {y.dtype} {tuple(y.shape)}"
         )
 
 
 def _check_labels(batch: EpisodeBatch) -> None:
     n_way = int(batch.support_y.max()) + 1
     lowest = min(int(batch.support_y.min()), int(batch.query_y.min()))
-    highest = max(n_way, int(batch.query_y.max()) + 1) - 1
-    if lowest < 0 or highest >= n_way:
+    highest = int(batch.query_y.max())
+    # More labels than items would fail below, after counting them at a great cost of memory.
+    if lowest < 0 or highest >= n_way or n_way > batch.support_y.shape[1]:
         raise ValueError(
-            f"labels must run from 0 to n_way - 1 = {n_way - 1} (the largest in support_y), "
-            f"got {lowest} to {highest}; remap the class ids inside each episode"
+            f"labels must be 0..n_way - 1 in every task, got {lowest} to "
+            f"{max(n_way - 1, highest)} with {batch.support_y.shape[1]} support items, whose "
+            f"largest label is {n_way - 1}; remap the class ids inside each episode"
         )
-    for name, labels in (("support_y", batch.support_y), ("query_y", batch.query_y)):
-        counts = torch.zeros(len(labels), n_way, dtype=torch.int64, device=labels.device)
-        counts.scatter_add_(1, labels, torch.ones_like(labels))
-        if (counts != counts[0, 0]).any():
-            task = int((counts != counts[0, 0]).any(dim=1).nonzero()[0])
-            raise ValueError(
-                f"{name} needs equally many items of each of the {n_way} classes in every task; "
-                f"task {task} has {counts[task].tolist()}"
-            )
+    _check_balance("support_y", batch.support_y, n_way)
+    _check_balance("query_y", batch.query_y, n_way)
     if batch.classes is not None and batch.classes.shape != (batch.n_tasks, n_way):
         raise ValueError(
             f"classes must be (tasks, n_way) = {(batch.n_tasks, n_way)}, "
             f"got {tuple(batch.classes.shape)}"
+        )
+
+
+def _check_balance(name: str, labels: Tensor, n_way: int) -> None:
+    counts = labels.new_zeros(len(labels), n_way)
+    counts.scatter_add_(1, labels, torch.ones_like(labels))
+    uneven = (counts != labels.shape[1] / n_way).any(dim=1)
+    if uneven.any():
+        task = int(uneven.nonzero()[0])
+        raise ValueError(
+            f"{name} needs equally many items of each of the {n_way} classes in every task; "
+            f"task {task} has {counts[task].tolist()}"
         )

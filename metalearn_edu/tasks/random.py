@@ -8,7 +8,9 @@ resume at any step, and a whole batch is drawn in a few array operations. The ha
 
 import numpy as np
 
-__all__ = ["uniforms"]
+from ..arguments import as_integer
+
+__all__ = ["draw_distinct", "uniforms"]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -17,16 +19,38 @@ def uniforms(seed: int, start: int, n_tasks: int, n_numbers: int) -> np.ndarray:
     """(n_tasks, n_numbers) float64 uniform in [0, 1); row i belongs to episode start + i.
 
     Raises:
-        ValueError: `start` is negative or `n_tasks` is below 1.
+        ValueError: `seed` is not an integer, `start` is negative or `n_tasks` is below 1.
     """
-    if start < 0 or n_tasks < 1:
-        raise ValueError(f"need start >= 0 and n_tasks >= 1, got start={start}, n_tasks={n_tasks}")
-    episodes = np.arange(start, start + n_tasks, dtype=np.uint64)
+    seed, start = as_integer("seed", seed, None), as_integer("start", start, 0)
+    n_tasks = as_integer("n_tasks", n_tasks)
     with np.errstate(over="ignore"):  # arithmetic is modulo 2**64 on purpose
+        episodes = np.uint64((start + 1) % 2**64) + np.arange(n_tasks, dtype=np.uint64)
         seed_hash = _mix(np.array([seed % 2**64], dtype=np.uint64) + GOLDEN)
-        streams = _mix(seed_hash + (episodes + np.uint64(1)) * GOLDEN)[:, None]
+        streams = _mix(seed_hash + episodes * GOLDEN)[:, None]
         bits = _mix(streams + np.arange(1, n_numbers + 1, dtype=np.uint64) * GOLDEN)
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def draw_distinct(numbers: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """k distinct integers from 0..n-1 in random order: every such list is equally likely.
+
+    The set is drawn by Floyd's algorithm, whose cost does not depend on n: the i-th draw is from
+    0..last, where last grows by one each time; whoever was drawn before is replaced by last.
+
+    Args:
+        numbers: (2 * k, *shape) independent uniforms in [0, 1).
+        n: (*shape) integers, each at least k.
+    Returns:
+        (k, *shape) int64.
+    Source: Bentley & Floyd (1987), "A sample of brilliance".
+    """
+    k = len(numbers) // 2
+    last = n - k + np.arange(k).reshape(-1, *[1] * n.ndim)  # (k, *shape)
+    drawn = (numbers[:k] * (last + 1)).astype(np.int64, order="C")
+    for i in range(1, k):
+        before = (drawn[:i] == drawn[i]).any(axis=0)
+        drawn[i] = np.where(before, last[i], drawn[i])
+    return np.take_along_axis(drawn, np.argsort(numbers[k:], axis=0), axis=0)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """From a pool of classes to episodes, many at once. Introduced in notebook 01.
 
 One episode: choose n_way classes, give them the labels 0..n_way-1 in random order, choose
-n_shot + n_query distinct items of each, and split them. Here T episodes are drawn by sorting
-random numbers, once over the classes and once over the items, and one gather brings the items.
+n_shot + n_query distinct items of each, and split them. Here T episodes are drawn side by side:
+once over the classes, once over the items, and then one gather brings the items.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import as_integer
 from .dataset import FewShotDataset, as_dataset, scale
 from .episodes import EpisodeBatch
-from .random import uniforms
+from .random import draw_distinct, uniforms
 
 __all__ = ["EpisodeSampler", "TaskSource", "create_task_batch"]
 
@@ -34,7 +35,8 @@ class TaskSource(ABC):
 
     def sample(self, n_tasks: int, generator: torch.Generator | None = None) -> EpisodeBatch:
         """Fresh episodes of a seed that `generator` draws (None: torch's default generator)."""
-        seed = int(torch.randint(2**62, (), generator=generator))
+        device = None if generator is None else generator.device
+        seed = int(torch.randint(2**62, (), generator=generator, device=device))
         return self.episodes(seed, 0, n_tasks)
 
 
@@ -43,6 +45,7 @@ class EpisodeSampler(TaskSource):
 
     Support and query items come class by class: labels 0, 0, .., 1, 1, ...; which class gets which
     label is random. Every item of a class is equally likely, in the support as in the query set.
+    Classes with fewer than n_shot + n_query items are left out.
 
     Args:
         dataset: a FewShotDataset, or a pair (X, y) of arrays or tensors.
@@ -50,8 +53,11 @@ class EpisodeSampler(TaskSource):
         n_shot: support items per class, at least 1.
         n_query: query items per class, at least 1.
         rotations: count each class four times, turned by 0, 90, 180 and 270 degrees
-            (Santoro et al. 2016); the turned images are made when they are gathered.
-        within_group: take all classes of an episode from one group (one script or alphabet).
+            (Santoro et al. 2016); the turned images are made when they are gathered. Class c
+            turned by r * 90 degrees, counter-clockwise, is number 4 * c + r in
+            `EpisodeBatch.classes`.
+        within_group: take all classes of an episode from one group (one script or alphabet); each
+            group that is large enough is equally likely.
     Raises:
         ValueError: the data set cannot give such an episode; the message says the largest it can.
     """
@@ -67,81 +73,81 @@ class EpisodeSampler(TaskSource):
         within_group: bool = False,
     ) -> None:
         self.dataset = as_dataset(dataset)
-        self.n_way, self.n_shot, self.n_query = n_way, n_shot, n_query
+        self.n_way: int = as_integer("n_way", n_way, 2)
+        self.n_shot, self.n_query = as_integer("n_shot", n_shot), as_integer("n_query", n_query)
         self.turns, self.within_group = 4 if rotations else 1, within_group
-        _check_counts(n_way, n_shot, n_query)
         if rotations:
             _check_square(self.dataset)
-        self.pools = self._class_pools()
-        self._check_feasible()
+        pools = self._pools(self.n_shot + self.n_query)
+        large = [pool for pool in pools if len(pool) >= self.n_way]
+        if not large:
+            raise ValueError(self._refusal(max(map(len, pools))))
+        # One flat table for pools of unequal size, as FewShotDataset has for its classes.
+        self._members = np.concatenate(large)
+        self._sizes = np.array([len(pool) for pool in large])
+        self._starts = np.cumsum(self._sizes) - self._sizes
 
-    def _class_pools(self) -> np.ndarray:
-        """(n_pools, n_classes * turns) bool: the classes that may meet in one episode."""
-        large = (self.dataset.class_sizes >= self.n_shot + self.n_query).numpy()
+    def _pools(self, need: int) -> list[np.ndarray]:
+        """The classes with `need` items that may meet in one episode: all, or those of a group."""
+        large = (self.dataset.class_sizes >= need).numpy()
         groups = np.array(self.dataset.class_groups)
-        names = self.dataset.groups if self.within_group else []
-        member = np.array([groups == g for g in names]) if names else np.ones((1, len(groups)))
-        # Class c turned r times has the number c * turns + r.
-        return np.repeat(member.astype(bool) & large, self.turns, axis=1)
+        together = [groups == g for g in self.dataset.groups] if self.within_group else [True]
+        pools = [np.flatnonzero(large & member) for member in together]
+        return [(p[:, None] * self.turns + np.arange(self.turns)).ravel() for p in pools]
 
-    def _check_feasible(self) -> None:
-        widths = self.pools.sum(axis=1)
-        if widths.max() >= self.n_way:
-            self.pools = self.pools[widths >= self.n_way]
-            return
-        need = self.n_shot + self.n_query
-        where = " in any one group" if self.within_group else ""
-        turned = " (rotations included)" if self.turns > 1 else ""
-        raise ValueError(
-            f"a {self.n_way}-way episode needs {self.n_way} classes with at least {self.n_shot} + "
-            f"{self.n_query} = {need} items each{where}; {widths.max()} classes qualify{turned}: "
-            f"{_largest(int(widths.max()))}, or lower n_shot + n_query: {self._largest_need()}"
+    def _refusal(self, n_qualify: int) -> str:
+        need, way = self.n_shot + self.n_query, self.n_way
+        sizes = set(self.dataset.class_sizes.tolist())
+        most = max((s for s in sizes if max(map(len, self._pools(s))) >= way), default=0)
+        where = " in the largest group" if self.within_group else ""
+        turned = ", rotations included" if self.turns > 1 else ""
+        allowed = [f"at most {n_qualify}-way"] if n_qualify >= 2 else []
+        allowed += [f"{way}-way with n_shot + n_query of at most {most}"] if most >= 2 else []
+        return (
+            f"a {way}-way episode needs {way} classes with at least {self.n_shot} + {self.n_query}"
+            f" = {need} items each; {n_qualify} classes qualify{where}{turned}: "
+            f"{', or '.join(allowed) or 'no such episode is possible'}"
         )
-
-    def _largest_need(self) -> str:
-        """What n_shot + n_query could be for the requested n_way."""
-        sizes = np.repeat(self.dataset.class_sizes.numpy(), self.turns)
-        groups = np.repeat(np.array(self.dataset.class_groups), self.turns)
-        pools = [sizes[groups == g] for g in self.dataset.groups] if self.within_group else [sizes]
-        best = [np.sort(p)[-self.n_way] for p in pools if len(p) >= self.n_way]
-        if not best or max(best) < 2:
-            return f"no n_shot + n_query allows {self.n_way}-way"
-        return f"{self.n_way}-way allows n_shot + n_query up to {max(best)}"
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
-        """Episodes start .. start + n_tasks - 1 of `seed`."""
-        n_pool, n_items = self.pools.shape[1], int(self.dataset.class_sizes.max())
-        numbers = uniforms(seed, start, n_tasks, 1 + n_pool + self.n_way * n_items)
-        pool = (numbers[:, 0] * len(self.pools)).astype(int)  # (T,)
-        class_keys = np.where(self.pools[pool], numbers[:, 1 : 1 + n_pool], np.inf)
-        classes = _smallest(class_keys, self.n_way)  # (T, n_way)
-        item_keys = numbers[:, 1 + n_pool :].reshape(n_tasks, self.n_way, n_items)
-        return self._gather(classes, item_keys)
+        way, need = self.n_way, self.n_shot + self.n_query
+        numbers = uniforms(seed, start, n_tasks, 1 + 2 * way + 2 * need * way).T
+        of_pools, of_classes, of_items = np.split(numbers, [1, 1 + 2 * way])
+        pool = (of_pools[0] * len(self._sizes)).astype(np.int64)  # (T,)
+        places = draw_distinct(of_classes, self._sizes[pool])  # (n_way, T)
+        classes = self._members[self._starts[pool] + places].T  # (T, n_way)
+        sizes = self.dataset.class_sizes.numpy()[classes // self.turns]
+        chosen = draw_distinct(of_items.reshape(2 * need, way, -1).swapaxes(1, 2), sizes)
+        return self._gather(torch.from_numpy(classes), torch.from_numpy(chosen))
 
-    def _gather(self, classes: np.ndarray, item_keys: np.ndarray) -> EpisodeBatch:
-        data, turn = self.dataset, torch.from_numpy(classes % self.turns)
-        original = torch.from_numpy(classes // self.turns)
-        exists = np.arange(item_keys.shape[-1]) < data.class_sizes[original].numpy()[..., None]
-        chosen = _smallest(np.where(exists, item_keys, np.inf), self.n_shot + self.n_query)
-        rows = data.order[data.starts[original][..., None] + torch.from_numpy(chosen)]
-        items = data.items[rows]  # (T, n_way, n_shot + n_query, *item)
-        items = scale(_turn(items, turn) if self.turns > 1 else items)
-        support_x, query_x = items[:, :, : self.n_shot], items[:, :, self.n_shot :]
-        return EpisodeBatch(
-            support_x.flatten(1, 2),
+    def _gather(self, classes: Tensor, chosen: Tensor) -> EpisodeBatch:
+        """Episodes of `classes` (T, n_way) with item `chosen` (n_shot + n_query, T, n_way)."""
+        rows = self.dataset.order[self.dataset.starts[classes // self.turns] + chosen]
+        support_rows, query_rows = rows.movedim(0, 2).split([self.n_shot, self.n_query], dim=2)
+        batch = EpisodeBatch(
+            self._items(support_rows, classes),
             self._labels(len(classes), self.n_shot),
-            query_x.flatten(1, 2),
+            self._items(query_rows, classes),
             self._labels(len(classes), self.n_query),
-            classes=original if self.turns == 1 else torch.from_numpy(classes),
+            classes,
         )
+        return batch.to(batch.support_x.device)
+
+    def _items(self, rows: Tensor, classes: Tensor) -> Tensor:
+        """(T, n_way * per_class, *item) floats from rows (T, n_way, per_class)."""
+        items = self.dataset.take(rows.flatten(0, 1))  # (T * n_way, per_class, *item)
+        if self.turns > 1:
+            items = _turn(items, classes.flatten() % self.turns)
+        return scale(items).reshape(len(classes), -1, *self.dataset.item_shape)
 
     def _labels(self, n_tasks: int, per_class: int) -> Tensor:
         return torch.arange(self.n_way).repeat_interleave(per_class).repeat(n_tasks, 1)
 
     def __repr__(self) -> str:
+        data = f"{self.dataset.name}, {self.dataset.n_classes} classes"
         extra = ", rotations" * (self.turns > 1) + ", within one group" * self.within_group
         return (
-            f"EpisodeSampler({self.dataset.name}: {self.n_way}-way {self.n_shot}-shot, "
+            f"EpisodeSampler({data}: {self.n_way}-way {self.n_shot}-shot, "
             f"{self.n_query} queries per class{extra})"
         )
 
@@ -180,32 +186,13 @@ def create_task_batch(
     return sampler.sample(n_tasks, generator)
 
 
-def _smallest(keys: np.ndarray, k: int) -> np.ndarray:
-    """Indices of the k smallest keys along the last axis, smallest first: a random draw of k."""
-    if k < keys.shape[-1]:
-        chosen = np.argpartition(keys, k - 1, axis=-1)[..., :k]
-    else:
-        chosen = np.broadcast_to(np.arange(k), keys.shape)
-    order = np.argsort(np.take_along_axis(keys, chosen, axis=-1), axis=-1)
-    return np.take_along_axis(chosen, order, axis=-1)
-
-
-def _turn(items: Tensor, turns: Tensor) -> Tensor:
-    """Turn images (T, n_way, items, C, H, W), class by class, by turns (T, n_way), in place."""
-    for quarter in (1, 2, 3):
-        chosen = turns == quarter
-        items[chosen] = torch.rot90(items[chosen], quarter, dims=(-2, -1))
-    return items
-
-
-def _largest(n_classes: int) -> str:
-    return f"at most {n_classes}-way" if n_classes >= 2 else "no episode of that size is possible"
-
-
-def _check_counts(n_way: int, n_shot: int, n_query: int) -> None:
-    for name, value, least in (("n_way", n_way, 2), ("n_shot", n_shot, 1), ("n_query", n_query, 1)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+def _turn(images: Tensor, turns: Tensor) -> Tensor:
+    """Images (B, items, C, H, W) turned by turns (B,) * 90 degrees, counter-clockwise."""
+    turns = turns.to(images.device)
+    order = turns.argsort()
+    quarters = images.index_select(0, order).split(turns.bincount(minlength=4).tolist())
+    turned = [quarter.rot90(k, dims=(-2, -1)) for k, quarter in enumerate(quarters)]
+    return torch.cat(turned).index_select(0, order.argsort())
 
 
 def _check_square(dataset: FewShotDataset) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import as_integer
 from .episodes import EpisodeBatch
 from .random import uniforms
 from .sampler import TaskSource
@@ -41,13 +42,10 @@ class Sinusoids(TaskSource):
         phase: tuple[float, float] = (0.0, math.pi),
         x_range: tuple[float, float] = (-5.0, 5.0),
     ) -> None:
-        for name, count in (("n_shot", n_shot), ("n_query", n_query)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        self.n_shot, self.n_query = as_integer("n_shot", n_shot), as_integer("n_query", n_query)
         for name, (low, high) in (("amplitude", amplitude), ("phase", phase), ("x_range", x_range)):
             if not -math.inf < low <= high < math.inf:
                 raise ValueError(f"{name} must be (low, high) with low <= high, got {low}, {high}")
-        self.n_shot, self.n_query = n_shot, n_query
         self.amplitude, self.phase, self.x_range = amplitude, phase, x_range
 
     def task_parameters(self, seed: int, start: int, n_tasks: int) -> tuple[Tensor, Tensor]:
@@ -72,7 +70,11 @@ class Sinusoids(TaskSource):
         return amplitude, phase, x
 
     def __repr__(self) -> str:
-        return f"Sinusoids({self.n_shot} support and {self.n_query} query points)"
+        ranges = {"amplitude": self.amplitude, "phase": self.phase, "x": self.x_range}
+        limits = ", ".join(
+            f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items()
+        )
+        return f"Sinusoids({self.n_shot} support and {self.n_query} query points, {limits})"
 
 
 def _scale(unit: np.ndarray, limits: tuple[float, float]) -> Tensor:
