@@ -143,7 +143,7 @@ def _read(file: Path, size: int, channels: int) -> Tensor:
         picture = _plain(ImageOps.exif_transpose(image))
     picture = picture.convert("L" if channels == 1 else "RGB")
     paper = _border_colour(np.asarray(picture))
-    square = ImageOps.pad(picture, (size, size), Image.Resampling.BOX, color=paper)
+    square = ImageOps.pad(picture, (size, size), Image.Resampling.BILINEAR, color=paper)
     pixels = np.array(square).reshape(size, size, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 

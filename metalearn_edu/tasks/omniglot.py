@@ -150,7 +150,7 @@ def load_omniglot(
     protocol: Literal["official", "vinyals"] = "official",
     *,
     path: str | os.PathLike[str] | None = None,
-    download: bool = False,
+    download: bool = True,
     progress: bool = True,
 ) -> FewShotDataset:
     """Omniglot as a data set: 28x28 pixels, ink bright. Introduced in notebook 12.
@@ -334,7 +334,7 @@ def _check_writable(folder: Path) -> None:
 
 def _fetch(url: str, checksum: str, folder: Path, progress: bool) -> None:
     """One file into `folder` under its own name: written aside, verified, then renamed."""
-    downloader = pooch.HTTPDownloader(progressbar=progress)
+    downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(5, 30))  # seconds
     name = url.rsplit("/", 1)[1]
     try:
         pooch.retrieve(url, checksum, name, folder, downloader=downloader)
@@ -479,12 +479,12 @@ def shrink_drawing(ink: np.ndarray) -> np.ndarray:
     Exact: 105 / 28 = 15 / 4, so areas are counted in sixteenths of a pixel, 225 to a cell, and
     255 / 225 = 17 / 15 has no ties to round.
     """
-    area = _OVERLAP @ ink.astype(np.int64) @ _OVERLAP.T  # (28, 28), 0 to 225
-    return ((34 * area + 15) // 30).astype(np.uint8)
+    area = _OVERLAP @ ink.astype(np.float64) @ _OVERLAP.T  # (28, 28), whole numbers 0 to 225
+    return np.rint(area * 17 / 15).astype(np.uint8)
 
 
 _SIDE = 105
 _LARGEST_PNG = 100_000
 # (28, 105): how many quarters of pixel j lie in cell i, which spans quarters 15 i to 15 i + 15.
 _QUARTERS = np.arange(4 * _SIDE).reshape(_SIDE, 4)
-_OVERLAP = (np.arange(28)[:, None, None] == _QUARTERS // 15).sum(axis=-1)
+_OVERLAP = (np.arange(28)[:, None, None] == _QUARTERS // 15).sum(axis=-1) * 1.0
