@@ -1,0 +1,197 @@
+"""Prototypes in the plane, with the regions in which each class wins. Introduced in notebook 03."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ipywidgets import Dropdown, IntSlider
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from ..learners import PrototypicalNetwork
+from ..learners.prototypical import DISTANCES
+from ..plotting import class_look, plot_embedding
+from ..tasks import EpisodeSampler, FewShotDataset
+from .base import Explorer
+
+__all__ = ["PrototypeExplorer", "plot_regions", "principal_plane"]
+
+DISTANCE_NAMES = {
+    "squared Euclidean": "squared_euclidean",
+    "Euclidean": "euclidean",
+    "cosine": "cosine",
+}
+
+
+def principal_plane(points: Tensor) -> tuple[Tensor, Tensor]:
+    """The plane in which points differ most: their mean (d,) and two unit axes (d, 2).
+
+    A point z lies at (z - mean) @ axes in the plane. Three points that are not on one line lie
+    in their plane exactly.
+
+    Args:
+        points: (N, d), N at least 3 and d at least 2.
+    Raises:
+        ValueError: fewer than 3 points, or only one number in each.
+    """
+    if points.ndim != 2 or len(points) < 3 or points.shape[1] < 2:
+        raise ValueError(f"points must be (N, d) with N >= 3 and d >= 2, got {tuple(points.shape)}")
+    mean = points.mean(dim=0)
+    axes = torch.linalg.svd(points - mean, full_matrices=False).Vh[:2].T  # (d, 2)
+    largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))  # (1, 2)
+    return mean, axes * largest.sign()  # the sign of a direction is free: its largest part is +
+
+
+def plot_regions(
+    score: Callable[[Tensor], Tensor],
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
+    *,
+    n_points: int = 120,
+    ax: Axes,
+) -> Axes:
+    """Colour the plane by the class that wins; the paler, the less sure.
+
+    A point is white where the largest softmax probability is chance and full colour where it is 1.
+
+    Args:
+        score: maps points (N, 2) to scores (N, n_way).
+        xlim, ylim: what to cover, in the units of the points.
+        n_points: points along each side.
+        ax: where to draw.
+    """
+    x, y = (torch.linspace(*limits, n_points) for limits in (xlim, ylim))
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (rows, columns, 2)
+    scores = score(grid.flatten(0, 1)).unflatten(0, (n_points, n_points))  # (rows, columns, n_way)
+    ax.imshow(
+        _colors(scores).numpy(),
+        extent=(*xlim, *ylim),
+        origin="lower",
+        interpolation="bilinear",
+        zorder=0,
+    )
+    for label in range(scores.shape[-1]):
+        lead = scores[..., label] - scores.index_fill(-1, torch.tensor(label), -torch.inf).amax(-1)
+        if lead.min() < 0 < lead.max():  # the class wins somewhere, but not everywhere
+            line: dict[str, Any] = {"colors": "0.35", "linewidths": 0.9, "zorder": 1}
+            ax.contour(x.numpy(), y.numpy(), lead.numpy(), [0.0], **line)
+    ax.set(xlim=xlim, ylim=ylim)
+    ax.set_aspect("equal", adjustable="box")
+    return ax
+
+
+def _colors(scores: Tensor) -> Tensor:
+    """Scores (*, n_way) to colours (*, 3): that of the winner, paler the less sure."""
+    n_way = scores.shape[-1]
+    top, winner = scores.softmax(dim=-1).max(dim=-1)
+    colors = torch.tensor([to_rgb(class_look(c)["color"]) for c in range(n_way)])
+    strength = 0.55 * ((top - 1 / n_way) / (1 - 1 / n_way)).clamp(0, 1)[..., None]
+    return (1 - strength) + strength * colors[winner]
+
+
+@dataclass(frozen=True)
+class _View:
+    """One episode, its prototypes, and the plane to see them in."""
+
+    query_z: Tensor  # (Q, d)
+    query_y: Tensor  # (Q,)
+    prototypes: Tensor  # (n_way, d)
+    right: Tensor  # (Q,) bool
+    top: float  # mean of the largest probability
+    mean: Tensor  # (d,)
+    axes: Tensor  # (d, 2)
+
+    def place(self, z: Tensor) -> Tensor:
+        """Embeddings (N, d) to the plane (N, 2)."""
+        return (z - self.mean) @ self.axes
+
+
+class PrototypeExplorer(Explorer):
+    """n_way, n_shot and the distance, and the embedding plane that they lead to.
+
+    The plane is spanned by the two principal directions of the prototypes. The colours show what
+    the rule would answer for a point of that plane; queries are dropped onto it along straight
+    lines. Three prototypes lie in the plane exactly; more are approximated.
+
+    Args:
+        embedded: a data set of embeddings, from `embed_dataset`, with at least 8 classes of at
+            least 20 items.
+        seed: of the episodes.
+    """
+
+    title = "Prototypes in the embedding plane"
+    question = (
+        "Which control moves the borders between classes, and which one changes only how sure the "
+        "network is?"
+    )
+    size = (7.6, 4.6)
+    slow = True
+    n_query = 10
+
+    def __init__(self, embedded: FewShotDataset, *, seed: int = 3, **state: Any) -> None:
+        self.embedded, self.seed = embedded, seed
+        super().__init__(**state)
+
+    def controls(self) -> dict[str, Any]:
+        return {
+            "n_way": IntSlider(3, 3, 8, description="n_way"),
+            "n_shot": IntSlider(1, 1, 10, description="n_shot"),
+            "distance": Dropdown(options=DISTANCE_NAMES, description="distance"),
+            "episode": IntSlider(0, 0, 19, description="episode"),
+        }
+
+    def draw(self, fig: Figure, **state: Any) -> None:
+        view = self._view(**state)
+        ax = fig.add_subplot()
+        points, centres = view.place(view.query_z), view.place(view.prototypes)
+        xlim, ylim = _limits(torch.cat([points, centres]))
+
+        def score(plane: Tensor) -> Tensor:
+            z = view.mean + plane @ view.axes.T
+            return -DISTANCES[state["distance"]](z[None], view.prototypes[None])[0]
+
+        plot_embedding(points, view.query_y, prototypes=centres, ax=ax).legend().remove()
+        plot_regions(score, xlim, ylim, n_points=80, ax=ax)
+        wrong = points[~view.right]
+        ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.6, "ms": 13, "ls": "none"}
+        ax.plot(*wrong.T.numpy(), "o", label="wrong", **ring)
+        ax.set_title(self._figures(view), loc="left")
+        fig.legend(loc="outside right center", title="label")
+
+    def describe(self, **state: Any) -> str:
+        view = self._view(**state)
+        name = next(name for name, key in DISTANCE_NAMES.items() if key == state["distance"])
+        return (
+            f"{state['n_way']}-way {state['n_shot']}-shot, {name} distance, episode "
+            f"{state['episode']}: {self._figures(view)}. Numbered circles are prototypes, small "
+            "marks are queries, a black ring is a query that is given the wrong class."
+        )
+
+    def _figures(self, view: _View) -> str:
+        n_right, n = int(view.right.sum()), len(view.right)
+        return f"{n_right} of {n} queries right, mean top probability {view.top:.2f}"
+
+    @torch.no_grad()
+    def _view(self, n_way: int, n_shot: int, distance: str, episode: int) -> _View:
+        sampler = EpisodeSampler(self.embedded, n_way, n_shot, self.n_query)
+        batch = sampler.episodes(self.seed, episode, 1)
+        learner = PrototypicalNetwork(nn.Identity(), distance)
+        prototypes = learner.learn_task(batch.support_x, batch.support_y)
+        top, answer = learner.predict(prototypes, batch.query_x)[0].softmax(dim=-1).max(dim=-1)
+        mean, axes = principal_plane(prototypes[0])
+        task, right = batch[0], answer == batch[0].query_y
+        top_mean = top.mean().item()
+        return _View(task.query_x, task.query_y, prototypes[0], right, top_mean, mean, axes)
+
+
+def _limits(points: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Limits of x and y that hold all points, with a margin."""
+    low, high = points.amin(dim=0), points.amax(dim=0)
+    margin = 0.12 * (high - low).amax()
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    return (x0, x1), (y0, y1)

@@ -1,0 +1,928 @@
+# %% [markdown]
+# # 03 · Prototypical networks
+#
+# **The question: what if a class is its mean?**
+#
+# In lesson 02 we learned to measure. Now we build the first learner that we measure: one network, one
+# mean for each class, one distance. It is short enough to do on paper, and it is still hard to beat.
+#
+# **After this lesson you can**
+#
+# - compute prototypes by hand, in a loop, and as one matrix product;
+# - say what the squared Euclidean, the Euclidean and the cosine distance do to the probabilities;
+# - show that the method is a linear classifier, and say why the mean is the right representative;
+# - train it, and measure it against a baseline on the same episodes;
+# - find two defects that raise no error.
+#
+# **Time:** 60 minutes, of which about 2 minutes are computing.
+# **Prerequisites:** [01_tasks_and_episodes](01_tasks_and_episodes.ipynb) (episodes, support and query
+# set) and [02_honest_evaluation](02_honest_evaluation.ipynb) (intervals, paired comparisons); softmax
+# and cross-entropy.
+#
+# The method is that of Snell, Swersky and Zemel (2017). Their symbols and our names:
+#
+# | paper | here | shape | meaning |
+# |---|---|---|---|
+# | $S$, $Q$ | `support_x`, `query_x` | `(T, S, 1, 28, 28)`, `(T, Q, 1, 28, 28)` | items of `T` tasks |
+# | $N_C$, $N_S$ | `n_way`, `n_shot` | | classes in an episode, support items of each |
+# | $f_\phi$ | `encoder` | `(B, 1, 28, 28)` to `(B, d)` | the network that we train |
+# | $f_\phi(x)$ | `support_z`, `query_z` | `(T, S, d)`, `(T, Q, d)` | embeddings |
+# | $c_k$ | `prototypes` | `(T, n_way, d)` | one point for each class |
+# | $d(z, c)$ | `distance` | `(T, Q, n_way)` | of each query to each prototype |
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from metalearn_edu.backbones import ConvNet
+from metalearn_edu.evaluation import Comparison, evaluate_meta_learner
+from metalearn_edu.learners import PrototypicalNetwork, class_prototypes, embed_dataset
+from metalearn_edu.plotting import use_course_style
+from metalearn_edu.tasks import EpisodeSampler, load_glyphs
+from metalearn_edu.training import meta_train
+
+use_course_style()
+torch.set_num_threads(1)
+
+# %% [markdown]
+# ## 1. The data and a rule to beat
+#
+# We use Glyphs: letters of 15 writing systems, drawn anew by a shaky hand. The splits are disjoint in
+# scripts. We look at meta-val here and leave meta-test alone until the end.
+
+# %%
+train, val, test = (load_glyphs(split) for split in ("meta-train", "meta-val", "meta-test"))
+for data in (train, val, test):
+    print(data.name, data.n_classes, "classes:", ", ".join(data.groups))
+
+# %% [markdown]
+# One 5-way 1-shot episode. On the left is all that a learner may see of each class; on the right are
+# the queries that it must name.
+
+# %%
+from metalearn_edu.plotting import plot_episode
+
+val_5way = EpisodeSampler(val, n_way=5, n_shot=1, n_query=15)
+task = val_5way.episodes(seed=3, start=0, n_tasks=1)[0]
+_ = plot_episode(task)
+plt.show()
+
+# %% [markdown]
+# Every method needs a baseline that costs nothing. Ours is **nearest pixel**: write each picture as a
+# row of 784 numbers and give a query the label of the support picture that is nearest.
+
+# %%
+support, query = task.support_x.flatten(1), task.query_x.flatten(1)  # (5, 784), (75, 784)
+distance = (query[:, None] - support).square().sum(dim=-1)  # (75, 5)
+answer = task.support_y[distance.argmin(dim=1)]
+print("distances", tuple(distance.shape))
+print("better than guessing (15 of 75):", int((answer == task.query_y).sum()) > 15)
+
+# %% [markdown]
+# > **Predict.** Over many episodes, will nearest pixel be nearer to chance (20 %) or to your own eye?
+# > Write down a percentage. We measure it on meta-test in section 8.
+#
+# ## 2. An embedding
+#
+# Pixels are a poor place to measure distance: shift a letter by two pixels and it is far from itself. So we
+# let a network choose the place. An **embedding** is the vector $z = f_\phi(x)$ that the **encoder** $f_\phi$
+# gives to an item. Our encoder has four blocks: 3x3 convolution with 64 filters, normalisation, ReLU.
+# Each block halves the image; the last map is averaged to 64 numbers.
+
+# %%
+encoder = ConvNet(width=64, downsample="stride")
+with torch.no_grad():
+    z = encoder(task.support_x)
+print(tuple(task.support_x.shape), "->", tuple(z.shape))
+print(sum(p.numel() for p in encoder.parameters()), "parameters")
+
+# %% [markdown]
+# The normalisation is by group and not by batch: it looks at one item at a time. So no query can tell
+# another anything (lesson 02), and an item has the same embedding in every episode.
+#
+# ## 3. By hand: four points on paper
+#
+# Take an embedding of two numbers and a 2-way 2-shot episode. Class 0 has the points (0, 1) and (2, 1),
+# class 1 has (4, 3) and (4, 5). The **prototype** of a class is the mean of its embedded support items:
+#
+# $$c_k = \frac{1}{N_S} \sum_{i:\, y_i = k} f_\phi(x_i)$$
+#
+# Do it on paper first. Then compare with the loop.
+
+# %%
+support_z = torch.tensor([[0.0, 1.0], [2.0, 1.0], [4.0, 3.0], [4.0, 5.0]])
+support_y = torch.tensor([0, 0, 1, 1])
+
+prototypes = torch.zeros(2, 2)
+for label in range(2):
+    members = support_z[support_y == label]
+    prototypes[label] = members.sum(dim=0) / len(members)
+print(prototypes.tolist())
+
+# %% [markdown]
+# Class 0 is (1, 1) and class 1 is (4, 4). In the figure the numbered circles are the prototypes, and the star
+# is a query at (2, 2) that we will soon classify.
+
+# %%
+from metalearn_edu.plotting import plot_embedding
+
+ax = plot_embedding(support_z, support_y, prototypes=prototypes)
+_ = ax.plot(2, 2, "k*", ms=15, label="query")
+_ = ax.set_title("two classes, two shots, one query", loc="left")
+plt.show()
+
+# %% [markdown]
+# ### Exercise 1: no loop (5 minutes, easy)
+#
+# A Python loop over classes is slow, and it becomes a double loop when we have many tasks. One matrix product does
+# all of it.
+#
+# An easier step first: `F.one_hot(support_y, 2)` is a table with a row for each item and a column for each
+# class. What are its column sums?
+#
+# Now write the function. `support_z` is `(S, d)`, `support_y` is `(S,)`, and the result is `(n_way, d)`.
+
+# %%
+from metalearn_edu.exercises import compare
+from metalearn_edu.exercises.prototypical_networks import MEAN_EXAMPLES, mean_by_matmul
+
+
+def my_prototypes(support_z, support_y, n_way):
+    raise NotImplementedError
+
+
+compare(
+    my_prototypes,
+    mean_by_matmul,
+    MEAN_EXAMPLES,
+    hint="row c is the mean of the rows labelled c; classes may have unequal numbers of items",
+)
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+# The transposed one-hot table times the embeddings adds up, for each class, just the rows of that class.
+# Then divide by the number of items in the class.
+# </details>
+# <details><summary>Hint 2: the shapes</summary>
+# (n_way, S) @ (S, d) gives (n_way, d). The counts are (n_way,); to divide row by row they must be
+# (n_way, 1): write <code>shots[:, None]</code>.
+# </details>
+# <details><summary>I get "expected m1 and m2 to have the same dtype"</summary>
+# <code>F.one_hot</code> gives integers. Make them floats: <code>.to(support_z.dtype)</code>.
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_prototypes(support_z, support_y, n_way):
+#     one_hot = F.one_hot(support_y, n_way).to(support_z.dtype)  # (S, n_way)
+#     shots = one_hot.sum(dim=0)                                 # (n_way,)
+#     return one_hot.T @ support_z / shots[:, None]
+# ```
+# </details>
+#
+# The package version does the same for `T` tasks at once; the task axis leads. It agrees with the loop:
+
+# %%
+from_package = class_prototypes(support_z[None], support_y[None])  # (1, 2, 2)
+print(tuple(from_package.shape), "equal to the loop:", torch.equal(from_package[0], prototypes))
+
+# %% [markdown]
+# ### From distances to probabilities
+#
+# A query belongs to a near prototype. The softmax over **minus** the distances makes that a probability
+# (eq. 2 of the paper), with $d$ the squared Euclidean distance:
+#
+# $$p(y = k \mid x) = \frac{\exp(-d(f_\phi(x), c_k))}{\sum_{k'} \exp(-d(f_\phi(x), c_{k'}))}$$
+#
+# For the query (2, 2): squared distance $1 + 1 = 2$ to class 0 and $4 + 4 = 8$ to class 1, so
+# $p(0) = 1 / (1 + e^{-6}) = 0.9975$.
+
+# %%
+query_z = torch.tensor([[2.0, 2.0], [2.0, 3.0]])
+query_y = torch.tensor([0, 1])
+squared = (query_z[:, None] - prototypes).square().sum(dim=-1)  # (2, 2)
+print("squared distances", squared.tolist())
+print("p(0) of each query", [f"{p:.4f}" for p in (-squared).softmax(dim=1)[:, 0].tolist()])
+
+# %% [markdown]
+# The second query, (2, 3), lies in the middle: 5 to both, so one half each. Let its true label be 1.
+#
+# The outer loop minimises the **cross-entropy**, the mean of $-\ln p(\text{true class})$ over the queries.
+# By hand: $-\ln 0.9975 = 0.0025$ and $-\ln 0.5 = 0.6931$; their mean is 0.3478 nats.
+
+# %%
+by_hand = -(torch.tensor([1 / (1 + torch.tensor(-6.0).exp()), 0.5]).log()).mean()
+one_call = F.cross_entropy(-squared, query_y)
+print(f"by hand {by_hand:.4f}, one call {one_call:.4f} nats")
+
+# %% [markdown]
+# That is the whole method. `PrototypicalNetwork` is these two steps around an encoder; with an encoder that
+# does nothing, it must give our numbers.
+
+# %%
+on_paper = PrototypicalNetwork(encoder=nn.Identity())
+predictor = on_paper.adapt(support_z, support_y)  # the support set has become a predictor
+scores = predictor(query_z)
+print("scores", scores.tolist())
+print("equal to minus the squared distance:", torch.equal(scores, -squared))
+
+# %% [markdown]
+# ## 4. Three distances
+#
+# The paper squares the Euclidean distance. Does it matter? Take the query (2, 2) once more.
+#
+# > **Predict.** Squared, the distances were 2 and 8. Un-squared they are 1.41 and 2.83. Does the winner change?
+# > Does its probability? And what will cosine distance, $1 - \cos$, say of (2, 2), (1, 1) and (4, 4)?
+
+# %%
+for name in ("squared_euclidean", "euclidean", "cosine"):
+    learner = PrototypicalNetwork(nn.Identity(), distance=name)
+    scores = learner.adapt(support_z, support_y)(query_z[:1])[0]
+    near, far = (-scores).abs().tolist()
+    print(f"{name:18s} distances {near:.2f} {far:.2f}  p(0) {scores.softmax(0)[0]:.4f}")
+
+# %% [markdown]
+# - **Squared or not, the winner is the same**, for the square grows with the distance. But the
+#   probability falls from 0.9975 to 0.8044: un-squared distances are less sure, and so the loss and its gradient differ.
+# - **Cosine looks only at the direction.** All three points lie on one diagonal, so it sees no difference.
+#
+# The next figure shows it in the plane, with three prototypes. Colour says who wins, strong colour that
+# the network is sure, white that it is guessing.
+
+# %%
+from metalearn_edu.explorers.prototypes import plot_regions
+
+centres = torch.tensor([[1.0, 1.0], [4.0, 4.0], [4.0, 0.5]])
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained", sharey=True)
+for ax, name in zip(axes, ("squared_euclidean", "euclidean", "cosine"), strict=True):
+    learner = PrototypicalNetwork(nn.Identity(), distance=name)
+    _ = plot_regions(lambda z: learner.predict(centres[None], z[None])[0], (-1, 6), (-1, 6), ax=ax)
+    for label, centre in enumerate(centres.tolist()):
+        _ = ax.text(*centre, str(label), ha="center", va="center", fontweight="bold")
+    _ = ax.set_title(name.replace("_", " "))
+plt.show()
+
+# %% [markdown]
+# The first two have the same borders, straight lines halfway between prototypes; the un-squared one is
+# pale for a long way around them. Cosine has wedges that meet in the origin, and it is pale everywhere: its
+# distances lie between 0 and 2, so the scores can never be far apart.
+#
+# ### Temperature
+#
+# Dividing the scores by a **temperature** $\tau$ makes a softmax sharper ($\tau < 1$) or softer ($\tau > 1$).
+# It never changes the winner. For our query the scores differ by 6, so $p(0) = 1/(1 + e^{-6/\tau})$:
+
+# %%
+for temperature in (0.5, 1, 3, 10, 100):
+    learner = PrototypicalNetwork(nn.Identity(), temperature=temperature)
+    p = learner.adapt(support_z, support_y)(query_z[:1]).softmax(dim=1)[0, 0]
+    print(f"temperature {temperature:5.1f}: p(0) = {p:.4f}")
+
+# %% [markdown]
+# With the squared distance the encoder sets its own temperature: embeddings twice as large make the scores
+# four times as large, which is $\tau = 1/4$. Cosine throws the length away, so it cannot do that. In
+# 5-way, even a perfect match (distance 0, all others at the largest distance 2) gets only
+# $1/(1 + 4e^{-2}) = 0.65$, a loss of 0.43 nats that no training removes. **Cosine needs a temperature of about 0.1**;
+# then the same match has $1/(1 + 4e^{-20})$, practically 1.
+
+# %%
+perfect_match = -torch.tensor([0.0, 2.0, 2.0, 2.0, 2.0])
+for temperature in (1.0, 0.1):
+    p = (perfect_match / temperature).softmax(dim=0)[0]
+    print(f"temperature {temperature}: p = {p:.4f}, loss {-p.log().abs().neg():.4f} nats")
+
+# %% [markdown]
+# ## 5. It is a linear classifier
+#
+# Multiply the square out:
+#
+# $$-\lVert z - c_k \rVert^2 = \underbrace{2 c_k}_{w_k} \cdot z \; \underbrace{- \lVert c_k \rVert^2}_{b_k} \; - \lVert z \rVert^2$$
+#
+# The last term is the same for every class, and the softmax does not see what all classes share. What remains is a
+# linear layer whose weights the support set has written, without a single gradient step. By hand for (2, 2): class 0 has
+# $w = (2, 2)$, $b = -2$, score $8 - 2 = 6$; class 1 has $w = (8, 8)$, $b = -32$, score $32 - 32 = 0$.
+# They differ by 6, as before.
+#
+# ### Exercise 2: the linear layer (5 minutes, easy)
+#
+# Write the scores `(Q, n_way)` as a linear layer with $w_k = 2c_k$ and $b_k = -\lVert c_k \rVert^2$. `query_z` is
+# `(Q, d)` and `prototypes` is `(n_way, d)`.
+
+# %%
+from metalearn_edu.exercises.prototypical_networks import LINEAR_EXAMPLES, linear_scores
+
+
+def my_linear_scores(query_z, prototypes):
+    raise NotImplementedError
+
+
+compare(
+    my_linear_scores,
+    linear_scores,
+    LINEAR_EXAMPLES,
+    hint="score k is 2 c_k . z - |c_k|^2; leave |z|^2 out, and mind the minus of the bias",
+)
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+# A linear layer is <code>z @ weight.T + bias</code>, with one row of <code>weight</code> for each class.
+# </details>
+# <details><summary>Hint 2: the shapes</summary>
+# weight (n_way, d), bias (n_way,); the bias is added to every row of (Q, n_way) by itself.
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_linear_scores(query_z, prototypes):
+#     weight = 2 * prototypes                   # (n_way, d)
+#     bias = -prototypes.square().sum(dim=1)    # (n_way,)
+#     return query_z @ weight.T + bias
+# ```
+# </details>
+#
+# We check the claim on many random points, in float64: the scores differ, the probabilities do not.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+some_z = torch.randn(1000, 64, dtype=torch.float64, generator=generator)
+some_c = torch.randn(5, 64, dtype=torch.float64, generator=generator)
+linear = linear_scores(some_z, some_c)
+minus_squared = on_paper.predict(some_c[None], some_z[None])[0]
+print("scores equal:", torch.allclose(linear, minus_squared))
+print("probabilities equal:", torch.allclose(linear.softmax(1), minus_squared.softmax(1)))
+
+# %% [markdown]
+# So all that is not linear happens in the encoder. The encoder is trained to make new classes
+# linearly separable from a few examples.
+#
+# ### What the probabilities do not notice
+#
+# Squared distances see only differences. Move every embedding by the same vector, or give each support item twice,
+# and nothing changes. Cosine measures angles from the origin, so a shift changes it.
+
+# %%
+for name in ("squared_euclidean", "cosine"):
+    learner = PrototypicalNetwork(nn.Identity(), distance=name)
+    p, shifted, doubled = (
+        learner.adapt(s, y)(q).softmax(dim=1)
+        for s, y, q in (
+            (support_z, support_y, query_z),
+            (support_z + 7, support_y, query_z + 7),
+            (support_z.repeat(2, 1), support_y.repeat(2), query_z),
+        )
+    )
+    print(
+        f"{name:18s} shifted: {torch.allclose(p, shifted)}, doubled: {torch.allclose(p, doubled)}"
+    )
+
+# %% [markdown]
+# ## 6. Why the mean?
+#
+# Why not the median, or the most typical item? There are two answers, and both belong to the square.
+#
+# **The mean is the nearest point to all.** Put one point $c$ anywhere, and add up its squared distances to the items of a
+# class. The sum is smallest at the mean, and nowhere else. For un-squared distances it is smallest at the median.
+# The squared Euclidean distance is one of a family, the **Bregman divergences**, for all of which the
+# mean is the best single representative. Un-squared Euclid and cosine are not in it.
+#
+# **The mean is what Bayes would use.** Suppose that each class is a round cloud, a Gaussian, and all clouds are equally
+# wide ($\sigma$) and equally likely. Then Bayes' rule says exactly: softmax over
+# $-\lVert z - c_k \rVert^2 / 2\sigma^2$, with $c_k$ the centre of the cloud. Its best estimate is the mean.
+# The temperature is $2\sigma^2$.
+
+# %%
+from torch.distributions import Independent, Normal
+
+sigma = 0.8
+clouds = Independent(Normal(centres, sigma), 1)  # three round clouds in the plane
+points = torch.tensor([[2.0, 2.0], [3.0, 1.0], [4.0, 2.5]])
+bayes = clouds.log_prob(points[:, None]).softmax(dim=1)
+rule = PrototypicalNetwork(nn.Identity(), temperature=2 * sigma**2)
+by_distance = rule.predict(centres[None], points[None])[0].softmax(dim=1)
+print("Bayes' rule equals the softmax of distances:", torch.allclose(bayes, by_distance, atol=1e-6))
+
+# %% [markdown]
+# In pictures: on the left the sum of distances of one point $c$ to the items 0, 0, 0, 1 and 4 on a line, in the middle three
+# round clouds, on the right two clouds that are long and thin.
+
+# %%
+items, c = torch.tensor([0.0, 0, 0, 1, 4]), torch.linspace(-1, 4, 251)
+gap = (c[:, None] - items).abs()
+fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.3), layout="constrained")
+for curve, name in ((gap.square().sum(1), "squared"), (gap.sum(1), "un-squared")):
+    _ = axes[0].plot(c, curve / curve.min(), label=name)
+    _ = axes[0].plot(c[curve.argmin()], 1, "ko", ms=6)
+_ = axes[0].set(xlabel="c", ylabel="sum of distances / smallest", ylim=(0.8, 4))
+_ = axes[0].set_title("smallest at the mean (1)\nand at the median (0)", loc="left")
+_ = axes[0].legend()
+noise = torch.randn(3, 60, 2, generator=generator)
+long_centres = torch.tensor([[2.0, 1.5], [4.0, 3.5]])
+long_noise = noise[:2] * 0.35 + noise[:2, :, :1] * torch.tensor([1.3, -1.3])
+for ax, centre, cloud, title in (
+    (axes[1], centres, noise * sigma, "round, equally wide:\nthe rule is Bayes' rule"),
+    (axes[2], long_centres, long_noise, "long and thin:\nthe border cuts the clouds"),
+):
+    learner = PrototypicalNetwork(nn.Identity(), temperature=2 * sigma**2)
+    _ = plot_regions(lambda z: learner.predict(centre[None], z[None])[0], (-2, 7), (-2, 7), ax=ax)
+    labels = torch.arange(len(centre)).repeat_interleave(60)
+    z = (centre[:, None] + cloud).flatten(0, 1)
+    _ = plot_embedding(z, labels, prototypes=centre, ax=ax)
+    _ = ax.set_title(title, loc="left")
+    _ = ax.get_legend().remove()
+plt.show()
+
+# %% [markdown]
+# On the left, squared distances pull the best point out to the mean; un-squared ones are content with the median. In the
+# middle the borders are as good as borders can be. On the right, the clouds are long, and the straight
+# border halfway between the means runs through both. So **the encoder has work to do: it must make round, equally wide
+# clouds**, and training on the cross-entropy above asks for just that.
+#
+# ## 7. Training
+#
+# Now the encoder learns. In each outer step we draw episodes from meta-train, compute prototypes from the support
+# set, and lower the cross-entropy of the queries with Adam. There is no inner loop: to learn a new task is to take a mean.
+#
+# The paper trains with **more ways than it tests with**: 60-way episodes for 5-way tests. A 20-way
+# episode asks each query to be told from 19 other letters instead of 4. Is that better, or only
+# slower? We compare 20-way episodes with 5-way ones, at the same number of images an outer step: one
+# episode of $20 \cdot (1 + 5) = 120$ images, or four of $5 \cdot (1 + 5) = 30$.
+#
+# > **Predict.** Both are tested 5-way 1-shot on meta-val. Which wins after 300 steps, and by how much?
+#
+# The first run takes about 50 seconds on one core, the second a third of that.
+
+# %%
+val_tasks = EpisodeSampler(val, n_way=5, n_shot=1, n_query=5)
+settings = dict(meta_lr=3e-3, val_tasks=val_tasks, val_every=150, n_val_episodes=200)
+
+torch.manual_seed(0)
+protonet = PrototypicalNetwork(ConvNet(width=64, downsample="stride"))
+train_20way = EpisodeSampler(train, n_way=20, n_shot=1, n_query=5)
+history_20way = meta_train(protonet, train_20way, n_steps=900, n_tasks_per_batch=1, **settings)
+print(history_20way.n_steps, "outer steps; meta-val measured after", history_20way.val_steps)
+
+# %%
+torch.manual_seed(0)
+other = PrototypicalNetwork(ConvNet(width=64, downsample="stride"))
+train_5way = EpisodeSampler(train, n_way=5, n_shot=1, n_query=5)
+history_5way = meta_train(other, train_5way, n_steps=300, n_tasks_per_batch=4, **settings)
+print(history_5way.n_steps, "outer steps; meta-val measured after", history_5way.val_steps)
+
+# %% [markdown]
+# Both curves are measured on the same 200 meta-val episodes.
+
+# %%
+from metalearn_edu.plotting import plot_history
+
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
+for row, (history, name) in enumerate(((history_20way, "20-way"), (history_5way, "5-way"))):
+    _ = plot_history(history, label=f"{name} training", index=row, ax=axes[0])
+    _ = plot_history(
+        history, quantity="validation", label=f"{name} training", index=row, ax=axes[1]
+    )
+_ = axes[1].set_title("5-way 1-shot, 200 meta-val episodes", loc="left")
+plt.show()
+
+# %%
+at_300 = [h.val_scores[h.val_steps.index(300)] for h in (history_20way, history_5way)]
+print("20-way training is ahead after 300 steps:", at_300[0] > at_300[1])
+assert at_300[0] > at_300[1], f"20-way {at_300[0]:.3f}, 5-way {at_300[1]:.3f}"
+assert history_20way.val_scores[-1] > 0.85, f"meta-val {history_20way.val_scores[-1]:.3f}"
+
+# %% [markdown]
+# On the left: the losses are not comparable, for guessing costs $\ln 20 = 3.0$ nats in 20-way and $\ln 5 = 1.6$ in 5-way. On the
+# right: the same images, arranged in harder episodes, teach more. With our seeds the gap is about 3 to 5 percentage
+# points at 300 steps, and it stays when both are trained longer. It is one reason why
+# the recipe is popular; it has a limit, as we see in section 12.
+#
+# ## 8. Meta-test
+#
+# The settings are fixed now, so meta-test may be opened. To score 600 episodes of four kinds means some 200,000 queries. There is a
+# shortcut, and it is special to this method: **the embedding of an item does not depend on the task**. So we
+# embed the whole meta-test set once, 3,000 images, and draw the episodes from the embeddings.
+# `embed_dataset` keeps the classes and their order, so the sampler draws the very same episodes.
+
+# %%
+embedded = embed_dataset(protonet.encoder, test)
+print(test)
+print(embedded)
+
+images, vectors = (EpisodeSampler(d, n_way=5, n_shot=1).episodes(0, 0, 1) for d in (test, embedded))
+with torch.no_grad():
+    long_way = protonet(images.support_x, images.support_y, images.query_x)
+    short_cut = on_paper(vectors.support_x, vectors.support_y, vectors.query_x)
+print("same scores:", torch.allclose(long_way, short_cut, atol=1e-3))
+
+# %% [markdown]
+# Nearest pixel needs no code of its own: it is `PrototypicalNetwork(nn.Flatten())`, whose embedding is the picture itself. With one shot the mean of
+# one item is that item. With five shots it is the nearest mean picture.
+#
+# > **Predict.** ProtoNet on 5-way 1-shot: 70, 80 or 90 %? What will 20-way do to it, and five shots?
+
+# %%
+learners = {
+    "ProtoNet": (on_paper, embedded),
+    "nearest pixel": (PrototypicalNetwork(nn.Flatten()), test),
+}
+results = {
+    (name, n_way, n_shot): evaluate_meta_learner(
+        learner, EpisodeSampler(data, n_way, n_shot), n_episodes=600, chunk_size=5
+    )
+    for name, (learner, data) in learners.items()
+    for n_way in (5, 20)
+    for n_shot in (1, 5)
+}
+print(len(results), "evaluations of 600 episodes each")
+
+# %%
+from metalearn_edu.plotting import plot_intervals
+
+fig, axes = plt.subplots(2, 2, figsize=(10, 5), layout="constrained")
+for ax, (n_way, n_shot) in zip(axes.flat, ((5, 1), (5, 5), (20, 1), (20, 5)), strict=True):
+    _ = plot_intervals({name: results[name, n_way, n_shot] for name in learners}, ax=ax)
+    _ = ax.set_title(f"{n_way}-way {n_shot}-shot", loc="left")
+plt.show()
+
+# %% [markdown]
+# The bars are 95 % intervals over 600 meta-test episodes with 15 queries a class; most are smaller than
+# the dot. They speak of the episodes drawn, not of the luck of one training run. We ask for the paired difference
+# too, on the same episodes, as lesson 02 taught.
+
+# %%
+for n_way, n_shot in ((5, 1), (5, 5), (20, 1), (20, 5)):
+    pair = Comparison(*(results[name, n_way, n_shot] for name in learners))
+    low, high = pair.difference.interval
+    print(f"{n_way}-way {n_shot}-shot: ahead by more than 15 points: {low > 0.15}")
+
+one_shot = results["ProtoNet", 5, 1].mean
+print("ProtoNet 5-way 1-shot above 80 %:", one_shot > 0.8)
+assert one_shot > 0.8, f"meta-test accuracy {one_shot:.3f}"
+
+# %% [markdown]
+# So a letter of a script that the network has never seen, shown once, is recognised among five in about nine of ten
+# cases, where nearest pixel gets fewer than half. Did your prediction for five shots come out too low? More
+# shots make a better mean: the error of a mean of five is smaller than that of one item by a factor $\sqrt 5$.
+#
+# ## 9. A look at the embedding
+#
+# One meta-test episode, 5-way 5-shot: 75 queries and five prototypes have 64 numbers each. We look at
+# them in the **principal plane**, the plane in which the prototypes differ most.
+
+# %%
+from metalearn_edu.explorers.prototypes import principal_plane
+
+seen = EpisodeSampler(embedded, n_way=5, n_shot=5).episodes(seed=3, start=0, n_tasks=1)
+prototypes_z = class_prototypes(seen.support_x, seen.support_y)[0]  # (5, 64)
+mean, plane = principal_plane(prototypes_z)  # (64,), (64, 2)
+names = [test.class_names[c].title() for c in seen.classes[0]]
+ax = plot_embedding(
+    (seen.query_x[0] - mean) @ plane,
+    seen.query_y[0],
+    prototypes=(prototypes_z - mean) @ plane,
+    class_names=names,
+)
+_ = ax.figure.set_size_inches(9, 4.2)
+plt.show()
+
+# %% [markdown]
+# Queries (small marks) gather around the prototype of their class (numbered circles), in clouds that are roughly round. A plane is a
+# shadow: two clouds that overlap here may be apart in the other 62 directions.
+#
+# ### Explore
+#
+# The explorer colours the plane by the class that wins. With `n_way=3` it is no shadow: three prototypes span a plane, and the
+# borders you see are those that the network uses. A black ring marks a query that is given the wrong class.
+#
+# 1. Move `n_shot` from 1 to 10. How do the prototypes move, and what becomes of the rings?
+# 2. Change `distance`. Which borders move? What do the colours do?
+
+# %%
+from metalearn_edu.explorers.prototypes import PrototypeExplorer
+
+explorer = PrototypeExplorer(embedded, n_way=3)
+explorer
+
+# %%
+explorer.set(n_way=5, n_shot=5, distance="euclidean")
+explorer
+
+# %% [markdown]
+# <details><summary>What we saw</summary>
+#
+# 1. With more shots the prototypes move to the middle of their clouds, and most rings go.
+# 2. From squared to un-squared, no border moves and no ring comes or goes; only the colours fade. Cosine moves the
+#    borders, and its colours are nearly white, since its temperature is 1.
+# </details>
+#
+# ## 10. A relative: Matching Networks
+#
+# A year before, Vinyals et al. (2016) had a method that keeps every support item. A query pays **attention** to each
+# item, a softmax over all support items, and the probability of a class is the attention that its items get together:
+#
+# $$p(y = k \mid x) = \sum_{i:\, y_i = k} a(x, x_i), \qquad a = \mathrm{softmax}_i\big(-d(f(x), f(x_i))\big)$$
+#
+# (They used cosine similarity; we use the squared distance, to compare.) One method averages the points and then measures, the
+# other measures and then adds.
+#
+# > **Predict.** For which `n_shot` are the two the same?
+#
+# ### Exercise 3: attention (8 minutes, medium)
+#
+# Write the class probabilities `(Q, n_way)` from `query_z (Q, d)`, `support_z (S, d)`, `support_y (S,)`.
+
+# %%
+from metalearn_edu.exercises.prototypical_networks import (
+    ATTENTION_EXAMPLES,
+    attention_probabilities,
+)
+
+
+def my_attention(query_z, support_z, support_y, n_way):
+    raise NotImplementedError
+
+
+compare(
+    my_attention,
+    attention_probabilities,
+    ATTENTION_EXAMPLES,
+    hint="softmax over the support items first, then add up by class; every row sums to 1",
+)
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+# Three steps: squared distances (Q, S); softmax of minus the distances along the support axis; add the columns
+# that belong to one class.
+# </details>
+# <details><summary>Hint 2: the shapes</summary>
+# Adding columns by class is, once more, a product with the one-hot table: (Q, S) @ (S, n_way).
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_attention(query_z, support_z, support_y, n_way):
+#     squared = (query_z[:, None] - support_z).square().sum(dim=-1)  # (Q, S)
+#     attention = (-squared).softmax(dim=-1)                         # (Q, S)
+#     return attention @ F.one_hot(support_y, n_way).to(attention.dtype)
+# ```
+# </details>
+#
+# Now both on the same embeddings, with one shot and with five.
+
+# %%
+for n_shot in (1, 5):
+    episode = EpisodeSampler(embedded, 5, n_shot).episodes(seed=3, start=0, n_tasks=1)[0]
+    matching = attention_probabilities(episode.query_x, episode.support_x, episode.support_y, 5)
+    proto = on_paper.adapt(episode.support_x, episode.support_y)(episode.query_x).softmax(dim=1)
+    print(f"{n_shot}-shot: the same probabilities: {torch.allclose(matching, proto, atol=1e-4)}")
+
+# %% [markdown]
+# With one shot the mean of one item is the item, and the methods are one. With more they differ:
+# Matching Networks follow the nearest items, Prototypical Networks the middle of the class.
+#
+# ## 11. Find the bug
+#
+# ### A: the probabilities are too soft
+#
+# A colleague writes the method anew and reports: "The accuracy is right to the last digit, but my network is never sure, and
+# training is slow." Here is the code, beside the package's, on the trained embeddings.
+
+
+# %%
+def log_probabilities(query_z, prototypes):
+    distance = torch.cdist(query_z, prototypes)  # (Q, n_way)
+    return F.log_softmax(-distance, dim=-1)
+
+
+z, y = seen.query_x[0], seen.query_y[0]
+theirs = log_probabilities(z, prototypes_z).exp()
+ours = on_paper.predict(prototypes_z[None], z[None])[0].softmax(dim=1)
+print("same answers:", torch.equal(theirs.argmax(dim=1), ours.argmax(dim=1)))
+print("their top probability is lower:", bool(theirs.amax(1).mean() < ours.amax(1).mean() - 0.1))
+
+# %%
+fig, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
+for p, name in ((theirs, "theirs"), (ours, "ours")):
+    top = p.amax(dim=1)
+    label = f"{name}, mean {top.mean():.2f}"
+    _ = ax.hist(top.numpy(), bins=torch.linspace(0.2, 1, 17).tolist(), alpha=0.6, label=label)
+_ = ax.set(xlabel="top probability of a query", ylabel="queries")
+_ = ax.legend()
+plt.show()
+
+# %% [markdown]
+# **Question.** What is wrong? Think of a test that tells the two apart and needs no training. (Section 4 has what you need: what happens to the
+# scores if all embeddings are made twice as large?)
+#
+# <details><summary>Answer</summary>
+#
+# <code>torch.cdist</code> gives the distance, not its square. The winner is the same, so the accuracy does not show it. But the
+# probabilities, the loss and its gradient belong to another method: the linear view of section 5 and the Gaussian clouds of section 6 are lost.
+# The repair is <code>torch.cdist(...).square()</code>, or better the explicit differences that
+# the package uses; the next cells show why.
+# </details>
+#
+# The test: with squared distances, embeddings twice as large make every difference between scores four times as large; with un-squared
+# ones, twice.
+
+# %%
+functions = {
+    "theirs": log_probabilities,
+    "ours": lambda z, c: on_paper.predict(c[None], z[None])[0].log_softmax(dim=1),
+}
+for name, function in functions.items():
+    once, twice = (function(s * query_z[:1], s * prototypes)[0] for s in (1, 2))
+    print(f"{name}: {((twice[0] - twice[1]) / (once[0] - once[1])):.1f} times as large")
+
+# %% [markdown]
+# There is a second trap in the same function. For more than 25 rows `torch.cdist` multiplies the square out, as we did in section 5.
+# That is fast, but far from the origin it subtracts large numbers that are almost equal. Here are 40 points at about 1000,
+# each measured against itself; the true distance is 0.
+
+# %%
+far_away = 1000 + torch.randn(40, 64, generator=torch.Generator().manual_seed(0))
+by_cdist = torch.cdist(far_away, far_away).diagonal()
+by_difference = (far_away[:, None] - far_away).square().sum(dim=-1).diagonal()
+print("largest distance of a point to itself, cdist: above 1:", bool(by_cdist.max() > 1))
+print("largest distance of a point to itself, differences:", by_difference.max().item())
+
+# %% [markdown]
+# Section 5 said that a shift changes nothing. That holds on paper; in float32 it holds only if the distances are computed from differences.
+#
+# ### B: the labels are not remapped
+#
+# The next function takes labels as they come from a data set, the ids of the classes. It finds the classes that are
+# there with `torch.unique`, makes a prototype for each, and compares with the true labels.
+
+
+# %%
+def loss_from_class_ids(support_z, support_y, query_z, query_y):
+    prototypes = torch.stack(
+        [support_z[support_y == c].mean(dim=0) for c in torch.unique(support_y)]
+    )
+    scores = -(query_z[:, None] - prototypes).square().sum(dim=-1)
+    return F.cross_entropy(scores, query_y)
+
+
+three_z = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])  # one support item a class
+try:
+    loss_from_class_ids(three_z, torch.tensor([3, 7, 9]), three_z, torch.tensor([3, 7, 9]))
+except IndexError as error:
+    print("classes 3, 7, 9:", type(error).__name__, error)
+
+# %% [markdown]
+# That one is loud. Now the classes 1, 2, 4, and two queries that lie exactly on the prototypes of class 1 and class 2.
+#
+# > **Predict.** The loss of two perfect queries?
+
+# %%
+loss = loss_from_class_ids(three_z, torch.tensor([1, 2, 4]), three_z[:2], torch.tensor([1, 2]))
+print(f"classes 1, 2, 4: loss {loss:.2f} nats")
+
+# %% [markdown]
+# No error, and a loss of about 13 nats where it should be nearly 0. The network would be trained to answer wrongly.
+#
+# **Question.** Why is the first case loud and the second silent?
+#
+# <details><summary>Answer</summary>
+#
+# The columns of <code>scores</code> follow the sorted classes: column 0 is class 1, column 1 is class 2, column 2 is class 4. The true labels are still
+# class ids. Id 3 has no column: an error. But id 1 has one, and it is the column of class 2; id 2 has that of class 4. Every id that happens to
+# be smaller than <code>n_way</code> points at a wrong column. The repair is to remap ids to 0..n_way-1 in each episode,
+# support and query alike.
+# </details>
+#
+# The package looks for this. `EpisodeBatch` refuses such labels, and `check_episodes` explains them for any four tensors:
+
+# %%
+from metalearn_edu.diagnostics import check_episodes
+
+print(check_episodes(three_z, torch.tensor([1, 2, 4]), three_z + 1, torch.tensor([1, 2, 4])))
+
+# %% [markdown]
+# ### Exercise 4: repair it (5 minutes, easy)
+#
+# Write `remap(support_y, query_y)`. It returns the class ids in sorted order, and both label tensors as places in that order. Keep the ids:
+# without them nobody can say which letter was meant.
+
+# %%
+from metalearn_edu.exercises.prototypical_networks import REMAP_EXAMPLES, remap_labels
+
+
+def my_remap(support_y, query_y):
+    raise NotImplementedError
+
+
+compare(
+    my_remap,
+    remap_labels,
+    REMAP_EXAMPLES,
+    hint="the query labels need the places of the support set's classes, not places of their own",
+)
+
+# %% [markdown]
+# <details><summary>Hint 1: the idea</summary>
+# <code>torch.unique(..., return_inverse=True)</code> gives the sorted ids and the place of each label among them.
+# </details>
+# <details><summary>Hint 2: the queries</summary>
+# The queries may hold fewer classes, so <code>torch.unique</code> of their own would number them anew.
+# <code>torch.searchsorted(classes, query_y)</code> finds their places in the ids you have.
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_remap(support_y, query_y):
+#     classes, new_support_y = torch.unique(support_y, return_inverse=True)
+#     return classes, new_support_y, torch.searchsorted(classes, query_y)
+# ```
+# </details>
+
+# %%
+classes, new_support_y, new_query_y = remap_labels(torch.tensor([1, 2, 4]), torch.tensor([1, 2]))
+repaired = loss_from_class_ids(three_z, new_support_y, three_z[:2], new_query_y)
+print("classes", classes.tolist(), "labels", new_support_y.tolist(), new_query_y.tolist())
+print(f"loss {repaired:.4f} nats")
+
+# %% [markdown]
+# ## 12. Limits
+#
+# - **One mean for each class.** A class of two clouds, such as capital and small letters together, has its
+#   mean in between, where none of its items are. The next cell shows the worst case.
+# - **The encoder is fixed at test time.** The support set moves the means and nothing else. If the new classes differ in something that the
+#   encoder has learned to ignore, more shots do not bring it back. MAML (lesson 05) can change its features.
+# - **Shots should match.** Means of one item scatter more than means of five. The paper found 65.0 % for 5-shot tests after 1-shot training on
+#   miniImageNet, and 68.2 % when both were 5-shot. We trained with one shot.
+# - **More ways help only up to a point.** In the paper, 5-shot accuracy on miniImageNet fell from 68.2 to 66.8 % between 20-way and 30-way training.
+# - **Simple methods come close.** In a careful rerun (Chen et al. 2019), a plain classifier with a new head reached 62.5 to 66.4 % on miniImageNet 5-shot
+#   with the same small network, and ProtoNet 64.2 %.
+
+# %%
+two_clouds = torch.tensor([[-2.0, 0.0], [2.0, 0.0], [0.0, 0.5], [0.0, -0.5]])
+labels = torch.tensor([0, 0, 1, 1])  # class 0 lies on both sides of class 1
+both = class_prototypes(two_clouds[None], labels[None])[0]
+p = on_paper.adapt(two_clouds, labels)(two_clouds).softmax(dim=1)
+print("prototypes", both.tolist())
+print("p(class 0) of the four support items", p[:, 0].tolist())
+
+# %% [markdown]
+# The two prototypes are the same point, so every answer is a guess, for the very items that it was shown. A network can only
+# avoid it by an encoder that brings both clouds together.
+#
+# ## 13. The paper's figures beside ours
+#
+# Accuracies in percent. Ours are in the figure of section 8.
+#
+# | method and data | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot |
+# |---|---|---|---|---|
+# | ProtoNet, Omniglot (Snell et al. 2017, Table 1) | 98.8 | 99.7 | 96.0 | 98.9 |
+# | Matching Networks, Omniglot (Vinyals et al. 2016) | 98.1 | 98.9 | 93.8 | 98.5 |
+# | raw pixels, cosine, Omniglot (Vinyals et al. 2016) | 41.7 | 63.2 | 26.7 | 42.6 |
+# | ProtoNet, Glyphs (ours, meta-test, 600 episodes, inductive) | ABOUT_51 | ABOUT_55 | ABOUT_201 | ABOUT_205 |
+# | nearest pixel, Glyphs (ours, the same episodes) | about 45 | about 69 | PIX_201 | PIX_205 |
+#
+# They are not directly comparable. The data differ: Omniglot was drawn by 20 people, ours from print; the paper counts turned
+# letters as further classes (4,112 to train on; we have about 900). The network differs a little (pooling and batch normalisation there). Above all,
+# the paper trains to convergence, in 60-way episodes and with the shots of the test; we stop after a minute. What agrees is the order, and
+# the size of the step from pixels to prototypes.
+#
+# On what the lesson claims, the paper has these figures for miniImageNet:
+#
+# | claim | published |
+# |---|---|
+# | more ways in training help (5-way 1-shot) | 5-way 46.1, 10-way 48.3, 15-way 48.6, 20-way 48.6, 30-way 49.4 |
+# | the square matters (5-way 5-shot, 20-way training) | cosine 51.5, squared Euclid 68.2 |
+# | the square matters (5-way 1-shot, 20-way training) | cosine 43.6, squared Euclid 49.2 |
+#
+# ## 14. Recap
+#
+# You can now
+#
+# - compute a prototype on paper, in a loop and as a product with the one-hot labels;
+# - say that the square root leaves the winner alone and the probabilities not, that cosine sees directions only, and that it needs a temperature;
+# - write the method as a linear layer, $w = 2c$ and $b = -\lVert c \rVert^2$, and say why the mean is right: it minimises squared distances, and it is Bayes' rule for equal round clouds;
+# - train it in episodes with more ways than the test has, and measure it with an interval against nearest pixel on the same episodes;
+# - spot an un-squared distance and labels that were not remapped.
+#
+# **Check yourself**
+#
+# 1. Two prototypes are (0, 0) and (2, 0). Where is the border, and does it move if you take the root of the distances?
+# 2. We multiply all embeddings by 10. What happens to accuracy and to the top probability?
+# 3. Why may we embed the meta-test set once and for all, and when would that be wrong?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The line on which the first coordinate is 1: halfway. The root does not move it.
+# 2. The accuracy stays; squared distances grow 100-fold, so the top probability goes to 1. It is the temperature 1/100.
+# 3. Because the encoder sees one item at a time and is not adapted to the task. With batch normalisation over the episode, or with a method that
+#    changes its weights for each task, an item has another embedding in every episode.
+# </details>
+#
+# **Next:** we chose the distance by hand. Can it be learned? [04_relation_networks](04_relation_networks.ipynb)
+#
+# **References**
+#
+# - J. Snell, K. Swersky, R. Zemel (2017). *Prototypical Networks for Few-shot Learning.* NeurIPS.
+# - O. Vinyals, C. Blundell, T. Lillicrap, K. Kavukcuoglu, D. Wierstra (2016). *Matching Networks for One Shot Learning.* NeurIPS.
+# - W.-Y. Chen, Y.-C. Liu, Z. Kira, Y.-C. Wang, J.-B. Huang (2019). *A Closer Look at Few-shot Classification.* ICLR.
+# - B. Lake, R. Salakhutdinov, J. Tenenbaum (2015). *Human-level concept learning through probabilistic program induction.* Science.
