@@ -51,9 +51,12 @@ class MAML(MetaLearner):
         engine: "torch.func" (all tasks at once) or "higher" (task by task).
         num_test_steps: inner steps in eval mode; default: num_inner_steps.
         max_inner_grad_norm: shrink each task's inner gradient to at most this Euclidean norm.
+        zero_head: start every inner loop with the last linear layer at 0, so that no class begins
+            with an advantage and the class order cannot matter (Kao, Chiu & Chen 2022). The first
+            inner step then moves that layer alone.
     Raises:
-        ValueError: a negative step size or count, an unknown engine, or a model whose layers keep
-            running statistics.
+        ValueError: a negative step size or count, an unknown engine, a model whose layers keep
+            running statistics, or zero_head without a linear layer.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class MAML(MetaLearner):
         engine: str = "torch.func",
         num_test_steps: int | None = None,
         max_inner_grad_norm: float | None = None,
+        zero_head: bool = False,
     ) -> None:
         super().__init__()
         _check_settings(model, inner_lr, num_inner_steps, num_test_steps, engine)
@@ -75,6 +79,9 @@ class MAML(MetaLearner):
         self.num_inner_steps, self.num_test_steps = num_inner_steps, num_test_steps
         self.loss_fn, self.first_order, self.engine = loss_fn, first_order, engine
         self.max_inner_grad_norm = max_inner_grad_norm
+        self.head = _last_linear(model) if zero_head else {}
+        for parameter in self.head.values():
+            parameter.requires_grad_(False)  # always starts at 0: nothing to meta-learn
 
     @property
     def num_steps(self) -> int:
@@ -100,11 +107,16 @@ class MAML(MetaLearner):
         steps = self.num_steps if num_inner_steps is None else num_inner_steps
         if self.engine == "higher":
             return self._inner_loop_higher(support_x, support_y, steps)
-        params: Params = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        params = self._start()
         for _ in range(steps):
             gradient = grad(self._support_loss)(params, support_x, support_y)
             params = self._step(params, self._prepare(gradient))
         return params
+
+    def _start(self) -> Params:
+        """The parameters that the inner loop moves, where it starts."""
+        params: Params = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        return params | {n: torch.zeros_like(p, requires_grad=True) for n, p in self.head.items()}
 
     def _support_loss(self, params: Params, support_x: Tensor, support_y: Tensor) -> Tensor:
         return self.loss_fn(functional_call(self.model, params, (support_x,)), support_y)
@@ -127,7 +139,8 @@ class MAML(MetaLearner):
         """The same loop on `higher`, which patches the model so that its weights are tensors."""
         import higher
 
-        names = [name for name, _ in self.model.named_parameters()]
+        start = {**dict(self.model.named_parameters()), **self._start()}
+        names = list(start)
 
         def prepare(gradient: list[Tensor]) -> list[Tensor]:
             return list(self._prepare(dict(zip(names, gradient, strict=True))).values())
@@ -143,6 +156,7 @@ class MAML(MetaLearner):
                 track_higher_grads=keep_graph,
             ) as (fast_model, differentiable_optimizer),
         ):
+            fast_model.update_params(list(start.values()))
             for _ in range(steps):
                 loss = self.loss_fn(fast_model(support_x), support_y)
                 differentiable_optimizer.step(loss, grad_callback=prepare)
@@ -180,6 +194,16 @@ class MAML(MetaLearner):
                 f"the model has output_dim {width}, but the tasks need {needed} "
                 f"({'targets' if regression else 'n_way'}); build it with output_dim={needed}"
             )
+
+
+def _last_linear(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weight and bias of the model's last linear layer, by name."""
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise ValueError("zero_head needs a model with a linear layer as its last; it has none")
+    parameters = dict(model.named_parameters())
+    prefix = f"{layers[-1]}." if layers[-1] else ""
+    return {n: parameters[n] for n in (f"{prefix}weight", f"{prefix}bias") if n in parameters}
 
 
 def _check_settings(

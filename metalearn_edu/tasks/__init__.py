@@ -2,6 +2,9 @@
 
 from .dataset import FewShotDataset, as_dataset
 from .episodes import EpisodeBatch, Task
+from .glyphs import load_glyphs
+from .image_folder import load_image_folder
+from .omniglot import load_omniglot
 from .sampler import EpisodeSampler, TaskSource, create_task_batch
 from .sinusoids import Sinusoids
 
@@ -14,4 +17,7 @@ __all__ = [
     "TaskSource",
     "as_dataset",
     "create_task_batch",
+    "load_glyphs",
+    "load_image_folder",
+    "load_omniglot",
 ]
