@@ -115,6 +115,10 @@ def train(
     first_order: Annotated[
         bool | None, typer.Option("--first-order/--second-order", help="Of maml.")
     ] = None,
+    zero_head: Annotated[
+        bool | None,
+        typer.Option("--zero-head/--learned-head", help="Of maml: where its last layer starts."),
+    ] = None,
     seed: Seed = 0,
     threads: Threads = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -147,6 +151,7 @@ def train(
         num_inner_steps=inner_steps,
         num_test_steps=test_steps,
         first_order=first_order,
+        zero_head=zero_head,
         seed=seed,
     )
     history = train_recipe(recipe, output, progress=not quiet)

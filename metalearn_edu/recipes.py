@@ -8,7 +8,7 @@ made; `load_run` builds the learner again from such a folder.
 from __future__ import annotations
 
 import json
-import sys
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ __all__ = [
     "load_split",
     "make_recipe",
     "task_source",
+    "train_command",
     "train_recipe",
 ]
 
@@ -63,7 +64,8 @@ class Recipe:
         rotations: count turned images as further classes in meta-training.
         n_steps, n_tasks_per_batch, meta_lr, seed: of the outer loop (cosine schedule).
         width, downsample, norm: of the ConvNet; backbone "mlp" takes `width` hidden units.
-        inner_lr, num_inner_steps, num_test_steps, first_order: of gradient-based methods.
+        inner_lr, num_inner_steps, num_test_steps, first_order, zero_head: of gradient-based
+            methods.
     """
 
     algorithm: str
@@ -86,6 +88,7 @@ class Recipe:
     num_inner_steps: int = 1
     num_test_steps: int = 3
     first_order: bool = False
+    zero_head: bool = False
 
 
 def _image_model(recipe: Recipe, item_shape: tuple[int, ...], output_dim: int | None) -> nn.Module:
@@ -121,6 +124,7 @@ def _maml(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
         F.mse_loss if regression else F.cross_entropy,
         first_order=recipe.first_order,
         num_test_steps=recipe.num_test_steps,
+        zero_head=recipe.zero_head,
     )
 
 
@@ -168,6 +172,29 @@ def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe
     if "train_way" not in defaults and "n_way" in given:
         given.setdefault("train_way", given["n_way"])
     return replace(Recipe(algorithm, data), **(defaults | given))
+
+
+FLAGS = {
+    "n_steps": "steps",
+    "n_tasks_per_batch": "tasks-per-batch",
+    "num_inner_steps": "inner-steps",
+    "num_test_steps": "test-steps",
+    "rotations": ("no-rotations", "rotations"),
+    "first_order": ("second-order", "first-order"),
+    "zero_head": ("learned-head", "zero-head"),
+}
+"""Options of `metalearn-edu train` that are not spelt like their field; pairs are (off, on)."""
+
+
+def train_command(recipe: Recipe) -> str:
+    """The command line that trains this recipe again."""
+    usual = asdict(make_recipe(recipe.algorithm, recipe.data))
+    words = ["metalearn-edu train", recipe.algorithm, "--data", shlex.quote(recipe.data)]
+    for name, value in asdict(recipe).items():
+        flag = FLAGS.get(name, name.replace("_", "-"))
+        if value != usual[name]:
+            words.append(f"--{flag[value]}" if isinstance(flag, tuple) else f"--{flag} {value}")
+    return " ".join([*words, "--output FOLDER"])
 
 
 def load_split(data: str, split: str, protocol: str = "official") -> FewShotDataset:
@@ -286,7 +313,7 @@ def _save_run(
     card = {
         "recipe": asdict(recipe),
         "item_shape": item_shape,
-        "command": " ".join(["metalearn-edu", *sys.argv[1:]]),
+        "command": train_command(recipe),
         "steps_taken": history.n_steps,
         "best_step": history.best_step,
         "meta_val_score": None if best is None else history.val_scores[best],

@@ -1,0 +1,126 @@
+"""The command line, run as its users run it: real arguments, real files, exit status."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metalearn_edu import __version__, cli
+
+FAST = ["--steps", "3", "--width", "4", "--train-way", "5", "--quiet", "--n-query", "2"]
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Fifteen classes of twenty small pictures, each class one brightness."""
+    rng = np.random.default_rng(0)
+    for c in range(15):
+        folder = tmp_path / "pictures" / f"class{c:02d}"
+        folder.mkdir(parents=True)
+        for i in range(20):
+            pixels = np.clip(rng.normal(15 * c + 15, 3, (28, 28)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+def test_help_and_version(capsys):
+    for arguments in (["--help"], [], ["train", "--help"], ["evaluate", "--help"]):
+        status, out, _ = run(capsys, *arguments)
+        assert status == 0 and "Usage" in out
+    assert run(capsys, "--version") == (0, f"metalearn-edu {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["train"], "algorithm"),
+        (["train", "maml"], "--output"),
+        (["train", "mamml", "--output", "x"], "prototypical, maml"),
+        (["train", "maml", "--output", "x", "--n-way", "1"], "n-way"),
+        (["train", "maml", "--output", "x", "--data", "nowhere"], "nowhere"),
+        (["train", "prototypical", "--output", "x", "--data", "sinusoids"], "sinusoids"),
+        (["train", "maml", "--output", "x", "--steps", "many"], "--steps"),
+        (["train", "maml", "--output", "x", "--meta-lr", "-1"], "meta_lr"),
+        (["evaluate", "no-such-run"], "no-such-run"),
+        (["data", "mnist"], "mnist"),
+        (["data", "glyphs", "--path", "x"], "--path"),
+    ],
+)
+def test_bad_arguments_give_one_clear_line_and_exit_2(
+    capsys, tmp_path, monkeypatch, arguments, says
+):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert says in err and err.count("\n") == 1 and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []  # nothing half-made stays behind
+
+
+def test_train_then_evaluate_on_a_folder_of_images(capsys, tmp_path, image_folder):
+    runs = tmp_path / "run"
+    train = ["train", "prototypical", "--data", image_folder, "--output", runs, *FAST]
+    status, out, _ = run(capsys, *train, "--n-way", 3)
+    assert status == 0 and "trained for 3 steps" in out
+    card = json.loads((runs / "card.json").read_text())
+    assert (
+        card["recipe"]["n_steps"] == 3
+        and "train prototypical" in card["command"]
+        and "--steps 3" in card["command"]
+    )
+    assert {p.name for p in runs.iterdir()} == {"card.json", "checkpoint", "model.safetensors"}
+
+    ask = ["evaluate", runs, "--n-way", 3, "--n-query", 2, "--episodes", 10]
+    status, out, _ = run(capsys, *ask)
+    assert status == 0 and "meta-test" in out and "95 % interval over 10 episodes" in out
+    first, second = (json.loads(run(capsys, *ask, "--json")[1]) for _ in range(2))
+    assert first == second and 1 / 3 < first["mean"] <= 1
+
+
+def test_evaluate_refuses_what_the_run_cannot_do(capsys, tmp_path, image_folder):
+    runs = tmp_path / "run"
+    run(capsys, "train", "maml", "--data", image_folder, "--output", runs, "--n-way", 3, *FAST[:4],
+        "--quiet")  # fmt: skip
+    status, _, err = run(capsys, "evaluate", runs, "--n-way", 2, "--episodes", 4)
+    assert status == 2 and "output_dim" in err
+    status, _, err = run(capsys, "evaluate", runs, "--n-way", 40, "--episodes", 4)
+    assert status == 2 and "at most 3-way" in err
+    (runs / "model.safetensors").write_bytes(b"broken")
+    status, _, err = run(capsys, "evaluate", runs)
+    assert status == 2 and "damaged" in err
+
+
+def test_the_same_command_resumes_and_another_is_refused(capsys, tmp_path, image_folder):
+    train = ["train", "maml", "--data", image_folder, "--n-way", 3, "--width", 4, "--quiet"]
+    for folder, steps in (("a", 4), ("a", 4), ("b", 4)):
+        assert run(capsys, *train, "--output", tmp_path / folder, "--steps", steps)[0] == 0
+    weights = [(tmp_path / f / "model.safetensors").read_bytes() for f in "ab"]
+    assert weights[0] == weights[1]
+    status, _, err = run(capsys, *train, "--output", tmp_path / "a", "--steps", 4, "--seed", 1)
+    assert status == 2 and "seed: 0 there, 1 here" in err
+
+
+def test_doctor_gives_one_line_of_advice_per_problem(capsys, tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("METALEARN_EDU_CACHE", str(blocked / "cache"))
+    status, out, _ = run(capsys, "doctor")
+    assert status == 1 and "METALEARN_EDU_CACHE" in out
+    lines = out.splitlines()
+    problems = [i for i, line in enumerate(lines) if line.startswith("!!")]
+    assert problems and all(lines[i + 1].startswith("    -> ") for i in problems)
+
+
+def test_doctor_finds_a_sound_installation(capsys):
+    status, out, _ = run(capsys, "doctor")
+    assert status == 0 and "all is well" in out and "torch" in out and "glyphs" in out
