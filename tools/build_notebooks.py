@@ -204,7 +204,7 @@ def execute(notebook: NotebookNode, max_seconds: float | None) -> None:
 
 def strip(notebook: NotebookNode) -> None:
     """Remove what differs from run to run, and widgets: their pictures stay."""
-    notebook.metadata.pop("widgets", None)
+    notebook.metadata = nbformat.from_dict(METADATA)
     for cell in code_cells(notebook):
         for output in cell.outputs:
             if "metadata" in output:

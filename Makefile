@@ -1,0 +1,26 @@
+# Short names for the commands of course.py. On Windows, or without make: python course.py ...
+PYTHON ?= python3
+TOOL = .venv/bin/python -m
+
+.PHONY: help lab test build check lint format types clean
+
+help:
+	@$(PYTHON) course.py help
+	@echo "With make: lab, test, build, check, clean as above; lint, format, types after the first run."
+
+lab test build clean:
+	@$(PYTHON) course.py $@
+
+check:
+	@$(PYTHON) course.py build --check
+
+lint:
+	$(TOOL) ruff check .
+	$(TOOL) ruff format --check .
+
+format:
+	$(TOOL) ruff check --fix .
+	$(TOOL) ruff format .
+
+types:
+	$(TOOL) mypy
