@@ -133,12 +133,19 @@ def _check_support(support_x: Tensor, support_y: Tensor) -> None:
             "need support_x (T, S, *item) and support_y (T, S) with the same T and S, got "
             f"{tuple(support_x.shape)} and {tuple(support_y.shape)}"
         )
+    if 0 in support_x.shape[:2]:
+        raise ValueError(f"support_x holds no items: its shape is {tuple(support_x.shape)}")
     _check_finite("support_x", support_x)
     if not support_y.is_floating_point():
         _check_every_class(support_y)
 
 
 def _check_every_class(support_y: Tensor) -> None:
+    if support_y.dtype != torch.int64 or support_y.ndim != 2:
+        raise ValueError(
+            f"support_y must be int64 labels (T, S), got {support_y.dtype} "
+            f"{tuple(support_y.shape)}; regression targets must be floating point"
+        )
     if int(support_y.min()) < 0:
         raise ValueError(f"support_y must hold labels from 0, got {int(support_y.min())}")
     present = F.one_hot(support_y, count_classes(support_y)).any(dim=1)  # (T, n_way)

@@ -1,0 +1,476 @@
+"""What every learner must do, present and future: one suite, one line per learner in LEARNERS.
+
+The mathematics of each method is tested in its own file. Here stands what follows from the one
+idea, that a meta-learner turns a support set into a predictor.
+"""
+
+import copy
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from metalearn_edu import learners
+from metalearn_edu.backbones import MLP, ConvNet
+from metalearn_edu.diagnostics import check_meta_gradient, check_transduction
+from metalearn_edu.learners import (
+    MAML,
+    EnhancedProtoNet,
+    MAMLModel,
+    MetaLearner,
+    PrototypicalNetwork,
+)
+from metalearn_edu.tasks import EpisodeBatch
+
+N_WAY = 3
+
+
+def same_learner(learner, permutation):
+    """For learners that treat all labels alike: nothing needs to be relabelled inside them."""
+    return learner
+
+
+def relabel_maml(learner, permutation):
+    """MAML starts each class from its own row of the head, so the rows must move with the labels.
+
+    Without that, MAML is NOT indifferent to which class gets which label.
+    """
+    learner = copy.deepcopy(learner)
+    *_, head = (m for m in learner.model.modules() if isinstance(m, nn.Linear))
+    rows = permutation.argsort()
+    with torch.no_grad():
+        head.weight.copy_(head.weight[rows])
+        head.bias.copy_(head.bias[rows])
+    return learner
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How the suite makes a learner for 3-way tasks, or for regression with one output.
+
+    flat: parameters on which the loss does not depend, with a reason in the table.
+    first_order: the meta-gradient leaves something out, on purpose.
+    """
+
+    make: Callable[[], MetaLearner]
+    item: tuple[int, ...] = (4,)
+    regression: bool = False
+    relabel: Callable = same_learner
+    flat: tuple[str, ...] = ()
+    first_order: bool = False
+
+
+def conv(output_dim=None):
+    return ConvNet(width=16, output_dim=output_dim, image_size=8, n_blocks=2)
+
+
+def maml(**options):
+    return MAML(MAMLModel(4, 6, N_WAY), inner_lr=0.3, num_inner_steps=2, **options)
+
+
+LAST_BIAS = ("encoder.3.bias",)  # shifting all embeddings changes no distance between them
+LEARNERS = {
+    "ProtoNet": Entry(lambda: PrototypicalNetwork(MLP(4, 6, 5)), flat=LAST_BIAS),
+    "ProtoNet, Euclidean": Entry(
+        lambda: PrototypicalNetwork(MLP(4, 6, 5), distance="euclidean"), flat=LAST_BIAS
+    ),
+    "ProtoNet, cosine": Entry(
+        lambda: PrototypicalNetwork(MLP(4, 6, 5), distance="cosine", temperature=0.1)
+    ),
+    "ProtoNet, convolutions": Entry(lambda: PrototypicalNetwork(conv()), item=(1, 8, 8)),
+    "EnhancedProtoNet": Entry(lambda: EnhancedProtoNet(4, 6, 5), flat=("encoder.5.bias",)),
+    "MAML": Entry(maml, relabel=relabel_maml),
+    "MAML, clipped": Entry(lambda: maml(max_inner_grad_norm=0.1), relabel=relabel_maml),
+    "MAML, higher": Entry(lambda: maml(engine="higher"), relabel=relabel_maml),
+    "MAML, convolutions": Entry(
+        lambda: MAML(conv(N_WAY), 0.3, num_inner_steps=1), item=(1, 8, 8), relabel=relabel_maml
+    ),
+    "FOMAML": Entry(lambda: maml(first_order=True), relabel=relabel_maml, first_order=True),
+    "MAML, regression": Entry(
+        lambda: MAML(MAMLModel(1, 8, 1), num_inner_steps=2, loss_fn=F.mse_loss),
+        item=(1,),
+        regression=True,
+    ),
+}
+
+every_learner = pytest.mark.parametrize("entry", LEARNERS.values(), ids=LEARNERS.keys())
+every_classifier = pytest.mark.parametrize(
+    "entry",
+    [e for e in LEARNERS.values() if not e.regression],
+    ids=[name for name, e in LEARNERS.items() if not e.regression],
+)
+
+
+@functools.cache
+def _made(entry, seed):
+    torch.manual_seed(seed)
+    return entry.make().double()
+
+
+def fresh(entry, seed=0):
+    """A float64 learner; every call gives an equal one."""
+    return copy.deepcopy(_made(entry, seed))
+
+
+def draw_episodes(entry, n_tasks=2, n_shot=2, n_query=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    n_way = 1 if entry.regression else N_WAY
+
+    def side(per_class):
+        n = n_way * per_class
+        x = torch.randn(n_tasks, n, *entry.item, generator=generator, dtype=torch.float64)
+        if entry.regression:
+            return x, torch.randn(n_tasks, n, 1, generator=generator, dtype=torch.float64)
+        keys = torch.rand(n_tasks, n, generator=generator)
+        return x, torch.arange(n_way).repeat(per_class)[keys.argsort(dim=1)]
+
+    return EpisodeBatch(*side(n_shot), *side(n_query))
+
+
+def score(learner, episodes):
+    with torch.no_grad():
+        return learner(episodes.support_x, episodes.support_y, episodes.query_x)
+
+
+def close(first, second, atol=1e-9):
+    torch.testing.assert_close(first, second, rtol=0, atol=atol)
+
+
+counts = st.integers(1, 3)
+seeds = st.integers(0, 2**31)
+
+
+def with_episodes(test):
+    """Run `test(entry, sizes)` on several sizes of episodes, the same ones in every run."""
+    sizes = st.fixed_dictionaries(
+        {"n_tasks": counts, "n_shot": counts, "n_query": counts, "seed": seeds}
+    )
+    rules = settings(
+        max_examples=4,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    return rules(given(sizes=sizes)(test))
+
+
+# ------------------------------------------------------------------ none is left out
+
+
+def all_learners():
+    """Every public learner that a module of the package defines."""
+    found = set()
+    for info in pkgutil.iter_modules(learners.__path__, learners.__name__ + "."):
+        members = vars(importlib.import_module(info.name)).values()
+        found |= {m for m in members if inspect.isclass(m) and issubclass(m, MetaLearner)}
+    return {c for c in found if not inspect.isabstract(c) and not c.__name__.startswith("_")}
+
+
+def test_every_learner_is_registered():
+    missing = all_learners() - {type(fresh(entry)) for entry in LEARNERS.values()}
+    assert not missing, f"add a line to LEARNERS for {sorted(c.__name__ for c in missing)}"
+
+
+def test_every_learner_is_public():
+    assert {c.__name__ for c in all_learners()} <= set(learners.__all__)
+
+
+# ------------------------------------------------------------------ properties
+
+
+@every_learner
+@with_episodes
+def test_scores_have_the_promised_shape(entry, sizes):
+    episodes = draw_episodes(entry, **sizes)
+    out = 1 if entry.regression else N_WAY
+    scores = score(fresh(entry), episodes)
+    assert scores.shape == (*episodes.query_x.shape[:2], out)
+    assert torch.isfinite(scores).all()
+
+
+@every_learner
+@with_episodes
+def test_support_order_does_not_matter(entry, sizes):
+    episodes, learner = draw_episodes(entry, **sizes), fresh(entry)
+    generator = torch.Generator().manual_seed(sizes["seed"])
+    keys = torch.rand(episodes.support_x.shape[:2], generator=generator)
+    order = keys.argsort(dim=1)
+    task = torch.arange(len(episodes))[:, None]
+    shuffled = learner(
+        episodes.support_x[task, order], episodes.support_y[task, order], episodes.query_x
+    )
+    close(shuffled.detach(), score(learner, episodes))
+
+
+@every_classifier
+@with_episodes
+def test_relabelling_classes_permutes_columns(entry, sizes):
+    episodes, learner = draw_episodes(entry, **sizes), fresh(entry)
+    generator = torch.Generator().manual_seed(sizes["seed"])
+    permutation = torch.randperm(N_WAY, generator=generator)  # label c becomes permutation[c]
+    relabelled = entry.relabel(learner, permutation)(
+        episodes.support_x, permutation[episodes.support_y], episodes.query_x
+    )
+    close(relabelled.detach()[..., permutation], score(learner, episodes))
+
+
+@every_learner
+@with_episodes
+def test_tasks_do_not_influence_each_other(entry, sizes):
+    episodes, learner = draw_episodes(entry, **sizes), fresh(entry)
+    alone = [score(learner, episodes[t : t + 1]) for t in range(len(episodes))]
+    close(torch.cat(alone), score(learner, episodes))
+
+
+@every_learner
+@pytest.mark.parametrize("train", [True, False])
+def test_queries_do_not_influence_each_other(entry, train):
+    check_transduction(fresh(entry).train(train), draw_episodes(entry)).require()
+
+
+@every_learner
+@with_episodes
+def test_adapt_agrees_with_forward(entry, sizes):
+    episodes, learner = draw_episodes(entry, **sizes), fresh(entry)
+    predictors = [learner.adapt(t.support_x, t.support_y) for t in episodes]  # all, then use
+    adapted = [p(task.query_x) for p, task in zip(predictors, episodes, strict=True)]
+    close(torch.stack(adapted).detach(), score(learner, episodes))
+
+
+@every_learner
+def test_adapt_works_without_gradients_and_leaves_the_learner_unchanged(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry).eval()
+    before = copy.deepcopy(learner.state_dict())
+    task = episodes[0]
+    with torch.no_grad():
+        predictor = learner.adapt(task.support_x, task.support_y)
+        first, second = predictor(task.query_x), predictor(task.query_x[:1])
+    assert not first.requires_grad
+    close(second, first[:1])
+    close(first, score(learner, episodes)[0])
+    assert all(torch.equal(t, before[name]) for name, t in learner.state_dict().items())
+    assert not any(module.training for module in learner.modules())
+    assert all(p.grad is None and p.requires_grad for p in learner.parameters())
+
+
+@every_learner
+def test_the_meta_gradient_is_right_and_reaches_every_meta_parameter(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    report = check_meta_gradient(lambda m: m.loss(episodes), learner, n_directions=2)
+    if entry.first_order:
+        assert "first-order" in str(report)
+    else:
+        report.require()
+    learner.loss(episodes).backward()
+    still = [n for n, p in learner.named_parameters() if p.grad is None or p.grad.norm() < 1e-12]
+    assert tuple(still) == entry.flat
+
+
+@every_learner
+def test_the_loss_weighs_all_tasks_alike(entry):
+    episodes, learner = draw_episodes(entry, n_tasks=3), fresh(entry)
+    loss = learner.loss(episodes)
+    assert loss.shape == ()
+    alone = [learner.loss(episodes[t : t + 1]) for t in range(3)]
+    close(torch.stack(alone).mean(), loss)
+
+
+@every_learner
+def test_float32_gives_float32_and_nearly_the_same(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    single = score(fresh(entry).float(), episodes.to(dtype=torch.float32))
+    assert single.dtype == torch.float32
+    close(single.double(), score(learner, episodes), atol=1e-3)
+
+
+DEVICES = [
+    pytest.param(name, marks=pytest.mark.skipif(not there, reason=f"no {name} device here"))
+    for name, there in (
+        ("cuda", torch.cuda.is_available()),
+        ("mps", torch.backends.mps.is_available()),
+    )
+]
+
+
+@every_learner
+@pytest.mark.parametrize("device", DEVICES)
+def test_other_devices_work(entry, device):
+    episodes = draw_episodes(entry).to(dtype=torch.float32)
+    learner = fresh(entry).float()
+    expected = score(learner, episodes)
+    learner.to(device)
+    moved = score(learner, episodes.to(device))
+    assert moved.device.type == device
+    close(moved.cpu(), expected, atol=1e-3)
+    learner.outer_loop(episodes.to(device))
+
+
+@every_learner
+def test_new_tensors_follow_the_device_of_the_inputs(entry):
+    """A machine without a GPU can tell too: we make "meta" the default device.
+
+    A tensor that forgets to say where it lives then lands there, and mixing it with ours fails.
+    """
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    expected = score(learner, episodes)
+    with torch.device("meta"):
+        close(score(learner, episodes), expected)
+        learner.loss(episodes).backward()
+
+
+@every_learner
+def test_state_dict_round_trip(entry):
+    episodes, learner, other = draw_episodes(entry), fresh(entry), fresh(entry, seed=1)
+    assert not torch.allclose(score(other, episodes), score(learner, episodes))
+    other.load_state_dict(learner.state_dict())
+    assert torch.equal(score(other, episodes), score(learner, episodes))
+
+
+# ------------------------------------------------------------------ the outer loop
+
+
+@every_learner
+def test_outer_loop_takes_one_step_of_adam(entry):
+    """The first step of Adam, worked out by hand: lr * g / (|g| + eps)."""
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    loss = learner.loss(episodes)
+    gradients = torch.autograd.grad(loss, list(learner.parameters()))
+    expected = [
+        p.detach() - learner.meta_lr * g / (g.abs() + 1e-8)
+        for p, g in zip(learner.parameters(), gradients, strict=True)
+    ]
+    assert learner.outer_loop(episodes) == pytest.approx(loss.item())
+    for parameter, value in zip(learner.parameters(), expected, strict=True):
+        close(parameter.detach(), value)
+
+
+@every_learner
+@pytest.mark.parametrize("chunk_size", [1, 2])
+def test_chunks_give_the_same_gradient(entry, chunk_size):
+    episodes = draw_episodes(entry, n_tasks=3)  # 2 leaves an unequal last chunk
+    whole, chunked = fresh(entry), fresh(entry)
+    losses = [
+        learner.outer_loop(episodes, optimizer=_no_step(learner), chunk_size=size)
+        for learner, size in ((whole, None), (chunked, chunk_size))
+    ]
+    assert losses[0] == pytest.approx(losses[1])
+    for first, second in zip(whole.parameters(), chunked.parameters(), strict=True):
+        close(first.grad, second.grad, atol=1e-12)
+
+
+def _no_step(learner):
+    return torch.optim.SGD(learner.parameters(), lr=0.0)
+
+
+@every_learner
+def test_max_grad_norm_bounds_the_meta_gradient(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    learner.outer_loop(episodes, optimizer=_no_step(learner), max_grad_norm=1e-3)
+    norm = torch.stack([p.grad.norm() for p in learner.parameters()]).norm()
+    assert norm.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+@every_learner
+def test_outer_steps_lower_the_loss(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    learner.meta_lr = 0.01
+    losses = [learner.outer_loop(episodes) for _ in range(10)]
+    assert losses[-1] < losses[0]
+
+
+@every_learner
+def test_a_loss_that_is_not_finite_stops_before_the_step(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    before = copy.deepcopy(learner.state_dict())
+    learner.loss_fn = lambda scores, targets: scores.sum() * float("nan")
+    with pytest.raises(FloatingPointError, match="nan"):
+        learner.outer_loop(episodes)
+    assert all(torch.equal(t, before[name]) for name, t in learner.state_dict().items())
+
+
+# ------------------------------------------------------------------ bad input is refused
+
+
+def ask(learner, episodes, **changes):
+    """Scores with some of the inputs replaced."""
+    inputs = {name: getattr(episodes, name) for name in ("support_x", "support_y", "query_x")}
+    return learner(**(inputs | changes))
+
+
+@every_learner
+def test_wrong_shapes_are_refused_with_numbers(entry):
+    episodes, learner = draw_episodes(entry, n_tasks=2), fresh(entry)
+    wide = torch.zeros(2, 6, 7, dtype=torch.float64)
+    sizes = {(4,): "4.*7", (1,): "1.*7", (1, 8, 8): r"\(1, 8, 8\).*\(7,\)"}
+    with pytest.raises(ValueError, match=sizes[entry.item]):
+        ask(learner, episodes, support_x=wide[:, : episodes.support_x.shape[1]], query_x=wide)
+    with pytest.raises(ValueError, match=r"query_x \(2, 6, 7\) does not fit support_x"):
+        ask(learner, episodes, query_x=wide)
+    with pytest.raises(ValueError, match=r"query_x \(1, .*does not fit support_x \(2, "):
+        ask(learner, episodes, query_x=episodes.query_x[:1])
+    with pytest.raises(ValueError, match=r"support_x.*support_y.*same T and S.*\(1, "):
+        ask(learner, episodes, support_y=episodes.support_y[:1])
+    with pytest.raises(ValueError, match=r"support_x.*support_y.*same T and S"):
+        ask(learner, episodes, support_y=episodes.support_y[:, :1])
+    with pytest.raises(ValueError, match="support_x holds no items"):
+        ask(
+            learner,
+            episodes,
+            support_x=episodes.support_x[:, :0],
+            support_y=episodes.support_y[:, :0],
+        )
+
+
+@every_learner
+def test_a_task_without_its_axis_is_refused(entry):
+    task, learner = draw_episodes(entry)[0], fresh(entry)
+    with pytest.raises(ValueError, match="support_x"):
+        learner(task.support_x, task.support_y, task.query_x)
+
+
+@every_classifier
+def test_labels_out_of_range_are_refused(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    labels = episodes.support_y
+    with pytest.raises(ValueError, match="support_y of task 0 has no item with label 1"):
+        ask(learner, episodes, support_y=labels.where(labels != 1, 2))
+    with pytest.raises(ValueError, match="support_y of task 0 has no item with label 0"):
+        ask(learner, episodes, support_y=labels + 3)
+    with pytest.raises(ValueError, match="support_y must hold labels from 0, got -1"):
+        ask(learner, episodes, support_y=labels - 1)
+    with pytest.raises(ValueError, match=r"support_y must be int64.*torch\.int32"):
+        ask(learner, episodes, support_y=labels.int())
+    with pytest.raises(ValueError, match=r"support_y must be int64.*\(2, 6, 1\)"):
+        ask(learner, episodes, support_y=labels[..., None])
+
+
+@every_learner
+def test_items_that_are_not_finite_are_refused(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    for name in ("support_x", "query_x"):
+        spoiled = getattr(episodes, name).clone()
+        spoiled[0, 0], spoiled[1, 1] = float("nan"), float("inf")
+        n_bad = 2 * spoiled[0, 0].numel()
+        with pytest.raises(ValueError, match=f"{name} holds {n_bad} NaN or infinite"):
+            ask(learner, episodes, **{name: spoiled})
+
+
+@every_learner
+def test_adapt_refuses_the_same(entry):
+    task, learner = draw_episodes(entry)[0], fresh(entry)
+    with pytest.raises(ValueError, match="support_x holds"):
+        learner.adapt(task.support_x * float("nan"), task.support_y)
+    predictor = learner.adapt(task.support_x, task.support_y)
+    with pytest.raises(ValueError, match="query_x"):
+        predictor(task.query_x[0])
+    with pytest.raises(ValueError, match="query_x holds"):
+        predictor(task.query_x * float("nan"))
