@@ -118,7 +118,7 @@ def test_broken_picture_is_named(animals, content):
 def test_many_broken_pictures_are_counted(animals):
     for k in range(9):
         (animals / "dog" / f"bad{k}.png").write_bytes(b"")
-    with pytest.warns(UserWarning, match="bad4.* and 4 more"):
+    with pytest.warns(UserWarning, match=r"bad4.* and 4 more"):
         load_image_folder(animals)
 
 
@@ -133,7 +133,7 @@ def test_empty_class(animals):
     (animals / "emu").mkdir()
     with pytest.warns(UserWarning, match=r"emu \(a class without pictures\)"):
         assert load_image_folder(animals).class_names == ["cat", "dog"]
-    with pytest.raises(ValueError, match="emu .*add pictures, or remove the folder"):
+    with pytest.raises(ValueError, match=r"emu .*add pictures, or remove the folder"):
         load_image_folder(animals, on_error="raise")
 
 
@@ -146,7 +146,7 @@ def test_no_such_folder(tmp_path):
 
 def test_no_class_folders(tmp_path):
     save(tmp_path / "1.png")
-    with pytest.raises(ValueError, match="holds no class folders.*folder of its own"):
+    with pytest.raises(ValueError, match=r"holds no class folders.*folder of its own"):
         load_image_folder(tmp_path)
 
 

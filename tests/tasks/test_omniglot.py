@@ -292,7 +292,7 @@ def test_truncated_download(toy, serve, tmp_path):
 
 def test_wrong_checksum(toy, serve, tmp_path):
     wrong = {"images_background.zip": "md5:" + "0" * 32}
-    with pytest.raises(ValueError, match="checksum is not md5:000.*not kept.*Run this again"):
+    with pytest.raises(ValueError, match=r"checksum is not md5:000.*not kept.*Run this again"):
         download_omniglot(tmp_path / "d", **source(serve(toy), toy, archives=wrong))
     assert files_under(tmp_path / "d") == []
 
@@ -305,7 +305,7 @@ def test_file_that_the_server_lacks(toy, serve, tmp_path):
 
 
 def test_no_server(tmp_path):
-    with pytest.raises(ConnectionError, match="could not be fetched whole.*three ways"):
+    with pytest.raises(ConnectionError, match=r"could not be fetched whole.*three ways"):
         download_omniglot(tmp_path / "d", base_url="http://127.0.0.1:9/", progress=False)
     assert files_under(tmp_path / "d") == []
 
@@ -335,7 +335,7 @@ def test_archive_with_a_path_that_escapes(evil, tmp_path, own_cache):
     folder = tmp_path / "data" / "inner"
     folder.mkdir(parents=True)
     write_archive(folder / "images_background.zip", {"Greek": 1}, extra=[(evil, png(0))])
-    with pytest.raises(ValueError, match="is refused, and nothing was read.*official source"):
+    with pytest.raises(ValueError, match=r"is refused, and nothing was read.*official source"):
         load_omniglot(path=folder, progress=False)
     assert files_under(tmp_path) == ["images_background.zip"]
 
@@ -351,12 +351,12 @@ def test_archive_with_an_enormous_picture(tmp_path, own_cache):
 def test_damaged_archive(toy, tmp_path, own_cache):
     whole = (toy / "images_background.zip").read_bytes()
     (tmp_path / "images_background.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="images_background.zip is damaged.*delete it"):
+    with pytest.raises(ValueError, match=r"images_background.zip is damaged.*delete it"):
         load_omniglot(path=tmp_path, progress=False)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255
     (tmp_path / "images_background.zip").write_bytes(bytes(flipped))
-    with pytest.raises(ValueError, match="damaged|cannot be read"):
+    with pytest.raises(ValueError, match=r"damaged|cannot be read"):
         load_omniglot(path=tmp_path, progress=False)
     assert not own_cache.exists() or files_under(own_cache) == []
 
@@ -394,7 +394,7 @@ def test_other_alphabets_are_refused(tmp_path):
 
 def test_damaged_npz_is_named(tmp_path):
     (tmp_path / "omniglot28.npz").write_bytes(b"PK\x03\x04 hello")
-    with pytest.raises(ValueError, match="omniglot28.npz is damaged"):
+    with pytest.raises(ValueError, match=r"omniglot28.npz is damaged"):
         load_omniglot(path=tmp_path)
     np.savez(tmp_path / "omniglot28.npz", images=np.zeros(3))
     with pytest.raises(ValueError, match=r"not omniglot28.npz: it lacks.*'char_index'"):
@@ -402,21 +402,21 @@ def test_damaged_npz_is_named(tmp_path):
 
 
 def test_not_found_says_the_three_ways(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="download=True.*path=.*METALEARN_EDU_DATA"):
+    with pytest.raises(FileNotFoundError, match=r"download=True.*path=.*METALEARN_EDU_DATA"):
         load_omniglot("background", download=False)
-    with pytest.raises(FileNotFoundError, match="path is .*nowhere, which does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"path is .*nowhere, which does not exist"):
         load_omniglot(path=tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("METALEARN_EDU_DATA", str(tmp_path / "empty"))
-    with pytest.raises(FileNotFoundError, match="METALEARN_EDU_DATA is .*holds no Omniglot"):
+    with pytest.raises(FileNotFoundError, match=r"METALEARN_EDU_DATA is .*holds no Omniglot"):
         load_omniglot()
 
 
 def test_split_that_the_data_has_not(toy, tmp_path):
     shutil.copy(toy / "images_background.zip", tmp_path)
-    with pytest.raises(ValueError, match="no character of split 'meta-test'; .*Greek, Korean"):
+    with pytest.raises(ValueError, match=r"no character of split 'meta-test'; .*Greek, Korean"):
         load_omniglot("meta-test", path=tmp_path, progress=False)
-    with pytest.raises(ValueError, match="has no Vinyals lists: put train.txt"):
+    with pytest.raises(ValueError, match=r"has no Vinyals lists: put train.txt"):
         load_omniglot("meta-train", "vinyals", path=tmp_path, progress=False)
 
 
