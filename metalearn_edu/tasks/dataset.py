@@ -149,7 +149,7 @@ class FewShotDataset:
         Raises:
             ValueError: the shares do not sum to 1, or a part would get no class.
         """
-        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+        if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
             raise ValueError(f"shares must be above 0 and sum to 1, got {tuple(shares)}")
         ends = [round(sum(shares[: i + 1]) * self.n_classes) for i in range(len(shares))]
         starts = [0, *ends[:-1]]
@@ -247,8 +247,8 @@ def _as_items(X: Any) -> Tensor:
             X = _as_numbers(np.asarray(X))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"X must hold numbers, in items of one shape: {error}") from None
-    if X.is_complex():
-        raise ValueError(f"X must hold real numbers, got {X.dtype}")
+    if X.is_complex() or X.ndim == 0:
+        raise ValueError(f"X must hold real numbers, item by item, got {X.dtype} {tuple(X.shape)}")
     if X.dtype != torch.uint8 or X.ndim not in (3, 4):
         return X.detach().to(torch.float32, copy=True)
     if X.ndim == 3:

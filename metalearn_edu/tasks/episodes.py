@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, SupportsIndex, overload
 import torch
 from torch import Tensor
 
+from ..arguments import as_integer
+
 __all__ = ["EpisodeBatch", "Task"]
 
 
@@ -101,9 +103,7 @@ class EpisodeBatch:
 
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
         """The same tasks in batches of at most `chunk_size` (None: all in one)."""
-        if chunk_size is not None and chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-        step = chunk_size or self.n_tasks
+        step = self.n_tasks if chunk_size is None else as_integer("chunk_size", chunk_size)
         return (self[start : start + step] for start in range(0, self.n_tasks, step))
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> EpisodeBatch:

@@ -1,0 +1,217 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from metalearn_edu.tasks import EpisodeBatch, Task
+from metalearn_edu.tasks import episodes as episodes_module
+
+
+def parts(n_tasks=3, n_way=2, n_shot=1, n_query=2, item=(4,)):
+    """Arguments of a sound classification batch; every number in it is different."""
+    support, query = (n_tasks, n_way * n_shot), (n_tasks, n_way * n_query)
+    numbers = torch.arange(torch.Size((n_tasks, n_way * (n_shot + n_query), *item)).numel()).float()
+    x = numbers.view(n_tasks, -1, *item)
+    return {
+        "support_x": x[:, : support[1]],
+        "support_y": torch.arange(n_way).repeat_interleave(n_shot).expand(support),
+        "query_x": x[:, support[1] :],
+        "query_y": torch.arange(n_way).repeat_interleave(n_query).expand(query),
+        "classes": torch.arange(n_way).expand(n_tasks, n_way) + 10,
+    }
+
+
+def regression_parts(n_tasks=2, n_support=5, n_query=7, out=3):
+    return {
+        "support_x": torch.randn(n_tasks, n_support, 1),
+        "support_y": torch.randn(n_tasks, n_support, out),
+        "query_x": torch.randn(n_tasks, n_query, 1),
+        "query_y": torch.randn(n_tasks, n_query, out),
+    }
+
+
+def test_counts_of_a_classification_batch():
+    batch = EpisodeBatch(**parts(n_tasks=3, n_way=5, n_shot=2, n_query=4))
+    assert batch.is_classification
+    assert (batch.n_tasks, batch.n_way, batch.n_shot, batch.n_query) == (3, 5, 2, 4)
+    assert len(batch) == 3
+
+
+def test_counts_of_a_regression_batch():
+    batch = EpisodeBatch(**regression_parts())
+    assert not batch.is_classification
+    assert (batch.n_tasks, batch.n_way, batch.n_shot, batch.n_query) == (2, None, 5, 7)
+
+
+def test_repr_says_what_a_person_asks():
+    assert repr(EpisodeBatch(**parts(item=(1, 28, 28)))) == (
+        "EpisodeBatch(3 tasks, 2-way 1-shot, 2 queries per class, item 1 x 28 x 28)"
+    )
+    assert repr(EpisodeBatch(**parts(n_tasks=1))).startswith("EpisodeBatch(1 task, ")
+    assert repr(EpisodeBatch(**regression_parts())) == (
+        "EpisodeBatch(2 tasks, regression, 5 support and 7 query points, item 1)"
+    )
+
+
+def test_iteration_gives_tasks_without_the_task_axis():
+    given = parts()
+    for i, task in enumerate(EpisodeBatch(**given)):
+        assert isinstance(task, Task)
+        for name, tensor in task._asdict().items():
+            assert torch.equal(tensor, given[name][i])
+    assert i == 2
+
+
+@pytest.mark.parametrize("index", [1, -2, np.int64(1), torch.tensor(1)])
+def test_one_task_by_any_kind_of_index(index):
+    assert torch.equal(EpisodeBatch(**parts())[index].query_x, parts()["query_x"][1])
+
+
+@pytest.mark.parametrize("index, error", [(3, IndexError), ("0", TypeError), ([0, 1], TypeError)])
+def test_what_is_no_index_is_refused(index, error):
+    with pytest.raises(error):
+        EpisodeBatch(**parts())[index]
+
+
+def test_a_slice_is_a_batch():
+    batch = EpisodeBatch(**parts())[1:]
+    assert isinstance(batch, EpisodeBatch)
+    assert batch.n_tasks == 2
+    assert torch.equal(batch.support_x, parts()["support_x"][1:])
+    assert batch.classes is not None and batch.classes.shape == (2, 2)
+    with pytest.raises(ValueError, match="takes none of the 3 tasks"):
+        batch = EpisodeBatch(**parts())[3:]
+
+
+def test_split_keeps_every_task_in_order():
+    batch = EpisodeBatch(**parts(n_tasks=7))
+    chunks = list(batch.split(3))
+    assert [len(chunk) for chunk in chunks] == [3, 3, 1]
+    assert torch.equal(torch.cat([chunk.query_x for chunk in chunks]), batch.query_x)
+    assert [len(chunk) for chunk in batch.split(None)] == [7]
+    for bad in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="chunk_size must be an integer of at least 1"):
+            batch.split(bad)
+
+
+def test_to_changes_the_dtype_of_floats_only():
+    batch = EpisodeBatch(**parts()).to(dtype=torch.float64)
+    assert batch.support_x.dtype == batch.query_x.dtype == torch.float64
+    assert batch.support_y.dtype == batch.query_y.dtype == batch.classes.dtype == torch.int64
+    targets = EpisodeBatch(**regression_parts()).to(dtype=torch.float64)
+    assert targets.support_y.dtype == torch.float64
+
+
+def test_to_moves_every_tensor():
+    moved = EpisodeBatch(**parts()).to("meta")
+    devices = {getattr(moved, field.name).device.type for field in dataclasses.fields(moved)}
+    assert devices == {"meta"}
+    assert EpisodeBatch(**regression_parts()).to("meta").classes is None
+
+
+def test_what_was_checked_is_not_checked_again(monkeypatch):
+    batch = EpisodeBatch(**parts())
+    monkeypatch.setattr(episodes_module, "_check_shapes", lambda _: pytest.fail("checked again"))
+    next(iter(batch[:2].to(dtype=torch.float64).split(1)))
+
+
+def test_a_batch_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        EpisodeBatch(**parts()).support_x = torch.zeros(1)
+
+
+def longer(y):
+    return torch.cat([y, y[:, :1]], dim=1)
+
+
+SPOILT = {
+    "an array": (
+        lambda p: {"query_x": p["query_x"].numpy()},
+        "query_x must be a tensor, got ndarray",
+    ),
+    "a list of labels": (lambda p: {"support_y": [[0, 1]] * 3}, "support_y must be a tensor, got"),
+    "integer images": (
+        lambda p: {"support_x": p["support_x"].to(torch.uint8)},
+        "support_x must be floating point, got torch.uint8; use .float",
+    ),
+    "no task axis": (
+        lambda p: {"support_x": p["support_x"][0], "support_y": p["support_y"][0]},
+        r"support_x must be \(tasks, items, \*item\), got shape \(2, 4\); .*support_x\[None\]",
+    ),
+    "other number of items": (
+        lambda p: {"query_y": longer(p["query_y"])},
+        r"query_y \(3, 5\) does not fit query_x \(3, 4, 4\)",
+    ),
+    "no items": (
+        lambda p: {"support_x": torch.zeros(3, 0, 4), "support_y": torch.zeros(3, 0).long()},
+        "no axis may be empty",
+    ),
+    "empty items": (lambda p: {"support_x": torch.zeros(3, 2, 0)}, "no axis may be empty"),
+    "32-bit labels": (
+        lambda p: {"query_y": p["query_y"].int()},
+        r"query_y must be int64 labels \(tasks, items\) or float targets",
+    ),
+    "Boolean labels": (lambda p: {"query_y": p["query_y"].bool()}, "must be int64 labels"),
+    "float labels": (
+        lambda p: {"support_y": p["support_y"].float()},
+        r"\(tasks, items, out\), got torch.float32 \(3, 2\)",
+    ),
+    "one-hot labels": (
+        lambda p: {"support_y": torch.eye(2).long().expand(3, 2, 2)},
+        r"got torch.int64 \(3, 2, 2\)",
+    ),
+    "fewer query tasks": (
+        lambda p: {"query_x": p["query_x"][:2], "query_y": p["query_y"][:2]},
+        "support_x holds 3 tasks, query_x 2",
+    ),
+    "other items to answer": (
+        lambda p: {"query_x": p["query_x"][..., :3]},
+        r"of shape \(4,\), those of query_x torch.float32 of shape \(3,\); they must agree",
+    ),
+    "other precision": (
+        lambda p: {"query_x": p["query_x"].double()},
+        r"support_x are torch.float32 .* query_x torch.float64",
+    ),
+    "targets to answer labels": (
+        lambda p: {"query_y": p["query_y"].float()[..., None]},
+        "support_y are torch.int64 .* query_y torch.float32",
+    ),
+    "a negative label": (
+        lambda p: {"support_y": p["support_y"] - 1},
+        r"labels must be 0..n_way - 1 in every task, got -1 to 1",
+    ),
+    "a query label that was not taught": (
+        lambda p: {"query_y": p["query_y"] + 1},
+        "got 0 to 2 with 2 support items, whose largest label is 1; remap",
+    ),
+    "class ids": (lambda p: {"support_y": p["support_y"] * 3}, "got 0 to 3 with 2 support items"),
+    "a huge class id": (lambda p: {"support_y": p["support_y"] * 10**15}, "remap the class ids"),
+    "uneven queries": (
+        lambda p: {"query_y": torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]])},
+        r"query_y needs equally many items of each of the 2 classes in every task; "
+        r"task 1 has \[1, 3\]",
+    ),
+    "a class without support in one task": (
+        lambda p: {"support_y": torch.tensor([[0, 1], [0, 1], [1, 1]])},
+        r"task 2 has \[0, 2\]",
+    ),
+    "classes of another way": (
+        lambda p: {"classes": torch.zeros(3, 5)},
+        r"classes must be \(tasks, n_way\) = \(3, 2\), got \(3, 5\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_what_does_not_fit_is_refused_with_the_numbers(name):
+    spoil, message = SPOILT[name]
+    good = parts()
+    with pytest.raises(ValueError, match=message):
+        EpisodeBatch(**good | spoil(good))
+
+
+def test_regression_targets_must_agree_in_width():
+    good = regression_parts(out=3)
+    with pytest.raises(ValueError, match=r"of shape \(3,\), those of query_y .* of shape \(2,\)"):
+        EpisodeBatch(**good | {"query_y": good["query_y"][..., :2]})

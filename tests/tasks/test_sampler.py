@@ -1,0 +1,387 @@
+import random
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from metalearn_edu.tasks import (
+    EpisodeSampler,
+    FewShotDataset,
+    TaskSource,
+    create_task_batch,
+)
+from tests.tasks.chi_square import assert_even
+
+
+def numbered(sizes, groups=None) -> FewShotDataset:
+    """Class c has sizes[c] items, shuffled; the value of an item is its row."""
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    rows = torch.arange(len(labels), dtype=torch.float64)[:, None]
+    return FewShotDataset(rows, labels, class_groups=groups)
+
+
+def pictures(n_classes=4, size=3) -> FewShotDataset:
+    """Two images a class; every pixel differs, so that a turned image tells its turn."""
+    pixels = torch.arange(n_classes * 2 * size * size) % 251
+    items = pixels.to(torch.uint8).view(-1, 1, size, size)
+    return FewShotDataset(items, torch.arange(n_classes).repeat_interleave(2))
+
+
+def rows_of(batch) -> tuple[torch.Tensor, torch.Tensor]:
+    return batch.support_x[..., 0].long(), batch.query_x[..., 0].long()
+
+
+# ---------------------------------------------------------------- what an episode is
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=2, max_size=12),
+    n_way=st.integers(2, 6),
+    n_shot=st.integers(1, 4),
+    n_query=st.integers(1, 4),
+    n_groups=st.integers(1, 3),
+    within_group=st.booleans(),
+    seed=st.integers(-(2**70), 2**70),
+    start=st.integers(0, 2**64),
+)
+def test_episodes_are_sound_or_refused(
+    sizes, n_way, n_shot, n_query, n_groups, within_group, seed, start
+):
+    groups = [f"group {c % n_groups}" for c in range(len(sizes))]
+    data = numbered(sizes, groups)
+    large = [g for g, size in zip(groups, sizes, strict=True) if size >= n_shot + n_query]
+    pools = [large.count(g) for g in set(groups)] if within_group else [len(large)]
+    arguments = (data, n_way, n_shot, n_query)
+    if max(pools) < n_way:
+        with pytest.raises(ValueError, match=f"{max(pools)} classes qualify"):
+            EpisodeSampler(*arguments, within_group=within_group)
+        return
+    batch = EpisodeSampler(*arguments, within_group=within_group).episodes(seed, start, 3)
+    assert (batch.n_tasks, batch.n_way, batch.n_shot, batch.n_query) == (3, n_way, n_shot, n_query)
+    support, query = rows_of(batch)
+    for task in range(3):
+        classes = batch.classes[task].tolist()
+        assert len(set(classes)) == n_way
+        rows = torch.cat([support[task], query[task]])
+        assert len(rows.unique()) == n_way * (n_shot + n_query)  # disjoint, nothing twice
+        labels = torch.cat([batch.support_y[task], batch.query_y[task]])
+        assert torch.equal(batch.classes[task][labels], data.labels[rows])
+        if within_group:
+            assert len({groups[c] for c in classes}) == 1
+
+
+@given(
+    st.integers(0, 2**32), st.integers(0, 50), st.lists(st.integers(1, 6), min_size=1, max_size=5)
+)
+def test_an_episode_is_a_function_of_seed_and_index(seed, start, sizes):
+    sampler = EpisodeSampler(numbered([5] * 8), 3, 1, 2)
+    whole = sampler.episodes(seed, start, sum(sizes))
+    ends = np.cumsum([0, *sizes])
+    for first, end in reversed(list(pairwise(ends))):  # in whatever order
+        part = sampler.episodes(seed, start + int(first), int(end - first))
+        assert torch.equal(part.support_x, whole.support_x[first:end])
+        assert torch.equal(part.query_x, whole.query_x[first:end])
+        assert torch.equal(part.classes, whole.classes[first:end])
+
+
+def test_episodes_of_a_seed_stay_as_they_are():
+    # A change here changes every stored episode: the course's numbers would all be new.
+    batch = EpisodeSampler(numbered([6] * 50), 5, 1, 2).episodes(0, 0, 2)
+    assert batch.classes.tolist() == [[13, 43, 32, 15, 44], [28, 19, 21, 16, 47]]
+    assert rows_of(batch)[0].tolist() == [[157, 215, 224, 280, 268], [235, 123, 89, 152, 44]]
+
+
+def test_seeds_and_episodes_differ():
+    sampler = EpisodeSampler(numbered([6] * 50), 5, 1, 2)
+    drawn = torch.cat([sampler.episodes(seed, 0, 50).classes for seed in (0, 1, 2)])
+    assert len(drawn.unique(dim=0)) == 150
+
+
+def test_sample_is_a_function_of_the_generator():
+    sampler = EpisodeSampler(numbered([6] * 50), 5, 1, 2)
+
+    def draws(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return [sampler.sample(4, generator).classes for _ in range(2)]
+
+    first, second = draws(0)
+    assert torch.equal(torch.stack(draws(0)), torch.stack([first, second]))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, draws(1)[0])
+
+
+def test_seeded_draws_neither_read_nor_move_global_state():
+    sampler = EpisodeSampler(numbered([6] * 50), 5, 1, 2)
+    expected = sampler.episodes(0, 0, 4).classes
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    assert torch.equal(sampler.episodes(0, 0, 4).classes, expected)
+    sampler.sample(4, torch.Generator().manual_seed(0))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+# ---------------------------------------------------------------- every draw is equally likely
+
+N_EPISODES = 20_000
+
+
+def test_classes_labels_and_items_are_even():
+    data = numbered([4] * 7)
+    batch = EpisodeSampler(data, 3, 1, 2).episodes(0, 0, N_EPISODES)
+    for label in range(3):  # so which class gets which label is random, too
+        assert_even(batch.classes[:, label].bincount(minlength=7))
+    pairs = batch.classes[:, 0] * 7 + batch.classes[:, 2]
+    assert_even(pairs.bincount(minlength=49).view(7, 7)[~torch.eye(7, dtype=torch.bool)])
+    support, query = rows_of(batch)
+    assert_even(support[:, 1].bincount(minlength=28))
+    for place in (0, 1, 5):
+        assert_even(query[:, place].bincount(minlength=28))
+    # Which item of a class supports says nothing about which are asked.
+    ranks = torch.empty(28, dtype=torch.int64)
+    ranks[data.order] = torch.arange(28) % 4
+    both = ranks[support[:, 0]] * 4 + ranks[query[:, 0]]
+    assert_even(both.bincount(minlength=16).view(4, 4)[~torch.eye(4, dtype=torch.bool)])
+
+
+def test_items_are_even_in_classes_of_unequal_size():
+    sizes = [2, 3, 40, 5]
+    data = numbered([*sizes, 1])
+    batch = EpisodeSampler(data, 2, 1, 1).episodes(1, 0, N_EPISODES)
+    assert_even(batch.classes.flatten().bincount(minlength=5)[:4])
+    assert not (batch.classes == 4).any()  # the class of one item cannot take part
+    for c, size in enumerate(sizes):
+        rows = torch.cat([part.flatten() for part in rows_of(batch)])
+        rows = rows[data.labels[rows] == c]
+        assert_even(rows.bincount(minlength=len(data))[data.order[data.starts[c] :][:size]])
+
+
+def test_groups_are_even_whatever_their_size():
+    groups = ["a"] * 10 + ["b"] * 3 + ["c"] * 2 + ["d"]
+    data = numbered([2] * 16, groups)
+    batch = EpisodeSampler(data, 2, 1, 1, within_group=True).episodes(0, 0, N_EPISODES)
+    chosen = np.array(groups)[batch.classes.numpy()]
+    assert (chosen[:, 0] == chosen[:, 1]).all()
+    assert_even([(chosen[:, 0] == group).sum() for group in "abc"])
+    assert not (chosen == "d").any()  # too small for 2-way
+    assert_even(batch.classes[chosen == "a"].bincount())
+
+
+def test_rotations_are_even_and_in_any_company():
+    batch = EpisodeSampler(pictures(4), 2, 1, 1, rotations=True).episodes(0, 0, N_EPISODES)
+    assert_even(batch.classes.flatten().bincount(minlength=16))
+    first, second = (batch.classes // 4).T
+    assert abs((first == second).double().mean() - 3 / 15) < 0.02  # turns of one class may meet
+
+
+# ---------------------------------------------------------------- rotations
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_class_4c_plus_r_is_class_c_turned_r_times(dtype):
+    data = pictures()
+    data = FewShotDataset(data.items.to(dtype), data.labels)
+    batch = EpisodeSampler(data, 3, 1, 1, rotations=True).episodes(0, 0, 40)
+    for task, classes in zip(batch, batch.classes.tolist(), strict=True):
+        for label, number in enumerate(classes):
+            originals = data.items_of(number // 4)
+            turned = torch.rot90(originals, number % 4, dims=(-2, -1))
+            both = torch.stack([task.support_x[label], task.query_x[label]])
+            assert torch.equal(both, turned) or torch.equal(both.flip(0), turned)
+
+
+def test_gathering_leaves_the_data_set_alone():
+    data = pictures()
+    before = data.items.clone()
+    batch = EpisodeSampler(data, 3, 1, 1, rotations=True).episodes(0, 0, 40)
+    batch.support_x.zero_()
+    assert torch.equal(data.items, before)
+
+
+def test_rotations_need_square_images():
+    for items in (torch.randn(8, 5), torch.zeros(8, 1, 4, 5, dtype=torch.uint8)):
+        data = FewShotDataset(items, torch.arange(4).repeat(2), name="toy")
+        with pytest.raises(ValueError, match=r"rotations need square images .* items of toy"):
+            EpisodeSampler(data, 2, 1, 1, rotations=True)
+
+
+# ---------------------------------------------------------------- what can be asked for
+
+
+@pytest.mark.parametrize(
+    "arguments, options, message",
+    [
+        (
+            (5, 1, 5),
+            {},
+            "a 5-way episode needs 5 classes with at least 1 + 5 = 6 items each; "
+            "4 classes qualify: at most 4-way, or 5-way with n_shot + n_query of at most 3",
+        ),
+        ((9, 1, 1), {}, "7 classes qualify: at most 7-way"),
+        ((5, 5, 15), {}, "0 classes qualify: 5-way with n_shot + n_query of at most 3"),
+        ((8, 5, 15), {}, "0 classes qualify: no such episode is possible"),
+        (
+            (4, 1, 5),
+            {"within_group": True},
+            "3 classes qualify in the largest group: at most 3-way, "
+            "or 4-way with n_shot + n_query of at most 3",
+        ),
+    ],
+)
+def test_a_refusal_says_what_would_work(arguments, options, message):
+    data = numbered([9, 9, 9, 9, 3, 3, 3], ["a", "a", "a", "b", "a", "b", "b"])
+    with pytest.raises(ValueError) as error:
+        EpisodeSampler(data, *arguments, **options)
+    assert str(error.value).endswith(message)
+
+
+def test_a_refusal_counts_the_rotations():
+    with pytest.raises(ValueError, match="16 classes qualify, rotations included: at most 16-way"):
+        EpisodeSampler(pictures(4), 17, 1, 1, rotations=True)
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=10), st.integers(2, 12), st.integers(2, 12)
+)
+def test_what_a_refusal_offers_is_the_most_there_is(sizes, n_way, need):
+    data = numbered(sizes)
+    assume(sum(size >= need for size in sizes) < n_way)
+    with pytest.raises(ValueError) as error:
+        EpisodeSampler(data, n_way, 1, need - 1)
+    words = str(error.value).replace(",", "").replace("-way", " way").split()
+    offered = [int(words[i + 2]) for i in range(len(words)) if words[i : i + 2] == ["at", "most"]]
+    if "qualify: at most" in str(error.value):
+        EpisodeSampler(data, offered[0], 1, need - 1)
+        with pytest.raises(ValueError):
+            EpisodeSampler(data, offered[0] + 1, 1, need - 1)
+    if "n_shot + n_query of at most" in str(error.value):
+        EpisodeSampler(data, n_way, 1, offered[-1] - 1)
+        with pytest.raises(ValueError):
+            EpisodeSampler(data, n_way, 1, offered[-1])
+
+
+@pytest.mark.parametrize("name, place", [("n_way", 0), ("n_shot", 1), ("n_query", 2)])
+@pytest.mark.parametrize("value", [0, -1, 2.0, "5", None, True])
+def test_counts_are_integers(name, place, value):
+    counts = [2, 1, 1]
+    counts[place] = value
+    least = 2 if name == "n_way" else 1
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least {least}, got "):
+        EpisodeSampler(numbered([9] * 9), *counts)
+
+
+def test_one_way_is_no_choice():
+    with pytest.raises(ValueError, match="n_way must be an integer of at least 2, got 1"):
+        EpisodeSampler(numbered([9] * 9), 1, 1, 1)
+
+
+def test_huge_requests_are_refused_at_once():
+    for counts in ((10**12, 1, 1), (2, 10**12, 1), (2, 1, 10**12)):
+        with pytest.raises(ValueError, match="classes qualify"):
+            EpisodeSampler(numbered([9] * 9), *counts)
+
+
+def test_numpy_integers_and_arrays_are_welcome():
+    X, y = np.random.default_rng(0).random((40, 3)), np.repeat(["a", "b", "c", "d"], 10)
+    sampler = EpisodeSampler((X, y), np.int64(3), np.int32(1), np.uint8(4))
+    assert type(sampler.n_way) is int
+    batch = sampler.episodes(np.int64(0), np.int64(5), np.int64(2))
+    assert (batch.n_way, batch.n_shot, batch.n_query) == (3, 1, 4)
+    assert batch.support_x.dtype == torch.float32
+    assert repr(sampler) == ("EpisodeSampler(data, 4 classes: 3-way 1-shot, 4 queries per class)")
+
+
+def test_a_way_of_all_classes_and_all_items():
+    batch = EpisodeSampler(numbered([3, 3]), 2, 1, 2).episodes(0, 0, 5)
+    for support, query in zip(*rows_of(batch), strict=True):
+        assert sorted([*support.tolist(), *query.tolist()]) == list(range(6))
+
+
+def test_repr_names_the_options():
+    sampler = EpisodeSampler(pictures(), 2, 1, 1, rotations=True, within_group=True)
+    assert repr(sampler).endswith("1 queries per class, rotations, within one group)")
+    assert isinstance(sampler, TaskSource)
+
+
+# ---------------------------------------------------------------- create_task_batch
+
+
+def test_create_task_batch_is_the_sampler_in_one_call():
+    X, y = np.random.default_rng(0).random((60, 3)), np.arange(60) % 6
+    batch = create_task_batch((X, y), 5, 1, 2, n_tasks=3, seed=4)
+    expected = EpisodeSampler((X, y), 5, 1, 2).episodes(4, 0, 3)
+    assert torch.equal(batch.query_x, expected.query_x)
+    assert create_task_batch((X, y), 5, 1, 2).n_tasks == 1
+
+
+def test_create_task_batch_draws_afresh_without_a_seed():
+    data = numbered([6] * 50)
+    torch.manual_seed(0)
+    drawn = [create_task_batch(data, 5, 1, 2).classes for _ in range(2)]
+    assert not torch.equal(*drawn)
+    torch.manual_seed(0)
+    assert torch.equal(create_task_batch(data, 5, 1, 2).classes, drawn[0])
+    generators = [torch.Generator().manual_seed(3) for _ in range(2)]
+    again = [create_task_batch(data, 5, 1, 2, generator=g).classes for g in generators]
+    assert torch.equal(*again)
+
+
+def test_create_task_batch_passes_the_options_on():
+    data = FewShotDataset(pictures(4).items, pictures(4).labels, class_groups=["a", "a", "b", "b"])
+    batch = create_task_batch(data, 8, 1, 1, n_tasks=9, seed=0, rotations=True, within_group=True)
+    assert sorted(batch.classes[0].tolist()) in ([*range(8)], [*range(8, 16)])
+
+
+def test_create_task_batch_refuses_nonsense():
+    data = numbered([6] * 5)
+    with pytest.raises(ValueError, match="give seed or generator, not both"):
+        create_task_batch(data, 5, 1, 2, seed=0, generator=torch.Generator())
+    with pytest.raises(ValueError, match="n_tasks must be an integer of at least 1, got 0"):
+        create_task_batch(data, 5, 1, 2, n_tasks=0, seed=0)
+    with pytest.raises(ValueError, match="at most 5-way"):
+        create_task_batch(data, 6, 1, 2)
+
+
+# ---------------------------------------------------------------- cost
+
+
+def test_a_batch_costs_far_less_than_a_loop_over_items():
+    items = torch.randint(0, 256, (1600 * 20, 1, 28, 28), dtype=torch.uint8)
+    data = FewShotDataset(items, torch.arange(1600).repeat_interleave(20))
+    sampler = EpisodeSampler(data, 5, 1, 15)
+    choose = random.Random(0)
+
+    def by_item(n_tasks=16):
+        tasks = []
+        for _ in range(n_tasks):
+            pairs = [
+                (items[20 * c + r].float() / 255, label)
+                for label, c in enumerate(choose.sample(range(1600), 5))
+                for r in choose.sample(range(20), 16)
+            ]
+            tasks.append(torch.utils.data.default_collate(pairs))
+        return torch.utils.data.default_collate(tasks)
+
+    def fastest(function, times):  # processor time: other programs do not count
+        seconds = []
+        for _ in range(times):
+            started = time.process_time()
+            function()
+            seconds.append(time.process_time() - started)
+        return min(seconds)
+
+    vectorised = fastest(lambda: sampler.episodes(0, 0, 16), 20)
+    assert vectorised * 5 < fastest(by_item, 3)
+
+
+def test_cost_does_not_grow_with_the_size_of_classes():
+    labels = torch.arange(2_000_000) % 10  # 200,000 items a class: no table of them is made
+    sampler = EpisodeSampler(FewShotDataset(labels[:, None].float(), labels), 5, 1, 15)
+    started = time.process_time()
+    for i in range(10):
+        sampler.episodes(0, 16 * i, 16)
+    assert time.process_time() - started < 1
