@@ -112,7 +112,8 @@ def clean(options: list[str]) -> int:
 
 def prepare() -> None:
     """Make the environment, or bring it up to date, unless it is ready already."""
-    if stamp() == wanted_stamp() and PYTHON.exists():
+    wanted = wanted_stamp()
+    if stamp() == wanted and PYTHON.exists():
         return
     started = time.monotonic()
     if VENV.exists() and not keepable():
@@ -123,7 +124,7 @@ def prepare() -> None:
     STAMP.write_text(UNFINISHED, encoding="utf-8")
     install()
     silence_news()
-    STAMP.write_text(wanted_stamp(), encoding="utf-8")
+    STAMP.write_text(wanted, encoding="utf-8")
     say(f"Ready after {time.monotonic() - started:.0f} s. Later runs start at once.")
 
 

@@ -86,7 +86,7 @@ def build_all(sources: Sequence[Path], max_seconds: float | None) -> int:
             continue
         seconds = time.monotonic() - started
         print(f"{source.stem}: {seconds:.1f} s, {target.stat().st_size / 1000:.0f} kB", flush=True)
-    print(f"{len(sources) - len(failures)} of {len(sources)} notebooks built")
+    print(f"notebooks built: {len(sources) - len(failures)} of {len(sources)}")
     if failures:
         print(f"failed: {', '.join(failures)}")
     return 1 if failures else 0
@@ -95,7 +95,7 @@ def build_all(sources: Sequence[Path], max_seconds: float | None) -> int:
 def report(problems: dict[str, list[str]], strays: list[str]) -> int:
     """Print what a check found."""
     lines = [f"{name}: {line}" for name, found in problems.items() for line in found] + strays
-    print("\n".join([*lines, f"{len(problems)} notebooks checked, {len(lines)} problems"]))
+    print("\n".join([*lines, f"notebooks checked: {len(problems)}, problems: {len(lines)}"]))
     return 1 if lines else 0
 
 
@@ -111,7 +111,7 @@ def find_sources(names: Sequence[str] = ()) -> list[Path]:
     found = set()
     for name in names:
         stem = Path(name).stem
-        fits = [s for s in sources if stem in (s.stem, s.stem[:2], s.stem[:2].lstrip("0"))]
+        fits = [s for s in sources if stem.zfill(2) in (s.stem, s.stem[:2])]
         if len(fits) != 1:
             known = ", ".join(s.stem for s in sources) or "none yet"
             raise LessonError(f"no single lesson fits {name!r}; the lessons are: {known}")
@@ -187,6 +187,7 @@ def execute(notebook: NotebookNode, max_seconds: float | None) -> None:
         coalesce_streams=True,
         timeout_func=seconds_left,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
     try:
         client.execute()
