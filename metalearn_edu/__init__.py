@@ -1,3 +1,89 @@
-"""metalearn_edu: a hands-on course on learning to learn."""
+"""metalearn_edu: a hands-on course on learning to learn.
+
+The one idea: a meta-learner turns a support set into a predictor. All that a lesson needs to say
+so is importable from here; figures are in `metalearn_edu.plotting`, widgets in
+`metalearn_edu.explorers`, the exercises' solutions in `metalearn_edu.exercises`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from . import tasks
+from .backbones import MLP, ConvNet
+from .diagnostics import (
+    Report,
+    check_episodes,
+    check_meta_gradient,
+    check_splits,
+    check_transduction,
+)
+from .evaluation import Comparison, Evaluation, compare_meta_learners, evaluate_meta_learner
+from .learners import (
+    MAML,
+    EnhancedProtoNet,
+    MAMLModel,
+    MetaLearner,
+    PrototypicalNetwork,
+    class_prototypes,
+    embed_dataset,
+)
+from .tasks import (
+    EpisodeBatch,
+    EpisodeSampler,
+    FewShotDataset,
+    Sinusoids,
+    Task,
+    TaskSource,
+    as_dataset,
+    create_task_batch,
+)
+from .training import History, meta_train
+
+if TYPE_CHECKING:
+    from .tasks import load_glyphs, load_image_folder, load_omniglot
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "MAML",
+    "MLP",
+    "Comparison",
+    "ConvNet",
+    "EnhancedProtoNet",
+    "EpisodeBatch",
+    "EpisodeSampler",
+    "Evaluation",
+    "FewShotDataset",
+    "History",
+    "MAMLModel",
+    "MetaLearner",
+    "PrototypicalNetwork",
+    "Report",
+    "Sinusoids",
+    "Task",
+    "TaskSource",
+    "as_dataset",
+    "check_episodes",
+    "check_meta_gradient",
+    "check_splits",
+    "check_transduction",
+    "class_prototypes",
+    "compare_meta_learners",
+    "create_task_batch",
+    "embed_dataset",
+    "evaluate_meta_learner",
+    "load_glyphs",
+    "load_image_folder",
+    "load_omniglot",
+    "meta_train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The loaders of `tasks` come at first use: they bring in Matplotlib and Pillow.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(tasks, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

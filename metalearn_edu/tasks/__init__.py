@@ -1,12 +1,17 @@
 """Where episodes come from."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .dataset import FewShotDataset, as_dataset
 from .episodes import EpisodeBatch, Task
-from .glyphs import load_glyphs
-from .image_folder import load_image_folder
-from .omniglot import load_omniglot
 from .sampler import EpisodeSampler, TaskSource, create_task_batch
 from .sinusoids import Sinusoids
+
+if TYPE_CHECKING:
+    from .glyphs import load_glyphs
+    from .image_folder import load_image_folder
+    from .omniglot import load_omniglot
 
 __all__ = [
     "EpisodeBatch",
@@ -21,3 +26,22 @@ __all__ = [
     "load_image_folder",
     "load_omniglot",
 ]
+
+# Loaded at first use: these bring in Matplotlib and Pillow.
+_LATER = {
+    "load_glyphs": ".glyphs",
+    "load_image_folder": ".image_folder",
+    "load_omniglot": ".omniglot",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LATER[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
