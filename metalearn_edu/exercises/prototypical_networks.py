@@ -58,5 +58,5 @@ LINEAR_EXAMPLES = [(_QUERIES, _CENTRES), (_QUERIES[:1], _Z)]
 ATTENTION_EXAMPLES = [(_QUERIES, _CENTRES, torch.tensor([0, 1]), 2), (_QUERIES / 2, _Z / 2, _Y, 2)]
 REMAP_EXAMPLES = [
     (torch.tensor([3, 7, 9]), torch.tensor([9, 9, 3, 7])),
-    (torch.tensor([4, 1, 2, 1]), torch.tensor([1, 2])),
+    (torch.tensor([4, 1, 2, 1]), torch.tensor([4, 2, 4])),
 ]
