@@ -12,6 +12,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from .arguments import as_integer
+
 __all__ = ["MLP", "ConvNet"]
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -48,7 +50,7 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *item) -> (B, output_dim)."""
-        n_numbers = x[0].numel()
+        n_numbers = x.shape[1:].numel()
         if n_numbers != self.input_dim:
             raise ValueError(
                 f"input_dim is {self.input_dim}, but an item of shape {tuple(x.shape[1:])} "
@@ -70,8 +72,9 @@ class ConvNet(nn.Module):
         image_size: height and width of the images, pixels.
         downsample: "pool" (2x2 max) or "stride" (2): how each block halves the image.
         norm: "group", "batch", "batch_transductive" or "none"; see NORMS.
+        n_blocks: how many blocks, each of which halves the image.
     Raises:
-        ValueError: an unknown name, or an image that is too small for four halvings.
+        ValueError: a count below 1, an unknown name, or an image too small for the halvings.
     """
 
     def __init__(
@@ -86,6 +89,10 @@ class ConvNet(nn.Module):
         n_blocks: int = 4,
     ) -> None:
         super().__init__()
+        counts = {"in_channels": in_channels, "width": width, "n_blocks": n_blocks}
+        counts |= {} if output_dim is None else {"output_dim": output_dim}
+        for argument, count in counts.items():
+            as_integer(argument, count)
         _check_choice("downsample", downsample, ("pool", "stride"))
         _check_choice("norm", norm, tuple(NORMS))
         self.in_channels, self.image_size = in_channels, image_size

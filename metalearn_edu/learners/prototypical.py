@@ -101,7 +101,7 @@ class PrototypicalNetwork(MetaLearner):
 
 
 class EnhancedProtoNet(PrototypicalNetwork):
-    """A Prototypical Network on a small MLP: input_dim -> hidden_dim (ReLU) -> embedding_dim."""
+    """A Prototypical Network on an MLP: input_dim -> hidden_dim -> hidden_dim -> embedding_dim."""
 
     def __init__(self, input_dim: int, hidden_dim: int, embedding_dim: int) -> None:
         super().__init__(MLP(input_dim, [hidden_dim, hidden_dim], embedding_dim))

@@ -1,0 +1,122 @@
+"""The shared networks: shapes, independence of items, and refusals."""
+
+import pytest
+import torch
+from torch import nn
+
+from metalearn_edu.backbones import MLP, NORMS, ConvNet
+
+
+def widths(network):
+    return [(m.in_features, m.out_features) for m in network.modules() if isinstance(m, nn.Linear)]
+
+
+def n_parameters(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+def images(n=5, channels=1, size=28, seed=0):
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "expected"),
+    [([], [(12, 3)]), (8, [(12, 8), (8, 3)]), ([8, 6], [(12, 8), (8, 6), (6, 3)])],
+)
+def test_mlp_has_the_widths_asked_for(hidden, expected):
+    assert widths(MLP(12, hidden, 3)) == expected
+
+
+def test_mlp_is_the_formula_written_out():
+    network = MLP(12, [8], 3)
+    first, second = (m for m in network.modules() if isinstance(m, nn.Linear))
+    x = images(5, 3, 2).flatten(1)
+    by_hand = (x @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
+    torch.testing.assert_close(network(x), by_hand)
+
+
+def test_mlp_flattens_items_of_any_shape():
+    network, x = MLP(12, 8, 3), images(5, 3, 2)
+    assert torch.equal(network(x), network(x.flatten(1)))
+    assert network(x[:0]).shape == (0, 3)
+
+
+def test_mlp_refuses_what_cannot_work():
+    with pytest.raises(
+        ValueError, match=r"input_dim is 12, but an item of shape \(3, 5\) holds 15"
+    ):
+        MLP(12, 8, 3)(torch.zeros(2, 3, 5))
+    for bad in ((0, 8, 3), (12, 0, 3), (12, [8, 0], 3), (12, 8, 0)):
+        with pytest.raises(ValueError, match="every width of an MLP must be at least 1"):
+            MLP(*bad)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    ("size", "downsample", "embedding"),
+    [
+        (28, "pool", 64),
+        (28, "stride", 64),
+        (84, "pool", 1600),
+        (84, "stride", 64),
+        (16, "pool", 64),
+    ],
+)
+def test_convnet_has_the_published_embedding(size, downsample, embedding, norm):
+    network = ConvNet(image_size=size, downsample=downsample, norm=norm)
+    assert network.embedding_dim == network.output_dim == embedding
+    assert network(images(2, size=size)).shape == (2, embedding)
+
+
+def test_convnet_has_the_published_number_of_parameters():
+    """Four 3x3 convolutions with bias, and scale and shift of each norm: 1-64-64-64-64."""
+    expected = (9 * 64 + 64) + 3 * (9 * 64 * 64 + 64) + 4 * 2 * 64
+    assert n_parameters(ConvNet()) == expected
+    assert n_parameters(ConvNet(output_dim=5)) == expected + 64 * 5 + 5
+    assert n_parameters(ConvNet(norm="none")) == expected - 4 * 2 * 64
+
+
+def test_convnet_takes_colour_and_gives_a_head():
+    network = ConvNet(3, 8, output_dim=5, image_size=20)
+    assert network.output_dim == 5
+    assert network(images(2, 3, 20)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("train", [True, False])
+def test_which_norms_let_items_of_a_batch_inform_each_other(norm, train):
+    torch.manual_seed(0)
+    network = ConvNet(width=8, norm=norm).train(train)
+    together = network(images())[:1]
+    alone = network(images()[:1])
+    informs = norm == "batch_transductive" or (norm == "batch" and train)
+    assert torch.allclose(together, alone, atol=1e-5) is not informs
+
+
+@pytest.mark.parametrize("width", [1, 6, 7, 11, 64])
+def test_group_norm_works_for_every_width(width):
+    assert ConvNet(width=width)(images(2)).shape == (2, width)
+
+
+def test_convnet_refuses_what_cannot_work():
+    with pytest.raises(ValueError, match=r"image_size 15 is too small for 4 halvings.*at least 16"):
+        ConvNet(image_size=15)
+    with pytest.raises(ValueError, match=r"downsample must be one of pool, stride; got 'mean'"):
+        ConvNet(downsample="mean")
+    with pytest.raises(ValueError, match=r"norm must be one of group, .*; got 'layer'"):
+        ConvNet(norm="layer")
+    with pytest.raises(ValueError, match=r"expects items \(1, 28, 28\), got \(3, 28, 28\)"):
+        ConvNet()(images(channels=3))
+    for name in ("in_channels", "width", "output_dim", "n_blocks"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got 0"):
+            ConvNet(**{name: 0})
+
+
+def test_networks_draw_from_the_seed_alone():
+    def build(seed):
+        torch.manual_seed(seed)
+        return ConvNet(width=4).state_dict()
+
+    first, second, other = build(0), build(0), build(1)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["blocks.0.0.weight"], other["blocks.0.0.weight"])
