@@ -139,11 +139,17 @@ class Algorithm:
 
 ALGORITHMS: dict[str, Algorithm] = {
     "prototypical": Algorithm(
-        _prototypical, {"train_way": 60, "n_tasks_per_batch": 1, "n_steps": 3000}
+        _prototypical, {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000}
     ),
     "maml": Algorithm(
         _maml,
-        {"downsample": "stride", "n_steps": 6000},
+        {
+            "downsample": "stride",
+            "inner_lr": 2.0,
+            "num_test_steps": 1,
+            "zero_head": True,
+            "n_steps": 5000,
+        },
         {
             "n_shot": 10,
             "n_query": 10,
