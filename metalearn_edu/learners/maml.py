@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from ..arguments import as_integer
 from ..backbones import MLP
 from .base import LossFunction, MetaLearner, count_classes
 
@@ -55,8 +56,8 @@ class MAML(MetaLearner):
             with an advantage and the class order cannot matter (Kao, Chiu & Chen 2022). The first
             inner step then moves that layer alone.
     Raises:
-        ValueError: a negative step size or count, an unknown engine, a model whose layers keep
-            running statistics, or zero_head without a linear layer.
+        ValueError: a negative step size, count or limit, an unknown engine, a model whose layers
+            keep running statistics, or zero_head without a linear layer.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class MAML(MetaLearner):
         zero_head: bool = False,
     ) -> None:
         super().__init__()
-        _check_settings(model, inner_lr, num_inner_steps, num_test_steps, engine)
+        _check_settings(inner_lr, num_inner_steps, num_test_steps, engine, max_inner_grad_norm)
+        _refuse_running_statistics(model)
         self.model, self.inner_lr, self.meta_lr = model, inner_lr, meta_lr
         self.num_inner_steps, self.num_test_steps = num_inner_steps, num_test_steps
         self.loss_fn, self.first_order, self.engine = loss_fn, first_order, engine
@@ -139,11 +141,14 @@ class MAML(MetaLearner):
         """The same loop on `higher`, which patches the model so that its weights are tensors."""
         import higher
 
-        start = {**dict(self.model.named_parameters()), **self._start()}
+        moved = self._start()
+        start = {**dict(self.model.named_parameters()), **moved}
         names = list(start)
 
-        def prepare(gradient: list[Tensor]) -> list[Tensor]:
-            return list(self._prepare(dict(zip(names, gradient, strict=True))).values())
+        def prepare(gradient: list[Tensor | None]) -> list[Tensor | None]:
+            pairs = zip(names, gradient, strict=True)
+            known = self._prepare({name: g for name, g in pairs if g is not None})
+            return [known.get(name) for name in names]  # None: frozen or unused, stays in place
 
         keep_graph = torch.is_grad_enabled()
         optimizer = torch.optim.SGD(self.model.parameters(), lr=self.inner_lr)
@@ -160,14 +165,15 @@ class MAML(MetaLearner):
             for _ in range(steps):
                 loss = self.loss_fn(fast_model(support_x), support_y)
                 differentiable_optimizer.step(loss, grad_callback=prepare)
-            params = dict(zip(names, fast_model.parameters(), strict=True))
+            fast = dict(zip(names, fast_model.parameters(), strict=True))
+        params = {name: fast[name] for name in moved}
         return params if keep_graph else {name: p.detach() for name, p in params.items()}
 
     def learn_task(
         self, support_x: Tensor, support_y: Tensor, num_inner_steps: int | None = None
     ) -> Params:
         """Fast parameters of T tasks, each with a leading task axis."""
-        self._check_width(support_x, support_y)
+        self._check_fit(support_y)
 
         def inner_loop(x: Tensor, y: Tensor) -> Params:
             return self.inner_loop(x, y, num_inner_steps)
@@ -185,9 +191,14 @@ class MAML(MetaLearner):
 
         return vmap(scores, randomness="different")(state, query_x)
 
-    def _check_width(self, support_x: Tensor, support_y: Tensor) -> None:
+    def _check_fit(self, support_y: Tensor) -> None:
         width = getattr(self.model, "output_dim", None)
         regression = support_y.is_floating_point()
+        if regression and self.loss_fn is F.cross_entropy:
+            raise ValueError(
+                "support_y holds regression targets, for which cross-entropy means nothing (with "
+                "one output it is always 0); build MAML with loss_fn=F.mse_loss"
+            )
         needed = support_y.shape[-1] if regression else count_classes(support_y)
         if width is not None and width != needed:
             raise ValueError(
@@ -207,15 +218,24 @@ def _last_linear(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _check_settings(
-    model: nn.Module, inner_lr: Any, num_inner_steps: int, num_test_steps: int | None, engine: str
+    inner_lr: Any,
+    num_inner_steps: int,
+    num_test_steps: int | None,
+    engine: str,
+    max_inner_grad_norm: float | None,
 ) -> None:
     if not inner_lr >= 0:
         raise ValueError(f"inner_lr must be 0 or more, got {inner_lr}")
-    for name, steps in (("num_inner_steps", num_inner_steps), ("num_test_steps", num_test_steps)):
-        if steps is not None and steps < 0:
-            raise ValueError(f"{name} must be 0 or more, got {steps}")
+    as_integer("num_inner_steps", num_inner_steps, at_least=0)
+    if num_test_steps is not None:
+        as_integer("num_test_steps", num_test_steps, at_least=0)
     if engine not in ("torch.func", "higher"):
         raise ValueError(f"engine must be torch.func or higher, got {engine!r}")
+    if max_inner_grad_norm is not None and not max_inner_grad_norm > 0:
+        raise ValueError(f"max_inner_grad_norm must be above 0, got {max_inner_grad_norm}")
+
+
+def _refuse_running_statistics(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if getattr(module, "running_mean", None) is not None:
             raise ValueError(

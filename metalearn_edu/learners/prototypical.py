@@ -31,8 +31,12 @@ def class_prototypes(support_z: Tensor, support_y: Tensor) -> Tensor:
         support_y: (T, S) int64 labels 0..n_way-1, every class present.
     Returns:
         (T, n_way, d); row c is the prototype of label c.
+    Raises:
+        ValueError: support_y holds regression targets.
     Source: Snell et al. (2017), eq. 1.
     """
+    if support_y.is_floating_point():
+        raise ValueError(f"prototypes need class labels, but support_y is {support_y.dtype}")
     one_hot = F.one_hot(support_y, count_classes(support_y)).to(support_z.dtype)  # (T, S, n_way)
     shots = one_hot.sum(dim=1)[..., None]  # (T, n_way, 1)
     return one_hot.transpose(1, 2) @ support_z / shots

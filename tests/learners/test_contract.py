@@ -463,6 +463,13 @@ def test_labels_out_of_range_are_refused(entry):
         ask(learner, episodes, support_y=labels[..., None])
 
 
+@every_classifier
+def test_regression_targets_are_refused(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    with pytest.raises(ValueError, match="support_y"):
+        ask(learner, episodes, support_y=torch.zeros(2, 6, 1, dtype=torch.float64))
+
+
 @every_learner
 def test_items_that_are_not_finite_are_refused(entry):
     episodes, learner = draw_episodes(entry), fresh(entry)
