@@ -72,7 +72,8 @@ def lab(options: list[str]) -> int:
     say("Opening JupyterLab. Stop it with Ctrl-C in this window.")
     root_user = hasattr(os, "geteuid") and os.geteuid() == 0
     allow = ["--allow-root"] if root_user else []  # as in most containers
-    return hand_over(["-m", "jupyter", "lab", FIRST_LESSON, *allow, *options], environment())
+    first = f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"
+    return hand_over(["-m", "jupyter", "lab", first, *allow, *options], environment())
 
 
 def test(options: list[str]) -> int:
