@@ -1,0 +1,167 @@
+"""Episodes and queries, and the width of the interval that they give. Introduced in notebook 02."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ipywidgets import FloatSlider, IntSlider, SelectionSlider
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..plotting import BLUE, GREY, VERMILLION
+from .base import Explorer
+
+__all__ = ["IntervalExplorer", "episode_deviation", "expected_half_width", "simulate_evaluations"]
+
+EPISODES = (5, 10, 20, 50, 100, 200, 600, 1000, 2000)
+N_WAY = 5
+
+
+def episode_deviation(mean: float, between: float, n_queries: int) -> float:
+    """Standard deviation of the accuracy of an episode with n_queries independent queries.
+
+    Args:
+        mean: of the true accuracies of all tasks, a fraction.
+        between: standard deviation of these true accuracies.
+    Source: law of total variance; a query of a task with true accuracy p has variance p (1 - p).
+    """
+    of_one_query = mean * (1 - mean) - between**2
+    return math.sqrt(between**2 + of_one_query / n_queries)
+
+
+def expected_half_width(mean: float, between: float, n_queries: int, n_episodes: int) -> float:
+    """Half of the 95 % interval of the mean over n_episodes, in the units of `mean`."""
+    return 1.96 * episode_deviation(mean, between, n_queries) / math.sqrt(n_episodes)
+
+
+def simulate_evaluations(
+    mean: float,
+    between: float,
+    n_queries: int,
+    n_episodes: int,
+    n_evaluations: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Accuracies (n_evaluations, n_episodes): each task has a true accuracy from a beta law.
+
+    Raises:
+        ValueError: no beta law has this mean and standard deviation.
+    """
+    if not 0 < mean < 1 or not 0 <= between**2 < mean * (1 - mean):
+        raise ValueError(
+            f"between must be below sqrt(mean (1 - mean)), got mean={mean}, between={between}"
+        )
+    size = (n_evaluations, n_episodes)
+    if between == 0:
+        tasks = np.full(size, mean)
+    else:
+        strength = mean * (1 - mean) / between**2 - 1
+        tasks = rng.beta(mean * strength, (1 - mean) * strength, size)
+    return rng.binomial(n_queries, tasks) / n_queries
+
+
+@dataclass(frozen=True)
+class _View:
+    """Simulated evaluations as means and half-widths, in percent."""
+
+    truth: float
+    means: np.ndarray
+    halves: np.ndarray
+    expected: float  # the half-width by the formula
+
+    @property
+    def misses(self) -> np.ndarray:
+        return np.abs(self.means - self.truth) > self.halves
+
+
+class IntervalExplorer(Explorer):
+    """n_episodes, n_query and two facts about the learner, and 30 evaluations of it.
+
+    The learner is simulated: every task has a true accuracy, and each query of it is answered
+    rightly with that probability, independently.
+    """
+
+    title = "How wide is the interval?"
+    question = (
+        "You may score 6,000 queries in all. Do you take many episodes with few queries or few "
+        "episodes with many, and does the answer depend on how much the tasks differ?"
+    )
+    size = (9.0, 4.2)
+    n_evaluations = 30
+
+    def controls(self) -> dict[str, Any]:
+        return {
+            "n_episodes": SelectionSlider(options=EPISODES, value=100, description="episodes"),
+            "n_query": IntSlider(15, 1, 40, description="queries per class (5-way)"),
+            "accuracy": FloatSlider(0.8, min=0.3, max=0.95, step=0.05, description="true accuracy"),
+            "between": FloatSlider(
+                0.08,
+                min=0,
+                max=0.15,
+                step=0.01,
+                description="spread of true accuracy between tasks",
+            ),
+            "seed": IntSlider(0, 0, 19, description="seed"),
+        }
+
+    def draw(self, fig: Figure, **state: Any) -> None:
+        left, right = fig.subplots(1, 2, width_ratios=(1.1, 1))
+        view = self._view(**state)
+        self._draw_evaluations(left, view)
+        self._draw_widths(right, view, state["n_episodes"], state["accuracy"], state["between"])
+
+    def describe(self, **state: Any) -> str:
+        view, n_queries = self._view(**state), N_WAY * state["n_query"]
+        deviation = 100 * episode_deviation(state["accuracy"], state["between"], n_queries)
+        luck = math.sqrt(deviation**2 - (100 * state["between"]) ** 2)
+        return (
+            f"{state['n_episodes']} episodes of {n_queries} queries. The accuracy of an episode "
+            f"strays by {deviation:.1f} points: {100 * state['between']:.0f} because tasks differ, "
+            f"{luck:.1f} by the luck of the queries. So the 95 % interval is ± "
+            f"{view.expected:.2f} points. "
+            f"{self.n_evaluations - view.misses.sum()} of {self.n_evaluations} simulated "
+            "evaluations cover the truth."
+        )
+
+    def _draw_evaluations(self, ax: Axes, view: _View) -> None:
+        ax.axvline(view.truth, color=GREY, lw=1.2)
+        rows = np.arange(self.n_evaluations)
+        looks = [("covers", BLUE, "o", ~view.misses), ("misses", VERMILLION, "X", view.misses)]
+        for name, color, marker, chosen in looks:
+            dots: Any = {"fmt": marker, "ms": 4, "lw": 1.5, "color": color}
+            dots["label"] = f"{name} the truth: {chosen.sum()}"
+            ax.errorbar(view.means[chosen], rows[chosen], xerr=view.halves[chosen], **dots)
+        ax.set(xlabel="accuracy (%)", ylabel="simulated evaluation", yticks=[])
+        reach = next((w for w in (3, 10, 30) if w >= 3 * view.expected), 80)
+        ax.set_xlim(view.truth - reach, view.truth + reach)
+        ax.set_ylim(-1, self.n_evaluations + 7)
+        ax.legend(loc="upper center", ncols=2, fontsize=11, columnspacing=1, handletextpad=0.3)
+
+    def _draw_widths(
+        self, ax: Axes, view: _View, n_episodes: int, accuracy: float, between: float
+    ) -> None:
+        for n_query, dash in {1: ":", 5: "--", 15: "-."}.items():
+            learner = accuracy, between, N_WAY * n_query
+            halves = [100 * expected_half_width(*learner, n) for n in EPISODES]
+            ax.plot(EPISODES, halves, color=GREY, ls=dash, lw=1.4, label=f"n_query {n_query}")
+        ax.plot(n_episodes, view.expected, "o", color=BLUE, ms=9, label="now")
+        place: Any = {"xytext": (8, 6), "textcoords": "offset points", "fontsize": 12}
+        ax.annotate(f"± {view.expected:.2f}", (n_episodes, view.expected), **place)
+        ax.set(xscale="log", yscale="log", xlabel="episodes", xlim=(4, 5000), ylim=(0.1, 40))
+        ax.set_ylabel("half of the 95 % interval (points)")
+        ax.set_xticks([10, 100, 1000], ["10", "100", "1000"])
+        ax.set_yticks([0.1, 0.3, 1, 3, 10, 30], ["0.1", "0.3", "1", "3", "10", "30"])
+        ax.minorticks_off()
+        ax.legend(fontsize=11)
+
+    def _view(
+        self, n_episodes: int, n_query: int, accuracy: float, between: float, seed: int
+    ) -> _View:
+        learner, rng = (accuracy, between, N_WAY * n_query), np.random.default_rng(seed)
+        values = 100 * simulate_evaluations(*learner, n_episodes, self.n_evaluations, rng)
+        halves = 1.96 * values.std(axis=1, ddof=1) / math.sqrt(n_episodes)
+        expected = 100 * expected_half_width(*learner, n_episodes)
+        return _View(100 * accuracy, values.mean(axis=1), halves, expected)

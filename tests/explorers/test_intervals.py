@@ -1,0 +1,67 @@
+import math
+
+import numpy as np
+import pytest
+
+from metalearn_edu.explorers.intervals import (
+    EPISODES,
+    IntervalExplorer,
+    episode_deviation,
+    expected_half_width,
+    simulate_evaluations,
+)
+
+
+def test_deviation_without_differing_tasks_is_binomial():
+    assert episode_deviation(0.2, 0.0, 16) == pytest.approx(0.1)
+
+
+def test_deviation_with_very_many_queries_is_that_of_the_tasks():
+    assert episode_deviation(0.8, 0.08, 10**9) == pytest.approx(0.08, rel=1e-4)
+
+
+def test_half_width_by_hand():
+    assert expected_half_width(0.2, 0.0, 16, 4) == pytest.approx(1.96 * 0.1 / 2)
+
+
+@pytest.mark.parametrize("between", [0.0, 0.1])
+@pytest.mark.parametrize("n_queries", [5, 75])
+def test_simulation_has_the_moments_of_the_formula(between, n_queries):
+    values = simulate_evaluations(0.7, between, n_queries, 400, 200, np.random.default_rng(0))
+    assert values.shape == (200, 400)
+    assert values.mean() == pytest.approx(0.7, abs=0.005)
+    assert values.std() == pytest.approx(episode_deviation(0.7, between, n_queries), rel=0.02)
+
+
+@pytest.mark.parametrize("mean, between", [(0.95, 0.3), (1.0, 0.0), (0.5, -0.9)])
+def test_simulation_refuses_what_no_law_has(mean, between):
+    with pytest.raises(ValueError, match="between must be below"):
+        simulate_evaluations(mean, between, 5, 2, 2, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("n_episodes", [EPISODES[0], EPISODES[-1]])
+@pytest.mark.parametrize("n_query", [1, 40])
+@pytest.mark.parametrize("accuracy, between", [(0.3, 0.0), (0.95, 0.15), (0.5, 0.15)])
+def test_every_corner_can_be_drawn(n_episodes, n_query, accuracy, between):
+    state = {"n_episodes": n_episodes, "n_query": n_query}
+    explorer = IntervalExplorer(**state, accuracy=accuracy, between=between)
+    left, right = explorer.figure().axes
+    covers, misses = (text.get_text() for text in left.get_legend().get_texts())
+    assert int(covers.split(": ")[1]) + int(misses.split(": ")[1]) == explorer.n_evaluations
+    x, y = right.lines[-1].get_data()
+    expected = 100 * expected_half_width(accuracy, between, 5 * n_query, n_episodes)
+    assert (x[0], y[0]) == (n_episodes, pytest.approx(expected))
+
+
+def test_description_says_what_the_width_is_made_of():
+    text = IntervalExplorer(n_episodes=100, n_query=15, accuracy=0.8, between=0.08).text.value
+    s = 100 * math.sqrt(0.0064 + (0.16 - 0.0064) / 75)
+    assert f"strays by {s:.1f} points: 8 because tasks differ" in text
+    assert f"± {1.96 * s / 10:.2f} points" in text
+
+
+def test_a_moved_slider_changes_picture_and_text():
+    explorer = IntervalExplorer()
+    before = explorer.picture.value, explorer.text.value
+    explorer.set(n_query=1)
+    assert explorer.picture.value != before[0] and explorer.text.value != before[1]
