@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ..plotting import figure_png, new_figure
+from ..plotting import STYLE, figure_png, new_figure
 
 __all__ = ["Explorer"]
 
@@ -103,7 +104,8 @@ class Explorer(widgets.VBox):
         """The figure of a state; what is not given is as it was at the start."""
         self._check_names(state)
         fig = new_figure(*self.size)
-        self.draw(fig, **{**self._initial, **state})
+        with mpl.rc_context(STYLE):
+            self.draw(fig, **{**self._initial, **state})
         return fig
 
     def png(self, **state: Any) -> bytes:

@@ -41,6 +41,11 @@ def test_figure_is_a_function_of_the_state():
     assert line.state == {"slope": 1, "style": "-"}
 
 
+def test_figures_are_in_the_style_of_the_course():
+    ax = Line().figure().axes[0]
+    assert ax.xaxis.label.get_size() == 12 and not ax.spines["top"].get_visible()
+
+
 def test_png_has_the_size_of_the_widget():
     line = Line()
     assert line.png()[:4] == b"\x89PNG" and line.png(slope=2) != line.png(slope=3)
