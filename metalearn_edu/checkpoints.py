@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -21,8 +23,10 @@ __all__ = ["CheckpointFolder", "save_json", "save_weights"]
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors to `path` (safetensors), whole or not at all. Raises OSError."""
+    # The format holds neither strides nor memory that two names share.
+    plain = {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     with open_atomically(path) as file:
-        file.write(save({name: t.contiguous() for name, t in tensors.items()}))
+        file.write(save(plain))
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
@@ -43,14 +47,24 @@ class CheckpointFolder:
         self.folder, self.settings = folder, settings
 
     def save(self, step: int, tensors: dict[str, Tensor], history: dict[str, Any]) -> None:
-        """Write the state after `step`; earlier tensors are removed once it is complete."""
+        """Write the state after `step`; what was there before is removed once it is complete.
+
+        Raises:
+            OSError: the folder cannot be made or written; what was there before is still whole.
+        """
         name = f"step-{step:08d}.safetensors"
-        save_weights(self.folder / name, tensors)
         state = {"tensors": name, "settings": self.settings, "history": history}
-        save_json(self.folder / "state.json", state)
-        for old in self.folder.glob("step-*.safetensors"):
+        try:
+            save_weights(self.folder / name, tensors)
+            save_json(self.folder / "state.json", state)
+        except OSError as error:
+            raise OSError(
+                f"checkpoint folder {self.folder} cannot be written ({error}); give another folder"
+            ) from error
+        # Also what a killed run left half-written.
+        for old in {*self.folder.glob("step-*.safetensors"), *self.folder.glob(".*.part")}:
             if old.name != name:
-                old.unlink()
+                old.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """(tensors, history) of the last save; None where nothing has been saved.
@@ -63,13 +77,15 @@ class CheckpointFolder:
             return None
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
+            settings, history = dict(state["settings"]), dict(state["history"])
             tensors = load_file(self.folder / state["tensors"])
-        except Exception as error:
+        except (FileNotFoundError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(
-                f"checkpoint {self.folder} is damaged ({error}); remove it to start afresh"
+                f"checkpoint {self.folder} is damaged ({type(error).__name__}: {error}); "
+                "remove it to start afresh"
             ) from error
-        self._check_settings(state["settings"])
-        return tensors, state["history"]
+        self._check_settings(settings)
+        return tensors, history
 
     def _check_settings(self, saved: dict[str, Any]) -> None:
         names = sorted(saved.keys() | self.settings.keys())

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .arguments import as_integer
 from .learners.base import MetaLearner
 from .tasks import EpisodeBatch, TaskSource
+from .tasks.sampler import as_task_source
 
 __all__ = ["Comparison", "Evaluation", "compare_meta_learners", "evaluate_meta_learner"]
 
@@ -72,11 +74,14 @@ class Evaluation:
         return self.mean - self.half_width, self.mean + self.half_width
 
     def __str__(self) -> str:
+        mean, half_width = self.mean, self.half_width
         if self.metric == "accuracy":
-            figure = f"{100 * self.mean:.1f} % +- {100 * self.half_width:.1f}"
-            chance = f", chance {100 * (self.chance or 0):.1f} %"
+            figure = f"{100 * mean:.1f} % +- {100 * half_width:.1f}"
+        elif self.metric == "difference of accuracy":
+            figure = f"{100 * mean:.1f} +- {100 * half_width:.1f} percentage points"
         else:
-            figure, chance = f"{self.metric} {self.mean:.3f} +- {self.half_width:.3f}", ""
+            figure = f"{self.metric} {mean:.3f} +- {half_width:.3f}"
+        chance = "" if self.chance is None else f", chance {100 * self.chance:.1f} %"
         mode = {None: "", False: ", inductive", True: ", transductive"}[self.transductive]
         return (
             f"{figure} (95 % interval over {self.n_episodes} episodes{chance}{mode}; {self.tasks})"
@@ -131,10 +136,13 @@ def evaluate_meta_learner(
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
-        ValueError: n_episodes below 2.
+        ValueError: n_episodes below 2 (there is no interval), or another argument makes no sense.
     """
-    if n_episodes < 2:
-        raise ValueError(f"n_episodes must be at least 2 to have an interval, got {n_episodes}")
+    n_episodes, chunk_size = (
+        as_integer("n_episodes", n_episodes, 2),
+        as_integer("chunk_size", chunk_size),
+    )
+    seed, tasks = as_integer("seed", seed, None), as_task_source("tasks", tasks)
     with _eval_mode(learner), torch.no_grad():
         scores = [
             _episode_scores(
@@ -165,10 +173,30 @@ def compare_meta_learners(
 
 
 def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
-    """(T,) float64: accuracy of each episode, or its mean squared error for regression."""
+    """(T,) float64: accuracy of each episode, or its mean squared error for regression.
+
+    A query whose scores are not finite counts as wrong: the largest of them would mean nothing,
+    and a learner that diverged would look as good as chance.
+
+    Args:
+        scores: (T, Q, n_way), or (T, Q, out) for regression.
+    Raises:
+        ValueError: scores of another shape, which might broadcast to a wrong figure.
+    """
+    width = episodes.query_y.shape[-1] if episodes.n_way is None else episodes.n_way
+    expected = (*episodes.query_y.shape[:2], width)
+    if scores.shape != expected:
+        raise ValueError(f"scores must be {expected}, got {tuple(scores.shape)}")
     if episodes.is_classification:
-        return (scores.argmax(dim=-1) == episodes.query_y).double().mean(dim=1)
+        answered = scores.isfinite().all(dim=-1)
+        return ((scores.argmax(dim=-1) == episodes.query_y) & answered).double().mean(dim=1)
     return (scores - episodes.query_y).double().square().mean(dim=(1, 2))
+
+
+def episodes_for(learner: MetaLearner, episodes: EpisodeBatch) -> EpisodeBatch:
+    """The same episodes on the device and in the dtype of the learner's parameters."""
+    like = next(learner.parameters(), torch.empty(0))
+    return episodes.to(like.device, like.dtype)
 
 
 def query_by_query(score: ScoreFunction, episodes: EpisodeBatch) -> Tensor:
@@ -192,7 +220,7 @@ def scores_differ(first: Tensor, second: Tensor) -> bool:
 
 
 def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
-    episodes = _like_learner(learner, episodes)
+    episodes = episodes_for(learner, episodes)
     together = learner(episodes.support_x, episodes.support_y, episodes.query_x)
     try:
         alone = query_by_query(learner, episodes)
@@ -201,13 +229,8 @@ def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
     return scores_differ(together, alone)
 
 
-def _like_learner(learner: MetaLearner, episodes: EpisodeBatch) -> EpisodeBatch:
-    like = next(learner.parameters(), torch.empty(0))
-    return episodes.to(like.device, like.dtype)
-
-
 def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Tensor:
-    episodes = _like_learner(learner, episodes)
+    episodes = episodes_for(learner, episodes)
     scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
     return score_episodes(scores, episodes).cpu()
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 import copy
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
+from .arguments import as_integer
 from .checkpoints import CheckpointFolder
-from .evaluation import evaluate_meta_learner
+from .evaluation import episodes_for, evaluate_meta_learner
 from .learners.base import MetaLearner
-from .tasks import EpisodeBatch, TaskSource
+from .progress import progress_bar
+from .tasks import TaskSource
+from .tasks.random import uniforms
+from .tasks.sampler import as_task_source
 
 __all__ = ["History", "meta_train"]
 
@@ -44,7 +52,7 @@ class History:
         val_steps, val_scores: after which steps we validated, and the mean score on the
             meta-val episodes (accuracy as a fraction, or squared error).
         best_step: the validated step whose weights the learner holds now; None: the last step.
-        interrupted: whether the run was stopped by hand.
+        interrupted: whether the run was stopped by hand before its last step.
         seconds: wall-clock time of the run, that before a resumption included.
     """
 
@@ -82,104 +90,171 @@ def meta_train(
     """Take `n_steps` outer steps with Adam; the learner is changed in place.
 
     With `val_tasks`, the learner is scored on the same meta-val episodes every `val_every` steps
-    and ends with the best weights. Ctrl-C (or the notebook's stop button) ends the run and returns
-    the history so far.
+    and after the last, and ends with the best weights. Ctrl-C (or the notebook's stop button) ends
+    the run after the step in hand and returns the history so far; pressed twice, it ends at once.
 
     Args:
         learner: any MetaLearner.
         tasks: where meta-training episodes come from.
         n_steps: outer steps in all, those of a resumed checkpoint included.
         n_tasks_per_batch: episodes per outer step.
-        seed: of the episodes; step k uses n_tasks_per_batch episodes from k * n_tasks_per_batch.
+        seed: of the episodes, step k using n_tasks_per_batch of them from k * n_tasks_per_batch,
+            and of dropout. torch's own random numbers are the same before and after.
         meta_lr: Adam's step size; default: the learner's own `meta_lr`.
         schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor.
         max_grad_norm: shrink the meta-gradient to at most this norm.
         val_tasks: meta-val task source.
         chunk_size: back-propagate this many tasks at a time: same gradient, less memory.
-        checkpoint: folder to keep the state of the run in; if it holds one, the run resumes.
+        checkpoint: folder to keep the state of the run in, every `checkpoint_every` steps and when
+            it is stopped; if it holds one, the run resumes and gives the numbers that it would
+            have given without the stop.
         progress: show a progress bar.
     Raises:
-        FloatingPointError: the loss or its gradient is not finite; the message names the step. The
-            learner keeps the weights it had before that step.
-        ValueError: a count below 1, an unknown schedule, or a checkpoint of another run.
+        FloatingPointError: the loss or its gradient is not finite; the message names the step,
+            which is not taken. The learner keeps the weights that it had (the best, if validated).
+        ValueError: an argument that makes no sense, or a checkpoint of another run.
+        OSError: the checkpoint folder cannot be written.
     """
-    counts = {"n_steps": n_steps, "n_tasks_per_batch": n_tasks_per_batch, "val_every": val_every}
-    _check_positive(**counts, n_val_episodes=n_val_episodes, checkpoint_every=checkpoint_every)
-    factor = _schedule(schedule)
-    run = _Run(learner, learner.meta_lr if meta_lr is None else meta_lr)
-    store = None
-    if checkpoint is not None:
-        settings = {"seed": seed, "n_tasks_per_batch": n_tasks_per_batch, "tasks": repr(tasks)}
-        settings |= {"meta_lr": run.meta_lr, "max_grad_norm": max_grad_norm}
-        # Only a run at constant meta_lr can be made longer and still give the same numbers.
-        settings |= {} if schedule == "constant" else {"n_steps": n_steps}
-        store = CheckpointFolder(Path(checkpoint), settings)
-        run.resume(store)
-    bar = tqdm(total=n_steps, initial=run.history.n_steps, disable=not progress)
+    run = _Run(
+        learner,
+        as_task_source("tasks", tasks),
+        n_steps=as_integer("n_steps", n_steps),
+        n_tasks_per_batch=as_integer("n_tasks_per_batch", n_tasks_per_batch),
+        seed=as_integer("seed", seed, None),
+        meta_lr=learner.meta_lr if meta_lr is None else meta_lr,
+        schedule=schedule,
+        max_grad_norm=max_grad_norm,
+        val_tasks=None if val_tasks is None else as_task_source("val_tasks", val_tasks),
+        val_every=as_integer("val_every", val_every),
+        n_val_episodes=as_integer("n_val_episodes", n_val_episodes, 2),
+        chunk_size=chunk_size,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint_every=as_integer("checkpoint_every", checkpoint_every),
+    )
+    run.resume()
+    bar = progress_bar(total=n_steps, initial=run.history.n_steps, show=progress)
     learner.train()
-    started = time.perf_counter() - run.history.seconds
     try:
-        for step in range(run.history.n_steps, n_steps):
-            run.set_lr(factor(step / n_steps))
-            batch = tasks.episodes(seed, step * n_tasks_per_batch, n_tasks_per_batch)
-            run.step(batch, max_grad_norm, chunk_size)
-            bar.set_postfix(loss=f"{run.history.losses[-1]:.3f}", refresh=False)
-            bar.update()
-            run.history.seconds = time.perf_counter() - started
-            last = step + 1 == n_steps
-            if val_tasks and (last or (step + 1) % val_every == 0):
-                run.validate(val_tasks, n_val_episodes)
-            if store and (last or (step + 1) % checkpoint_every == 0):
-                run.save(store)
+        with _stop_button() as stop, torch.random.fork_rng(devices=_gpus(learner)):
+            run.go(stop, bar)
     except KeyboardInterrupt:
-        run.history.interrupted = True
+        pass
     finally:
         bar.close()
         run.restore_best()
+    run.history.interrupted = run.history.n_steps < n_steps
     return run.history
 
 
+@contextmanager
+def _stop_button() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, so that the step in hand is finished.
+
+    The second Ctrl-C raises KeyboardInterrupt as usual. So does the first where we may not listen:
+    outside the main thread, or where somebody else listens already.
+    """
+    pressed = threading.Event()
+
+    def press(number: int, frame: Any) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@dataclass
 class _Run:
-    """The state of one run: learner, optimiser, history, best weights so far."""
+    """The settings of one run and its state: learner, optimiser, history, best weights so far."""
 
-    def __init__(self, learner: MetaLearner, meta_lr: float) -> None:
-        if not 0 < meta_lr < math.inf:
-            raise ValueError(f"meta_lr must be above 0 and finite, got {meta_lr}")
-        self.learner, self.meta_lr, self.history = learner, meta_lr, History()
-        self.optimizer = torch.optim.Adam(learner.parameters(), lr=meta_lr)
+    learner: MetaLearner
+    tasks: TaskSource
+    _: KW_ONLY
+    n_steps: int
+    n_tasks_per_batch: int
+    seed: int
+    meta_lr: float
+    schedule: str | Schedule
+    max_grad_norm: float | None
+    val_tasks: TaskSource | None
+    val_every: int
+    n_val_episodes: int
+    chunk_size: int | None
+    checkpoint: Path | None
+    checkpoint_every: int
+
+    def __post_init__(self) -> None:
+        for name in ("meta_lr", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+        self.factor = _schedule(self.schedule)
+        self.history = History()
+        self.optimizer = torch.optim.Adam(self.learner.parameters(), lr=self.meta_lr)
         self.best: dict[str, Tensor] = {}
+        self.store = None
+        if self.checkpoint is not None:
+            self.store = CheckpointFolder(self.checkpoint, self._settings())
 
-    def set_lr(self, factor: float) -> None:
+    def go(self, stop: threading.Event, bar: tqdm) -> None:
+        """Take the steps that are left, until `stop` is set."""
+        started = time.perf_counter() - self.history.seconds
+        while self.history.n_steps < self.n_steps and not stop.is_set():
+            self.step()
+            bar.set_postfix(loss=f"{self.history.losses[-1]:.3f}", refresh=False)
+            bar.update()
+            if self._due(self.val_every):
+                self.validate()
+            self.history.seconds = time.perf_counter() - started
+            if stop.is_set() or self._due(self.checkpoint_every):
+                self.save()
+
+    def _due(self, every: int) -> bool:
+        return self.history.n_steps % every == 0 or self.history.n_steps == self.n_steps
+
+    def step(self) -> None:
+        """One outer step, all of it a function of the seed, its number and the state before."""
+        number, size = self.history.n_steps, self.n_tasks_per_batch
         for group in self.optimizer.param_groups:
-            group["lr"] = self.meta_lr * factor
-
-    def step(
-        self, batch: EpisodeBatch, max_grad_norm: float | None, chunk_size: int | None
-    ) -> None:
-        like = next(self.learner.parameters())
+            group["lr"] = self.meta_lr * self.factor(number / self.n_steps)
+        torch.manual_seed(int(uniforms(self.seed, number, 1, 1)[0, 0] * 2**53))
         try:
             loss = self.learner.outer_loop(
-                batch.to(like.device, like.dtype),
+                episodes_for(self.learner, self.tasks.episodes(self.seed, number * size, size)),
                 optimizer=self.optimizer,
-                max_grad_norm=max_grad_norm,
-                chunk_size=chunk_size,
+                max_grad_norm=self.max_grad_norm,
+                chunk_size=self.chunk_size,
             )
         except FloatingPointError as error:
             raise FloatingPointError(
-                f"training stopped at step {self.history.n_steps}: {error}; try a smaller meta_lr "
-                f"(now {self.meta_lr}) or inner_lr, or max_grad_norm=10"
+                f"training stopped at step {number + 1}, which was not taken: {error}; try a "
+                f"smaller meta_lr (now {self.meta_lr}) or inner_lr, or max_grad_norm=10"
             ) from None
         self.history.losses.append(loss)
 
-    def validate(self, val_tasks: TaskSource, n_episodes: int) -> None:
+    def validate(self) -> None:
+        """Score the learner, and keep its weights if they are the best so far."""
+        if self.val_tasks is None:
+            return
         history = self.history
         result = evaluate_meta_learner(
-            self.learner, val_tasks, n_episodes=n_episodes, seed=VALIDATION_SEED
+            self.learner, self.val_tasks, n_episodes=self.n_val_episodes, seed=VALIDATION_SEED
         )
         history.val_steps.append(history.n_steps)
         history.val_scores.append(result.mean)
         pick = max if result.metric == "accuracy" else min
-        if pick(history.val_scores) == result.mean:
+        finite = [score for score in history.val_scores if math.isfinite(score)]
+        if finite and result.mean == pick(finite):
             history.best_step = history.n_steps
             self.best = copy.deepcopy(self.learner.state_dict())
 
@@ -187,26 +262,73 @@ class _Run:
         if self.best:
             self.learner.load_state_dict(self.best)
 
-    def save(self, store: CheckpointFolder) -> None:
+    def save(self) -> None:
+        """Write the whole state to the checkpoint folder, if there is one."""
+        if self.store is None:
+            return
         moments = self.optimizer.state_dict()["state"]
         tensors = {f"learner.{name}": t for name, t in self.learner.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         tensors |= {f"adam.{i}.{key}": t for i, m in moments.items() for key, t in m.items()}
-        store.save(self.history.n_steps, tensors, asdict(self.history))
+        self.store.save(self.history.n_steps, tensors, asdict(self.history))
 
-    def resume(self, store: CheckpointFolder) -> None:
-        saved = store.load()
+    def resume(self) -> None:
+        """Go on from the checkpoint folder; if it is empty, save there.
+
+        So a folder that cannot be written is found out before the first step.
+        """
+        saved = None if self.store is None else self.store.load()
         if saved is None:
+            self.save()
             return
         tensors, history = saved
         self.history = History(**history)
-        self.learner.load_state_dict(_part(tensors, "learner."))
+        if self.history.n_steps > self.n_steps:
+            raise ValueError(
+                f"checkpoint {self.checkpoint} has taken {self.history.n_steps} steps already, "
+                f"more than n_steps={self.n_steps}; give another folder"
+            )
+        try:
+            self.learner.load_state_dict(_part(tensors, "learner."))
+        except RuntimeError as error:
+            raise ValueError(
+                f"checkpoint {self.checkpoint} is of a learner with other weights; give another "
+                f"folder, or remove it to start afresh: {error}"
+            ) from None
         self.best = _part(tensors, "best.")
         state = self.optimizer.state_dict()
         for address, tensor in _part(tensors, "adam.").items():
             index, key = address.split(".")
             state["state"].setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(state)
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be equal for a run to resume, as values that JSON holds."""
+        schedule, limit, validation = self.schedule, self.max_grad_norm, self.val_tasks
+        name = schedule if isinstance(schedule, str) else getattr(schedule, "__name__", "function")
+        return {
+            "learner": _describe(self.learner),
+            "tasks": repr(self.tasks),
+            "n_tasks_per_batch": self.n_tasks_per_batch,
+            "seed": self.seed,
+            "meta_lr": float(self.meta_lr),
+            "max_grad_norm": None if limit is None else float(limit),
+            "schedule": name,
+            # Only a run at constant meta_lr can be made longer and still give the same numbers.
+            "n_steps": "any" if schedule == "constant" else self.n_steps,
+            "validation": validation and f"{self.n_val_episodes} episodes of {validation}",
+        }
+
+
+def _describe(learner: MetaLearner) -> str:
+    """Class and plain settings of a learner."""
+    plain = {k: v for k, v in vars(learner).items() if isinstance(v, bool | int | float | str)}
+    settings = [f"{k}={v}" for k, v in plain.items() if k not in ("training", "meta_lr")]
+    return f"{type(learner).__name__}({', '.join(settings)})"
+
+
+def _gpus(learner: MetaLearner) -> set[torch.device]:
+    return {p.device for p in learner.parameters() if p.device.type == "cuda"}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -221,9 +343,3 @@ def _schedule(schedule: str | Schedule) -> Schedule:
             f"schedule must be {' or '.join(SCHEDULES)} or a function, got {schedule!r}"
         )
     return SCHEDULES[schedule]
-
-
-def _check_positive(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")

@@ -19,7 +19,7 @@ from .dataset import FewShotDataset, as_dataset, scale
 from .episodes import EpisodeBatch
 from .random import draw_distinct, uniforms
 
-__all__ = ["EpisodeSampler", "TaskSource", "create_task_batch"]
+__all__ = ["EpisodeSampler", "TaskSource", "as_task_source", "create_task_batch"]
 
 
 class TaskSource(ABC):
@@ -38,6 +38,16 @@ class TaskSource(ABC):
         device = None if generator is None else generator.device
         seed = int(torch.randint(2**62, (), generator=generator, device=device))
         return self.episodes(seed, 0, n_tasks)
+
+
+def as_task_source(name: str, tasks: Any) -> TaskSource:
+    """`tasks` itself; a ValueError if it is not a source of fresh episodes."""
+    if not isinstance(tasks, TaskSource):
+        raise ValueError(
+            f"{name} must be a source of fresh episodes, such as EpisodeSampler or Sinusoids, "
+            f"got {type(tasks).__name__}"
+        )
+    return tasks
 
 
 class EpisodeSampler(TaskSource):
