@@ -103,8 +103,8 @@ def test_a_run_is_the_plain_loop_of_adam(max_grad_norm):
             for p in plain.parameters():
                 p.grad *= min(1, max_grad_norm / norm)
         optimizer.step()
-        assert history.losses[step] == pytest.approx(loss.item(), rel=1e-12)
-    torch.testing.assert_close(weights(learner), weights(plain), rtol=0, atol=1e-9)
+        assert history.losses[step] == pytest.approx(loss.item(), rel=1e-6)
+    torch.testing.assert_close(weights(learner), weights(plain), rtol=0, atol=1e-5)
 
 
 def test_every_step_has_episodes_of_its_own():

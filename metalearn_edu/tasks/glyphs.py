@@ -33,8 +33,8 @@ import torch.nn.functional as F
 from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.path import Path
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from ..progress import progress_bar
 from .cache import Arrays, cache_folder, cached_arrays
 from .dataset import FewShotDataset
 
@@ -133,11 +133,11 @@ def _draw_all(seed: int, progress: bool) -> Arrays:
     characters, scripts, bitmaps = _distinct_letters()
     images = [
         draw(bitmap, seed=seed, character=character)
-        for character, bitmap in tqdm(
+        for character, bitmap in progress_bar(
             zip(characters, bitmaps, strict=True),
             total=len(characters),
             desc="drawing glyphs",
-            disable=not progress,
+            show=progress,
         )
     ]
     return {

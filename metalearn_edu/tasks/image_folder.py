@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from ..progress import progress_bar
 from .dataset import FewShotDataset
 
 __all__ = ["IMAGE_SUFFIXES", "load_image_folder"]
@@ -71,7 +71,7 @@ def load_image_folder(
     tiles: dict[str, list[Tensor]] = {name: [] for name in classes}
     skipped: list[str] = []
     todo = [(name, file) for name, files in classes.items() for file in files]
-    for name, file in tqdm(todo, desc=f"reading {root.name}", disable=not progress):
+    for name, file in progress_bar(todo, desc=f"reading {root.name}", show=progress):
         try:
             tiles[name].append(_read(file, size, channels))
         except _READING_ERRORS as error:

@@ -35,8 +35,8 @@ import numpy as np
 import pooch
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
+from ..progress import progress_bar
 from .cache import Arrays, cache_folder, cached_arrays, load_arrays
 from .dataset import FewShotDataset
 
@@ -376,7 +376,7 @@ def _convert(folder: Path, progress: bool) -> Arrays:
         )
     drawings = sorted(found.values(), key=lambda d: (order[d.alphabet], d.number, d.drawer))
     classes = _complete_classes(drawings, folder)
-    bar = tqdm(drawings, desc="converting Omniglot", disable=not progress)
+    bar = progress_bar(drawings, desc="converting Omniglot", show=progress)
     names = [name for name in order if any(name == alphabet for alphabet, _ in classes)]
     arrays = {
         "images": np.stack([_shrink_png(d) for d in bar]),
