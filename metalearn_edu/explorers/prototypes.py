@@ -26,6 +26,7 @@ DISTANCE_NAMES = {
     "Euclidean": "euclidean",
     "cosine": "cosine",
 }
+SHADES = 12  # between white and full colour; more make the pictures larger, not clearer
 
 
 def principal_plane(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +53,7 @@ def plot_regions(
     xlim: tuple[float, float],
     ylim: tuple[float, float],
     *,
-    n_points: int = 120,
+    n_points: int = 160,
     ax: Axes,
 ) -> Axes:
     """Colour the plane by the class that wins; the paler, the less sure.
@@ -72,7 +73,7 @@ def plot_regions(
         _colors(scores).numpy(),
         extent=(*xlim, *ylim),
         origin="lower",
-        interpolation="bilinear",
+        interpolation="nearest",
         zorder=0,
     )
     for label in range(scores.shape[-1]):
@@ -90,7 +91,8 @@ def _colors(scores: Tensor) -> Tensor:
     n_way = scores.shape[-1]
     top, winner = scores.softmax(dim=-1).max(dim=-1)
     colors = torch.tensor([to_rgb(class_look(c)["color"]) for c in range(n_way)])
-    strength = 0.55 * ((top - 1 / n_way) / (1 - 1 / n_way)).clamp(0, 1)[..., None]
+    sure = ((top - 1 / n_way) / (1 - 1 / n_way)).clamp(0, 1)
+    strength = 0.55 * (SHADES * sure).round()[..., None] / SHADES
     return (1 - strength) + strength * colors[winner]
 
 
@@ -156,7 +158,7 @@ class PrototypeExplorer(Explorer):
             return -DISTANCES[state["distance"]](z[None], view.prototypes[None])[0]
 
         plot_embedding(points, view.query_y, prototypes=centres, ax=ax).legend().remove()
-        plot_regions(score, xlim, ylim, n_points=80, ax=ax)
+        plot_regions(score, xlim, ylim, n_points=120, ax=ax)
         wrong = points[~view.right]
         ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.6, "ms": 13, "ls": "none"}
         ax.plot(*wrong.T.numpy(), "o", label="wrong", **ring)
