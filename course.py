@@ -297,6 +297,7 @@ def hand_over(arguments: list[str], variables: dict[str, str]) -> int:
     """Run the environment's Python to the end; it takes our place where the system allows it."""
     command = [str(PYTHON), *arguments]
     os.chdir(ROOT)
+    CACHE.mkdir(exist_ok=True)  # IPython makes its folder in an existing one only
     sys.stdout.flush()
     if os.name == "posix":
         os.execve(command[0], command, variables)

@@ -325,7 +325,12 @@ def test_a_silent_index_costs_three_seconds_at_most(copy, monkeypatch, silent_in
 
 def test_a_slow_look_up_of_the_name_costs_no_more(copy, monkeypatch):
     monkeypatch.setattr(copy, "PATIENCE", 0.2)
-    monkeypatch.setattr(copy.urllib.request, "urlopen", lambda *_, **__: time.sleep(2))
+
+    def slow(*_, **__):
+        time.sleep(2)
+        raise OSError
+
+    monkeypatch.setattr(copy.urllib.request, "urlopen", slow)
     started = time.monotonic()
     assert not copy.answers("https://slow.example")
     assert time.monotonic() - started < 1.5
