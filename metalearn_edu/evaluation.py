@@ -138,11 +138,8 @@ def evaluate_meta_learner(
     Raises:
         ValueError: n_episodes below 2 (there is no interval), or another argument makes no sense.
     """
-    n_episodes, chunk_size = (
-        as_integer("n_episodes", n_episodes, 2),
-        as_integer("chunk_size", chunk_size),
-    )
-    seed, tasks = as_integer("seed", seed, None), as_task_source("tasks", tasks)
+    n_episodes, seed = as_integer("n_episodes", n_episodes, 2), as_integer("seed", seed, None)
+    chunk_size, tasks = as_integer("chunk_size", chunk_size), as_task_source("tasks", tasks)
     with _eval_mode(learner), torch.no_grad():
         scores = [
             _episode_scores(
