@@ -118,14 +118,12 @@ def check_meta_gradient(
     except _NoGraph as error:
         return Report("meta-gradient", [str(error)])
     again = probe.value()
-    if again != trace.value:
-        return Report(
-            "meta-gradient",
-            [
-                f"the outer loss is {trace.value:.6g} and then {again:.6g} at the same parameters: "
-                "it draws random numbers or keeps state; make it a function of the parameters"
-            ],
+    if not math.isclose(again, trace.value, rel_tol=1e-12):
+        problem = (
+            f"the outer loss is {trace.value:.6g} and then {again:.6g} at the same parameters: it "
+            "is not finite, draws random numbers or keeps state"
         )
+        return Report("meta-gradient", [problem])
     slopes = probe.slopes(trace, n_directions, step)
     problems = [
         *trace.problems(num_inner_steps),
@@ -174,7 +172,7 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.constant_gradients = constant_gradients
         self.calls: list[_InnerGradient] = []
-        self.cuts: Counter[str] = Counter()
+        self.cut_by: dict[str, None] = {}  # in order of first appearance
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -182,11 +180,11 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if not torch.is_grad_enabled():
-            self.cuts["torch.no_grad()"] += 1
+            self.cut_by["torch.no_grad()"] = None
         if func is torch.Tensor.detach and args[0].requires_grad:
-            self.cuts[".detach()"] += 1
+            self.cut_by[".detach()"] = None
         elif getattr(func, "__self__", None) is torch.Tensor.data and args[0].requires_grad:
-            self.cuts[".data"] += 1
+            self.cut_by[".data or deepcopy"] = None
         elif func is torch.autograd.grad:
             self._note(args[0], args[1], result, bool(kwargs.get("create_graph")))
             if self.constant_gradients:
@@ -200,6 +198,35 @@ class _Watch(TorchFunctionMode):
     ) -> None:
         tensors = (_plain(outputs), _plain(inputs), _plain(results))
         self.calls.append(_InnerGradient(by_backward, keeps_graph, *tensors))
+
+    def stale(self, num_inner_steps: int | None) -> list[str]:
+        """Inner gradients that were used again, or never computed."""
+        repeated = [g for i, g in enumerate(self.calls) if any(map(g.repeats, self.calls[:i]))]
+        lost = [g for g in self.calls if g.inputs and all(r is None for r in g.results)]
+        if repeated or lost:
+            return [
+                "stale inner loss: a later inner step used the gradient of an earlier point again; "
+                "compute the loss anew at the fast parameters in every step (or does the batch "
+                "hold one task twice?)"
+            ]
+        if num_inner_steps is not None and len(self.calls) < num_inner_steps:
+            return [
+                f"stale inner loss: {num_inner_steps} inner steps need as many inner gradients, "
+                f"but only {len(self.calls)} were computed"
+            ]
+        return []
+
+    def why_first_order(self) -> str:
+        """Where the graph of the inner gradients was cut, as far as we saw."""
+        if any(g.by_backward for g in self.calls):
+            return "loss.backward() keeps no graph of them"
+        if not all(g.keeps_graph for g in self.calls):
+            return "torch.autograd.grad was called without create_graph=True"
+        return f"they were cut off by {self.cuts()}"
+
+    def cuts(self) -> str:
+        """The calls seen that cut the graph."""
+        return " and ".join(self.cut_by) or "nothing that we could see"
 
 
 def _plain(tensors: Any) -> list[Any]:
@@ -224,41 +251,13 @@ class _Trace:
 
     def problems(self, num_inner_steps: int | None) -> list[str]:
         """Faults that show in what the call did, whatever its gradient."""
-        found = []
+        found = self.watch.stale(num_inner_steps)
         if self.changed:
             found.append(
                 f"the call changed {_names(self.changed)} in place: the start that we meta-learn "
                 "is lost, and the graph is cut; return fast parameters instead"
             )
-        inner = self.watch.calls
-        repeated = [g for i, g in enumerate(inner) if any(g.repeats(h) for h in inner[:i])]
-        lost = [g for g in inner if g.inputs and all(r is None for r in g.results)]
-        if repeated or lost:
-            found.append(
-                "stale inner loss: a later inner step used the gradient of an earlier point again; "
-                "compute the loss anew at the fast parameters in every step (or does the batch "
-                "hold one task twice?)"
-            )
-        n_distinct = len(inner) - len(repeated) - len(lost)
-        if num_inner_steps is not None and n_distinct < num_inner_steps and not repeated:
-            found.append(
-                f"stale inner loss: {num_inner_steps} inner steps need as many inner gradients, "
-                f"but only {n_distinct} were computed"
-            )
         return found
-
-    def why_first_order(self) -> str:
-        """Where the graph of the inner gradients was cut, as far as we saw."""
-        if any(g.by_backward for g in self.watch.calls):
-            return "loss.backward() keeps no graph of them"
-        if not all(g.keeps_graph for g in self.watch.calls):
-            return "torch.autograd.grad was called without create_graph=True"
-        return f"they were cut off by {self.cuts()}"
-
-    def cuts(self) -> str:
-        """The calls seen that cut the graph."""
-        seen = [f"{name} ({n} times)" for name, n in self.watch.cuts.items()]
-        return " and ".join(seen) or "nothing that we could see"
 
 
 class _Probe:
@@ -288,8 +287,10 @@ class _Probe:
         if not isinstance(loss, Tensor):
             raise _NoGraph(f"the outer loss is a plain {type(loss).__name__}; leave out .item()")
         if loss.grad_fn is None:
-            why = f": cut off by {_Trace(0, {}, [], watch).cuts()}" if watch.cuts else ""
-            raise _NoGraph(f"no gradient at all: the outer loss has no graph to any parameter{why}")
+            raise _NoGraph(
+                "no gradient at all: the outer loss has no graph to any parameter; calls that cut "
+                f"the graph: {watch.cuts()}"
+            )
         gradient = _differentiate(loss, parameters)
         return _Trace(loss.item(), gradient, changed, watch)
 
@@ -409,9 +410,10 @@ def _gradient_problems(
     wrong = [n for n, s in slopes.items() if n not in missing and not s.relative_error <= tolerance]
     problems = []
     if missing:
+        it = "it" if len(missing) == 1 else "them"
         problems.append(
-            f"no gradient reaches {_names(missing)}, although the loss depends on "
-            f"{'it' if len(missing) == 1 else 'them'}; calls that cut the graph: {trace.cuts()}"
+            f"no gradient reaches {_names(missing)}, although the loss depends on {it}; calls that "
+            f"cut the graph: {trace.watch.cuts()}"
         )
     if unused:
         problems.append(f"the loss does not depend on {_names(unused)}")
@@ -431,11 +433,11 @@ def _wrong_gradient(
     if trace.watch.calls and _is_first_order(probe, trace):
         return (
             "the meta-gradient is first-order: the inner gradients count as constants, because "
-            f"{trace.why_first_order()} ({size})"
+            f"{trace.watch.why_first_order()} ({size})"
         )
     return (
         f"the gradient of {_names(wrong)} is wrong ({size}); calls that cut the graph: "
-        f"{trace.cuts()}"
+        f"{trace.watch.cuts()}"
     )
 
 
@@ -492,28 +494,33 @@ def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report
     except ValueError as error:
         problem = f"a query cannot be scored alone, so queries need each other: {error}"
         return Report("transduction", [problem + _batch_norms(score)])
+    return _compare_scores(score, episodes, together, alone)
+
+
+def _compare_scores(
+    score: ScoreFunction, episodes: EpisodeBatch, together: Tensor, alone: Tensor
+) -> Report:
     batch = _score(score, episodes)
     what = "accuracy" if episodes.is_classification else "squared error"
-    figures = {
-        f"{what}, all queries at once": score_episodes(together, episodes).mean().item(),
-        f"{what}, one by one": score_episodes(alone, episodes).mean().item(),
-        "largest score difference": (together - alone).abs().max().item(),
-        "largest score difference between tasks": (together - batch).abs().max().item(),
-    }
+    before, after = (score_episodes(s, episodes).mean().item() for s in (together, alone))
     problems = []
     if scores_differ(together, alone):
-        first, second, *_ = (
-            f"{100 * f:.1f} %" if what == "accuracy" else f"{f:.3g}" for f in figures.values()
-        )
+        shown = ".1%" if episodes.is_classification else ".3g"
         problems.append(
-            f"queries inform each other: {what} {first} with all queries at once, {second} one by "
-            f"one{_batch_norms(score)}"
+            f"queries inform each other: {what} {before:{shown}} with all queries at once, "
+            f"{after:{shown}} one by one{_batch_norms(score)}"
         )
     if scores_differ(together, batch):
         problems.append(
             "tasks inform each other: scores change with the tasks beside them"
             + _batch_norms(score)
         )
+    figures = {
+        f"{what}, all queries at once": before,
+        f"{what}, one by one": after,
+        "largest score difference": (together - alone).abs().max().item(),
+        "largest score difference between tasks": (together - batch).abs().max().item(),
+    }
     return Report("transduction", problems, figures)
 
 

@@ -1,5 +1,7 @@
 """The checks must name each typical mistake, and stay silent on honest code."""
 
+import copy
+
 import higher
 import pytest
 import torch
@@ -271,6 +273,14 @@ def higher_with_copied_weights(model):
     return with_higher(model, copy_initial_weights=True)
 
 
+def adapts_a_copy(model):
+    fast = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(fast.parameters(), lr=ALPHA)
+    F.cross_entropy(fast(TASK.support_x), TASK.support_y).backward()
+    optimizer.step()
+    return F.cross_entropy(fast(TASK.query_x), TASK.query_y)
+
+
 def last_layer_detached(model):
     return F.cross_entropy(model[2](model[1](model[0](TASK.query_x)).detach()), TASK.query_y)
 
@@ -294,6 +304,7 @@ MISTAKES = [
     (start_gradient_in_torch_func, "stale inner loss"),
     (one_loss_in_higher, "stale inner loss"),
     (higher_with_copied_weights, "no gradient"),
+    (adapts_a_copy, "no gradient reaches 0.weight, 0.bias.*deepcopy"),
     (last_layer_detached, r"no gradient reaches 0.weight, 0.bias, although.*\.detach\(\)"),
 ]
 
@@ -399,6 +410,8 @@ def test_a_random_outer_loss_is_refused(model):
         return plain(m) * (1 + torch.rand((), generator=generator))
 
     assert "draws random numbers or keeps state" in str(check_meta_gradient(loss, model))
+    report = check_meta_gradient(lambda m: plain(m) * float("nan"), model)
+    assert "nan and then nan" in str(report)
 
 
 def test_impossible_requests_raise(model):
@@ -471,7 +484,7 @@ def test_both_accuracies_are_reported():
     report = check_transduction(balanced, EpisodeBatch(x, y, x + 5, y))
     assert report.figures["accuracy, all queries at once"] == 1.0
     assert report.figures["accuracy, one by one"] == 0.5
-    assert "100.0 % with all queries at once, 50.0 % one by one" in str(report)
+    assert "100.0% with all queries at once, 50.0% one by one" in str(report)
 
 
 def test_tasks_that_inform_each_other_are_told_apart_from_queries():
