@@ -139,7 +139,7 @@ def _array_difference(got: Any, expected: Any, what: str) -> str:
 def _number_difference(got: Any, expected: float, what: str) -> str:
     if isinstance(got, Tensor | np.ndarray | np.generic) and got.ndim == 0:
         got = got.item()
-    if not isinstance(got, int | float):
+    if isinstance(got, bool) or not isinstance(got, int | float):
         return f"{what} is of type {type(got).__name__}, expected the number {_number(expected)}"
     close = np.isclose(got, expected, rtol=1e-4, atol=1e-6, equal_nan=True)
     return "" if close else f"{what} is {_number(got)}, expected {_number(expected)}"

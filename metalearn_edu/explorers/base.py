@@ -134,6 +134,11 @@ class Explorer(widgets.VBox):
         """Go back to the state at the start."""
         self.set(**self._initial)
 
+    def refresh(self) -> None:
+        """Draw again, for when what lies behind the state has changed."""
+        self._drawn = None
+        self._redraw()
+
     # ------------------------------------------------------------ the shell
 
     def _set_up_inputs(self) -> None:
