@@ -209,13 +209,15 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         status = command.main(arguments, prog_name="metalearn-edu", standalone_mode=False)
-    except typer.TyperException as error:
-        _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (ValueError, OSError, FloatingPointError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("stopped", err=True)
         sys.exit(130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer says of wrong usage has one
+            raise
+        _fail(error.format_message())
     sys.exit(status or 0)
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -84,7 +85,9 @@ def _glyphs() -> Finding:
     from .tasks import load_glyphs
 
     try:
-        return Finding("glyphs", repr(load_glyphs()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unwritable cache has its own line
+            return Finding("glyphs", repr(load_glyphs()))
     except Exception as error:
         return Finding("glyphs", str(error), "metalearn-edu data glyphs shows the whole message")
 
