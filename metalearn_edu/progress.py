@@ -1,5 +1,6 @@
 """One progress bar for terminal and notebook."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,5 +15,6 @@ def progress_bar(items: Iterable[Any] | None = None, *, show: bool, **options: A
     Args:
         options: of tqdm: total, desc, initial, ...
     """
-    # An explicit disable=False would win over the environment variable.
-    return tqdm(items, **options) if show else tqdm(items, disable=True, **options)
+    # tqdm's notebook bar does not look at this variable itself.
+    hidden = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+    return tqdm(items, disable=hidden or not show, **options)

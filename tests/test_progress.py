@@ -1,7 +1,9 @@
 import os
 
 import pytest
+from tqdm.notebook import tqdm as notebook_bar
 
+from metalearn_edu import progress
 from metalearn_edu.progress import progress_bar
 
 
@@ -20,4 +22,10 @@ def test_a_hidden_bar_prints_nothing(capfd):
 def test_tests_and_builds_can_hide_every_bar():
     # conftest.py sets TQDM_DISABLE before tqdm is imported.
     assert os.environ["TQDM_DISABLE"] == "1"
+    assert progress_bar(range(3), show=True).disable
+
+
+def test_the_notebook_bar_is_hidden_too(monkeypatch):
+    # By itself it ignores the variable, and a dead "0%" would stay in the built notebook.
+    monkeypatch.setattr(progress, "tqdm", notebook_bar)
     assert progress_bar(range(3), show=True).disable
