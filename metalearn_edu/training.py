@@ -7,6 +7,7 @@ step with the same episodes, and with the optimiser's state it gives the same nu
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import os
 import signal
@@ -308,6 +309,8 @@ class _Run:
         name = schedule if isinstance(schedule, str) else getattr(schedule, "__name__", "function")
         return {
             "learner": _describe(self.learner),
+            # Equal weights in other layers, pooling or strides, are another network.
+            "layers": hashlib.sha256(repr(self.learner).encode()).hexdigest()[:12],
             "tasks": repr(self.tasks),
             "n_tasks_per_batch": self.n_tasks_per_batch,
             "seed": self.seed,

@@ -401,9 +401,19 @@ def test_a_checkpoint_of_another_learner_is_refused(tmp_path):
         ValueError, match=r"learner: MAML\(inner_lr=0.01.* there, MAML\(inner_lr=0.5"
     ):
         train(faster, 1, Sinusoids(5, 5), checkpoint=tmp_path)
-    wider = MAML(MAMLModel(1, 9, 1), num_inner_steps=1, loss_fn=F.mse_loss)
+    larger = sine_learner()
+    larger.more = nn.Parameter(torch.zeros(3))
     with pytest.raises(ValueError, match="is of a learner with other weights; give another folder"):
-        train(wider, 1, Sinusoids(5, 5), checkpoint=tmp_path)
+        train(larger, 1, Sinusoids(5, 5), checkpoint=tmp_path)
+
+
+def test_a_checkpoint_of_another_activation_is_refused(tmp_path):
+    """The weights would fit, but the network is another one."""
+    learner = make_learner()
+    train(learner, 2, checkpoint=tmp_path / "run")
+    learner.encoder[2] = nn.Tanh()
+    with pytest.raises(ValueError, match="layers"):
+        train(learner, 4, checkpoint=tmp_path / "run")
 
 
 def test_a_folder_that_cannot_be_written_is_found_out_before_the_first_step(tmp_path):

@@ -105,13 +105,14 @@ class MetaLearner(nn.Module, ABC):
         """
         optimizer = optimizer or self.meta_optimizer
         optimizer.zero_grad()
+        limit = float("inf") if max_grad_norm is None else max_grad_norm
         total = 0.0
         for chunk in tasks.split(chunk_size):
             loss = self.loss(chunk) * (len(chunk) / len(tasks))
             _require_finite("the loss", loss)
             loss.backward()
             total += loss.item()
-        norm = nn.utils.clip_grad_norm_(self.parameters(), max_grad_norm or float("inf"))
+        norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
         _require_finite("the norm of the meta-gradient", norm)
         optimizer.step()
         return total
