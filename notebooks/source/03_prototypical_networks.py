@@ -68,7 +68,7 @@ from metalearn_edu.plotting import plot_episode
 
 val_5way = EpisodeSampler(val, n_way=5, n_shot=1, n_query=15)
 task = val_5way.episodes(seed=3, start=0, n_tasks=1)[0]
-_ = plot_episode(task)
+_ = plot_episode(task, n_shown=6)
 plt.show()
 
 # %% [markdown]
@@ -448,7 +448,7 @@ pictures = {
     "round and equally wide": (centres, sigma * noise),
     "long and thin": (long_centres, stretched),
 }
-fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.5), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained")
 for ax, (title, (middle, cloud)) in zip(axes, pictures.items(), strict=True):
     labels = torch.arange(len(middle))
     z = (middle[:, None] + cloud).flatten(0, 1)
@@ -580,10 +580,12 @@ print(len(results), "evaluations of 600 episodes each")
 # %%
 from metalearn_edu.plotting import plot_intervals
 
-fig, axes = plt.subplots(3, 1, figsize=(6.6, 5.7), layout="constrained")
+fig, axes = plt.subplots(3, 1, figsize=(5.6, 4.8), layout="constrained")
 for ax, (n_way, n_shot) in zip(axes, kinds, strict=True):
     _ = plot_intervals({name: results[name, n_way, n_shot] for name in learners}, ax=ax)
     _ = ax.set_title(f"{n_way}-way {n_shot}-shot", loc="left")
+    if ax is not axes[-1]:
+        _ = ax.set_xlabel("")
 plt.show()
 
 # %% [markdown]
@@ -948,7 +950,7 @@ print("p(class 0) of the four support items", p[:, 0].tolist())
 # | Matching Networks, Omniglot (Vinyals et al. 2016) | 98.1 | 98.9 | 93.8 |
 # | raw pixels, cosine, Omniglot (Vinyals et al. 2016) | 41.7 | 63.2 | 26.7 |
 # | ProtoNet, Glyphs (ours, inductive) | about 91 ± 0.6 | about 97 ± 0.3 | about 75 ± 0.5 |
-# | nearest pixel, Glyphs (ours, the same episodes) | 44.8 ± 0.7 | 69.2 ± 0.7 | 23.4 ± 0.3 |
+# | nearest pixel, Glyphs (ours, the same episodes) | about 45 ± 0.7 | about 69 ± 0.7 | about 23 ± 0.3 |
 #
 # They are not directly comparable. The data differ: Omniglot was drawn by 20 people, ours from
 # print; the paper counts turned letters as further classes (4,112 to train on; we have about 900).
