@@ -73,8 +73,8 @@ def data(
         for split in (None, "meta-train", "meta-val", "meta-test"):
             typer.echo(f"{split or 'all':>10}: {load_glyphs(split)}")
         return
-    for split in ("background", "evaluation"):
-        typer.echo(f"{split:>10}: {load_omniglot(split, path=path)}")
+    typer.echo(f"background: {load_omniglot('background', path=path)}")
+    typer.echo(f"evaluation: {load_omniglot('evaluation', path=path)}")
 
 
 @app.command()

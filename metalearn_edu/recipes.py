@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +46,8 @@ __all__ = [
 ]
 
 
-SPLITS = ("meta-train", "meta-val", "meta-test")
+Split = Literal["meta-train", "meta-val", "meta-test"]
+Protocol = Literal["official", "vinyals"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Recipe:
 
     algorithm: str
     data: str = "glyphs"
-    protocol: str = "official"
+    protocol: Protocol = "official"
     n_way: int = 5
     n_shot: int = 1
     train_way: int = 5
@@ -203,14 +204,14 @@ def train_command(recipe: Recipe) -> str:
     return " ".join([*words, "--output FOLDER"])
 
 
-def load_split(data: str, split: str, protocol: str = "official") -> FewShotDataset:
+def load_split(data: str, split: Split, protocol: Protocol = "official") -> FewShotDataset:
     """One split (meta-train, meta-val, meta-test) of a data set by name or folder."""
     if data == "glyphs":
         return load_glyphs(split)
     if data == "omniglot":
         return load_omniglot(split, protocol)
     if Path(data).is_dir():
-        return dict(zip(SPLITS, load_image_folder(data).split(), strict=True))[split]
+        return dict(zip(get_args(Split), load_image_folder(data).split(), strict=True))[split]
     raise ValueError(
         f"data must be glyphs, omniglot, sinusoids or a folder of images; got {data!r}"
     )
@@ -218,7 +219,7 @@ def load_split(data: str, split: str, protocol: str = "official") -> FewShotData
 
 def task_source(
     recipe: Recipe,
-    split: str,
+    split: Split,
     *,
     n_way: int | None = None,
     n_shot: int | None = None,
