@@ -85,6 +85,7 @@ STYLE: Any = {
 }
 CLASS_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, WINE, OLIVE, INDIGO)
 CLASS_MARKERS = "os^DvP*X<>"
+FINE = 28  # dots: the least width and height that a picture is drawn with
 SMALL = 11  # points; no text of a figure is smaller
 
 
@@ -170,7 +171,10 @@ def plot_items(
     for i, title in enumerate(titles or ()):
         x = (i % n_columns) * (width + 1) + width / 2
         y = (i // n_columns) * (height + 1 + below) + height + 1
-        ax.text(x, y, _wrap(title, points), ha="center", va="top", fontsize=SMALL, linespacing=1)
+        text = _wrap(title, points)
+        drop = SMALL * (1.2 + 1.2 * text.count("\n"))  # from the picture to the last baseline
+        place: Any = {"xytext": (0, -drop), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(text, (x, y), fontsize=SMALL, **place)
     return fig
 
 
@@ -251,7 +255,8 @@ def _pictures(items: Any, invert: bool) -> np.ndarray:
         array = (array - low) / (high - low)
     if array.shape[1] == 1:
         array = np.repeat(1 - array if invert else array, 3, axis=1)
-    return array.transpose(0, 2, 3, 1)
+    scale = -(-FINE // min(array.shape[2:]))  # tiny pictures get several dots a pixel
+    return array.transpose(0, 2, 3, 1).repeat(scale, axis=1).repeat(scale, axis=2)
 
 
 def _by_class(pictures: np.ndarray, labels: Any, n_way: int) -> np.ndarray:

@@ -114,18 +114,29 @@ def test_items_in_two_rows_with_titles():
     items = torch.rand(3, 8, 8)
     fig = plotting.plot_items(items, titles=titles, n_columns=2, fig=plotting.new_figure(3, 3))
     assert [t.get_text() for t in texts(fig)] == titles
-    assert fig.axes[0].images[0].get_array().shape[1] == 2 * 9
+    assert fig.axes[0].images[0].get_array().shape[1] == 2 * (32 + 1)
     with pytest.raises(ValueError, match="titles has 2 entries for 3 items"):
         plotting.plot_items(items, titles=["a", "b"], fig=plotting.new_figure())
+
+
+@pytest.mark.parametrize("n_columns", [2, 10, 20])
+def test_titles_stand_below_their_pictures(n_columns):
+    titles = [f"a title of picture {i}" for i in range(20)]
+    fig = plotting.plot_items(torch.rand(20, 8, 8), titles=titles, n_columns=n_columns)
+    assert overlaps(fig) == []
+    to_data = fig.axes[0].transData.inverted()
+    tops = [to_data.transform(t.get_window_extent().max)[1] for t in texts(fig)]
+    row_height = fig.axes[0].images[0].get_array().shape[0] / (20 / n_columns)
+    assert all(top % row_height > plotting.FINE for top in tops)
 
 
 def test_episode_rows_are_classes():
     fig = plotting.plot_episode(picture_task(3, 2, 4), fig=plotting.new_figure())
     support, query = (ax.images[0].get_array() for ax in fig.axes)
-    assert support.shape == (15, 10, 3) and query.shape == (15, 20, 3)
+    assert support.shape == (3 * 29, 2 * 29, 3) and query.shape == (3 * 29, 4 * 29, 3)
     for row in range(3):
-        assert support[5 * row, 0, 0] == pytest.approx(1 - row / 3)
-        assert query[5 * row, 15, 0] == pytest.approx(1 - row / 3)
+        assert support[29 * row, 0, 0] == pytest.approx(1 - row / 3)
+        assert query[29 * row, 3 * 29, 0] == pytest.approx(1 - row / 3)
 
 
 def test_episode_in_any_order_of_items():
