@@ -1,4 +1,5 @@
 import math
+from inspect import signature
 
 import pytest
 import torch
@@ -104,3 +105,16 @@ def test_paired_difference_is_that_of_the_package():
     assert answers.paired_difference(*values) == pytest.approx(
         (difference.mean, difference.half_width)
     )
+
+
+def test_stubs_in_the_lesson_have_the_arguments_of_the_solutions(lesson):
+    assert lesson("02").stubs == {
+        name: list(signature(getattr(answers, name)).parameters) for name in EXERCISES
+    }
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_in_the_lesson_is_correct(name, lesson, capsys):
+    examples, hint, _ = EXERCISES[name]
+    compare(lesson("02").solutions[name], getattr(answers, name), examples, hint=hint)
+    assert "correct" in capsys.readouterr().out
