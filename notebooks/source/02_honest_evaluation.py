@@ -331,7 +331,8 @@ for name, row in published.items():
 # %% [markdown]
 # MAML's wide interval is almost entirely the luck of five queries. (The figures are in points.
 # Parts add as squares: $22.4^2 + 5.4^2 \approx 23.0^2$.) The rest, which could be about the
-# learner and its tasks, is no larger than that of the other. The width of ± 1.84 says how MAML was *measured*.
+# learner and its tasks, is no larger than that of Prototypical Networks. The width of ± 1.84 says
+# how MAML was *measured*.
 
 # %% [markdown]
 # ## Find the bug 1: the best interval ever
@@ -665,8 +666,9 @@ print("together: above 60 %;  one by one: below 30 %, next to chance")
 # picture and its spread, with all classes equally often. Each query is judged relative to the
 # others. That information is not in the support set, and who asks about one picture does not
 # have it: in the last layer of this network, a single picture is normalised by its own 2 x 2
-# numbers, which wipes out what was there. Such an evaluation is called **transductive**. It is a legitimate setting if all queries
-# do arrive together, but it is a different and easier problem, and it must be named.
+# numbers, which wipes out what was there. Scoring the queries together in this way is called
+# **transductive**. It is a legitimate setting if all queries do arrive together, but it is a
+# different and easier problem, and it must be named.
 # </details>
 #
 # The check finds it without knowing the method: it scores the same queries together and one by
@@ -727,8 +729,8 @@ print(check_transduction(learners[0].eval(), val_tasks.episodes(seed=5, start=0,
 # chance, as soon as each query stands alone. Look at "running statistics" too: switching a model to
 # stored statistics that were never fitted to adapted weights also gives chance.
 #
-# The last two columns are inductive. The honest price of doing without the queries' statistics is a
-# few points, not sixty.
+# The last two columns are inductive, and they work. The honest price of doing without the queries'
+# statistics is a few points, not sixty.
 
 # %% [markdown]
 # ## Explore
