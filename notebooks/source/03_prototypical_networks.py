@@ -996,8 +996,8 @@ print("p(class 0) of the four support items", p[:, 0].tolist())
 #    item has another embedding in every episode.
 # </details>
 #
-# **Next:** we chose the distance by hand. Can it be learned?
-# [04_relation_networks](04_relation_networks.ipynb)
+# **Next:** our encoder stays as it is in every task. What if a few gradient steps could change it?
+# [05_maml](05_maml.ipynb)
 #
 # **References**
 #
