@@ -153,12 +153,13 @@ ALGORITHMS: dict[str, Algorithm] = {
         },
         {
             "n_shot": 10,
-            "n_query": 10,
+            "n_query": 20,
             "n_tasks_per_batch": 25,
+            "meta_lr": 5e-3,
             "inner_lr": 0.01,
             "num_inner_steps": 5,
             "num_test_steps": 5,
-            "n_steps": 8000,
+            "n_steps": 3000,
         },
     ),
 }
