@@ -54,7 +54,7 @@ class AdaptationExplorer(Explorer):
             "inner_lr": SelectionSlider(options=STEP_SIZES, value=0.01, description="inner_lr"),
             "n_shot": IntSlider(10, 1, MOST_SHOTS, description="support points, n_shot"),
             "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
-            "phase": FloatSlider(1.0, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
+            "phase": FloatSlider(0.4, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
             "points": IntSlider(0, 0, 9, description="other points"),
         }
 
@@ -83,7 +83,7 @@ class AdaptationExplorer(Explorer):
             f"support {'point' if points == 1 else 'points'}: {_change(before, after, truth)}."
         )
         if not after.abs().max() < 6.5:
-            text += " The curve leaves the picture: the steps are too large for this task."
+            text += " The curve leaves the picture: the steps are too large, or the points too few."
         return text
 
     def _curves(self, x: Tensor, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
