@@ -1173,7 +1173,7 @@ plt.show()
 # | MAML, Omniglot (Finn et al. 2017) | 98.7 ± 0.4 | batch statistics, transductive |
 # | FOMAML, Omniglot (as printed by Nichol et al. 2018) | 98.3 ± 0.5 | the same |
 # | MAML without convolutions, Omniglot (Finn et al. 2017) | 89.7 ± 1.1 | the same |
-# | MAML, Glyphs (ours, meta-test, 600 episodes) | about 70 ± 1 | by group, inductive |
+# | MAML, Glyphs (ours, meta-test, 600 episodes) | about 69 ± 1 | by group, inductive |
 #
 # Not comparable either: other letters, twice the filters there, 60,000 outer steps of 32 tasks
 # against our 400 of 8, and queries that inform each other.
