@@ -721,10 +721,11 @@ for name, results in by_step.items():
     _ = ax.errorbar(list(results), mean, yerr=half, capsize=3, label=name, **LOOK[name])
 for value, name in ((predict_zero, "predict zero, 4.25"), (task_blind, "task-blind, 3.01")):
     _ = ax.axhline(value, color="0.4", ls=":", lw=1.2)
-    _ = ax.text(10.2, value, name, va="center", fontsize=11)
+    _ = ax.text(10.6, value, name, va="center", fontsize=11)
 five = by_step["MAML"][5]
 title = f"MAML after 5 steps: {five.mean:.3f} ± {five.half_width:.3f} (600 meta-test tasks, 95 %)"
 _ = ax.set(yscale="log", xlabel="inner steps", ylabel="meta-test squared error", title=title)
+_ = ax.set(xlim=(-0.4, 10.4), xticks=range(0, 11, 2))
 ticks = (0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _ = ax.set_yticks(ticks, [str(tick) for tick in ticks])
 ax.minorticks_off()
