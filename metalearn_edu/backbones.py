@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .arguments import as_integer
 
-__all__ = ["MLP", "ConvNet"]
+__all__ = ["MLP", "ConvMaps", "ConvNet", "PairConv", "PairLinear"]
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": lambda width: nn.GroupNorm(_n_groups(width), width),
@@ -116,12 +117,85 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, image_size, image_size) -> (B, embedding_dim or output_dim)."""
-        expected = (self.in_channels, self.image_size, self.image_size)
-        if tuple(x.shape[1:]) != expected:
-            raise ValueError(f"ConvNet expects items {expected}, got {tuple(x.shape[1:])}")
+        _check_images(x, self.in_channels, self.image_size)
         z = self.blocks(x)
         z = z.mean(dim=(-2, -1)) if self.average else z.flatten(1)
         return self.head(z)
+
+
+class ConvMaps(nn.Module):
+    """Four blocks like ConvNet's, the last two without pooling: an embedding that keeps places.
+
+    The encoder of Relation Networks (Sung et al. 2018): 28x28 becomes 7x7 maps. (The paper leaves
+    out the padding of the first two convolutions, which gives 5x5.)
+
+    Args:
+        in_channels: 1 for grey, 3 for colour.
+        width: filters in each block.
+        image_size: height and width of the images, pixels; at least 4.
+        norm: see NORMS.
+    Raises:
+        ValueError: a count below 1, an unknown name, or an image too small.
+    """
+
+    def __init__(
+        self, in_channels: int = 1, width: int = 64, *, image_size: int = 28, norm: str = "group"
+    ) -> None:
+        super().__init__()
+        as_integer("in_channels", in_channels)
+        as_integer("width", width)
+        as_integer("image_size", image_size, 4)
+        _check_choice("norm", norm, tuple(NORMS))
+        self.in_channels, self.image_size = in_channels, image_size
+        self.width, self.side = width, image_size // 4
+        plan = [(in_channels, "pool"), (width, "pool"), (width, "none"), (width, "none")]
+        self.blocks = nn.Sequential(*(_block(c, width, how, norm) for c, how in plan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, image_size, image_size) -> (B, width, side, side)."""
+        _check_images(x, self.in_channels, self.image_size)
+        return self.blocks(x)
+
+
+class PairLinear(nn.Module):
+    """A linear layer on two vectors side by side, for all pairs at once.
+
+    W [a; b] = W_a a + W_b b: each part is multiplied once and the sum is broadcast, so that the
+    pairs are never copied out. `a` and `b` broadcast against each other in all but the last axis.
+    """
+
+    def __init__(self, a_dim: int, b_dim: int, output_dim: int) -> None:
+        super().__init__()
+        whole = nn.Linear(a_dim + b_dim, output_dim)  # drawn whole, for the usual first scale
+        self.weight_a = nn.Parameter(whole.weight.detach()[:, :a_dim].clone())
+        self.weight_b = nn.Parameter(whole.weight.detach()[:, a_dim:].clone())
+        self.bias = nn.Parameter(whole.bias.detach().clone())
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """(*, a_dim), (*, b_dim) -> (*, output_dim)."""
+        return F.linear(a, self.weight_a, self.bias) + F.linear(b, self.weight_b)
+
+
+class PairConv(nn.Module):
+    """A 3x3 convolution of two sets of maps stacked as channels, for all pairs at once.
+
+    The same sum as in PairLinear. Maps are (*, channels, H, W), padded by 1.
+    """
+
+    def __init__(self, a_channels: int, b_channels: int, width: int) -> None:
+        super().__init__()
+        whole = nn.Conv2d(a_channels + b_channels, width, kernel_size=3, padding=1)
+        self.weight_a = nn.Parameter(whole.weight.detach()[:, :a_channels].clone())
+        self.weight_b = nn.Parameter(whole.weight.detach()[:, a_channels:].clone())
+        self.bias = nn.Parameter(whole.bias.detach().clone())
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """(*, a_channels, H, W), (*, b_channels, H, W) -> (*, width, H, W)."""
+        return self._part(a, self.weight_a, self.bias) + self._part(b, self.weight_b, None)
+
+    def _part(self, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        flat = F.conv2d(maps.flatten(0, -4), weight, bias, padding=1)
+        return flat.unflatten(0, maps.shape[:-3])
 
 
 def _block(fan_in: int, fan_out: int, downsample: str, norm: str) -> nn.Sequential:
@@ -129,6 +203,12 @@ def _block(fan_in: int, fan_out: int, downsample: str, norm: str) -> nn.Sequenti
     conv = nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=stride, padding=1)
     pool = nn.MaxPool2d(2) if downsample == "pool" else nn.Identity()
     return nn.Sequential(conv, NORMS[norm](fan_out), nn.ReLU(), pool)
+
+
+def _check_images(x: Tensor, in_channels: int, image_size: int) -> None:
+    expected = (in_channels, image_size, image_size)
+    if tuple(x.shape[1:]) != expected:
+        raise ValueError(f"this network expects items {expected}, got {tuple(x.shape[1:])}")
 
 
 def _n_groups(width: int) -> int:

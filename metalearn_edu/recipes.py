@@ -8,20 +8,32 @@ made; `load_run` builds the learner again from such a folder.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import nn
 
 from .backbones import MLP, ConvNet
 from .checkpoints import save_json, save_weights
-from .learners import MAML, MAMLModel, MetaLearner, PrototypicalNetwork
+from .learners import (
+    MAML,
+    MANN,
+    LSTMController,
+    MAMLModel,
+    MANNController,
+    MetaLearner,
+    MetaSGD,
+    PrototypicalNetwork,
+    RelationNetwork,
+    TaskConditionedNetwork,
+)
 from .tasks import (
     EpisodeSampler,
     FewShotDataset,
@@ -67,6 +79,11 @@ class Recipe:
         width, downsample, norm: of the ConvNet; backbone "mlp" takes `width` hidden units.
         inner_lr, num_inner_steps, num_test_steps, first_order, zero_head: of gradient-based
             methods.
+        aggregate, objective: of relation; see RelationNetwork.
+        conditioning, task_embedding_dim: of task-conditioned; see TaskConditionedNetwork.
+        hidden_dim: of mann and task-conditioned.
+        memory: of mann: "lrua", or "none" for the LSTM alone.
+        memory_size, memory_dim, num_reads: of mann; see MANNController.
     """
 
     algorithm: str
@@ -90,34 +107,59 @@ class Recipe:
     num_test_steps: int = 3
     first_order: bool = False
     zero_head: bool = False
+    aggregate: str = "mean"
+    objective: str = "mse"
+    conditioning: str = "film"
+    task_embedding_dim: int = 64
+    hidden_dim: int = 128
+    memory: str = "lrua"
+    memory_size: int = 128
+    memory_dim: int = 40
+    num_reads: int = 4
 
 
-def _image_model(recipe: Recipe, item_shape: tuple[int, ...], output_dim: int | None) -> nn.Module:
-    channels, height, side = item_shape
-    if recipe.backbone == "mlp":
-        return MLP(channels * height * side, [recipe.width] * 2, output_dim or recipe.width)
+def _square_side(item_shape: tuple[int, ...]) -> int:
+    _, height, side = item_shape
     if height != side:
         raise ValueError(f"the conv backbone needs square images, got {height} x {side}")
+    return side
+
+
+def _image_model(
+    recipe: Recipe, item_shape: tuple[int, ...], output_dim: int | None
+) -> MLP | ConvNet:
+    if recipe.backbone == "mlp":
+        return MLP(math.prod(item_shape), [recipe.width] * 2, output_dim or recipe.width)
     return ConvNet(
-        channels,
+        item_shape[0],
         recipe.width,
         output_dim,
-        image_size=side,
+        image_size=_square_side(item_shape),
         downsample=recipe.downsample,
         norm=recipe.norm,
     )
 
 
 def _prototypical(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
-    if recipe.data == "sinusoids":
-        raise ValueError("algorithm prototypical needs classes; data sinusoids has none")
     return PrototypicalNetwork(_image_model(recipe, item_shape, None))
 
 
-def _maml(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
+def _relation(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
+    options = {"aggregate": recipe.aggregate, "objective": recipe.objective}
+    if recipe.backbone == "mlp":
+        return RelationNetwork(math.prod(item_shape), recipe.width, **options)
+    channels, side = item_shape[0], _square_side(item_shape)
+    return RelationNetwork.convolutional(
+        channels, recipe.width, image_size=side, norm=recipe.norm, **options
+    )
+
+
+def _gradient_based(
+    learner: type[MAML], recipe: Recipe, item_shape: tuple[int, ...]
+) -> MetaLearner:
     regression = recipe.data == "sinusoids"
     model = MAMLModel(1, 40, 1) if regression else _image_model(recipe, item_shape, recipe.n_way)
-    return MAML(
+    return learner(
         model,
         recipe.inner_lr,
         recipe.meta_lr,
@@ -129,39 +171,69 @@ def _maml(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
     )
 
 
+def _task_conditioned(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
+    regression = recipe.data == "sinusoids"
+    encoder = None if regression else _image_model(recipe, item_shape, None)
+    return TaskConditionedNetwork(
+        1 if encoder is None else encoder.output_dim,
+        recipe.task_embedding_dim,
+        recipe.hidden_dim,
+        conditioning=recipe.conditioning,
+        item_encoder=encoder,
+        regression=regression,
+    )
+
+
+def _mann(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
+    encoder = _image_model(recipe, item_shape, None)
+    width = encoder.output_dim + recipe.n_way
+    if recipe.memory == "none":
+        return MANN(encoder, LSTMController(width, recipe.hidden_dim), recipe.n_way)
+    controller = MANNController(
+        width,
+        recipe.hidden_dim,
+        recipe.memory_size,
+        recipe.memory_dim,
+        num_reads=recipe.num_reads,
+    )
+    return MANN(encoder, controller, recipe.n_way)
+
+
 @dataclass(frozen=True)
 class Algorithm:
-    """How to build a learner, and the settings that suit it where none are given."""
+    """How to build a learner, and the settings that suit it where none are given.
+
+    images, sinusoids: the settings by kind of data; None: not for that kind.
+    """
 
     build: Callable[[Recipe, tuple[int, ...]], MetaLearner]
     images: dict[str, Any]
     sinusoids: dict[str, Any] | None = None
 
 
+WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, "n_steps": 3000}
+WAVES_INNER = WAVES | {"inner_lr": 0.01, "num_inner_steps": 5, "num_test_steps": 5}
+ONE_STEP_OF_THE_HEAD = {
+    "downsample": "stride",
+    "inner_lr": 2.0,
+    "num_test_steps": 1,
+    "zero_head": True,
+    "n_steps": 5000,
+}
+
 ALGORITHMS: dict[str, Algorithm] = {
     "prototypical": Algorithm(
         _prototypical, {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000}
     ),
-    "maml": Algorithm(
-        _maml,
-        {
-            "downsample": "stride",
-            "inner_lr": 2.0,
-            "num_test_steps": 1,
-            "zero_head": True,
-            "n_steps": 5000,
-        },
-        {
-            "n_shot": 10,
-            "n_query": 20,
-            "n_tasks_per_batch": 25,
-            "meta_lr": 5e-3,
-            "inner_lr": 0.01,
-            "num_inner_steps": 5,
-            "num_test_steps": 5,
-            "n_steps": 3000,
-        },
+    "relation": Algorithm(_relation, {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000}),
+    "maml": Algorithm(partial(_gradient_based, MAML), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
+    "meta-sgd": Algorithm(partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
+    "task-conditioned": Algorithm(
+        _task_conditioned,
+        {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 3000},
+        WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
     ),
+    "mann": Algorithm(_mann, {"downsample": "stride", "width": 32, "n_steps": 5000}),
 }
 """The algorithms that `metalearn-edu train` knows, by name."""
 
@@ -175,7 +247,9 @@ def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {algorithm!r}")
     entry = ALGORITHMS[algorithm]
-    defaults = entry.sinusoids if data == "sinusoids" and entry.sinusoids else entry.images
+    defaults = entry.sinusoids if data == "sinusoids" else entry.images
+    if defaults is None:
+        raise ValueError(f"algorithm {algorithm} needs classes; data sinusoids has none")
     given = {name: value for name, value in settings.items() if value is not None}
     if "train_way" not in defaults and "n_way" in given:
         given.setdefault("train_way", given["n_way"])

@@ -123,6 +123,28 @@ def count_classes(support_y: Tensor) -> int:
     return int(support_y.max()) + 1
 
 
+def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of each class's items and their number, as one product with the one-hot labels.
+
+    Args:
+        support_z: (T, S, d) embeddings.
+        support_y: (T, S) int64 labels 0..n_way-1.
+    Returns:
+        sums (T, n_way, d) and counts (T, n_way, 1), in the dtype of the embeddings.
+    Raises:
+        ValueError: support_y holds regression targets.
+    """
+    if support_y.is_floating_point():
+        raise ValueError(f"classes need int64 labels, but support_y is {support_y.dtype}")
+    one_hot = F.one_hot(support_y, count_classes(support_y)).to(support_z.dtype)  # (T, S, n_way)
+    return one_hot.transpose(1, 2) @ support_z, one_hot.sum(dim=1)[..., None]
+
+
+def embed_items(encoder: nn.Module, x: Tensor) -> Tensor:
+    """Items (T, B, *item) through an encoder of (T * B, *item): (T, B, *embedding)."""
+    return encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
 def _require_finite(what: str, value: Tensor) -> None:
     if not torch.isfinite(value):
         raise FloatingPointError(f"{what} is {value.item()}")

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from ..backbones import MLP
 from ..tasks import FewShotDataset
-from .base import MetaLearner, count_classes
+from .base import MetaLearner, class_sums, embed_items
 
 __all__ = ["EnhancedProtoNet", "PrototypicalNetwork", "class_prototypes", "embed_dataset"]
 
 
 def class_prototypes(support_z: Tensor, support_y: Tensor) -> Tensor:
-    """Mean embedding of each class, as one product with the one-hot labels.
+    """Mean embedding of each class.
 
     Args:
         support_z: (T, S, d) embeddings.
@@ -35,11 +35,8 @@ def class_prototypes(support_z: Tensor, support_y: Tensor) -> Tensor:
         ValueError: support_y holds regression targets.
     Source: Snell et al. (2017), eq. 1.
     """
-    if support_y.is_floating_point():
-        raise ValueError(f"prototypes need class labels, but support_y is {support_y.dtype}")
-    one_hot = F.one_hot(support_y, count_classes(support_y)).to(support_z.dtype)  # (T, S, n_way)
-    shots = one_hot.sum(dim=1)[..., None]  # (T, n_way, 1)
-    return one_hot.transpose(1, 2) @ support_z / shots
+    sums, counts = class_sums(support_z, support_y)
+    return sums / counts
 
 
 def squared_euclidean(query_z: Tensor, prototypes: Tensor) -> Tensor:
@@ -93,7 +90,7 @@ class PrototypicalNetwork(MetaLearner):
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, B, *item) to embeddings (T, B, d)."""
-        return self.encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return embed_items(self.encoder, x)
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Tensor:
         """The prototypes, (T, n_way, d)."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dataset import FewShotDataset, as_dataset
 from .episodes import EpisodeBatch, Task
-from .sampler import EpisodeSampler, TaskSource, create_task_batch
+from .sampler import EpisodeSampler, Streams, TaskSource, create_task_batch
 from .sinusoids import Sinusoids
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "EpisodeSampler",
     "FewShotDataset",
     "Sinusoids",
+    "Streams",
     "Task",
     "TaskSource",
     "as_dataset",

@@ -43,6 +43,7 @@ class EpisodeBatch:
         query_x: (T, Q, *item) float items to be judged on.
         query_y: (T, Q) int64 labels, or (T, Q, out) float targets.
         classes: optional (T, n_way) int64: the data set class behind each label.
+        order: optional (T, S + Q) int64: in which order `stream` presents support and query items.
     Raises:
         ValueError: shapes, dtypes, label range or the number of items per class do not fit.
     """
@@ -52,9 +53,11 @@ class EpisodeBatch:
     query_x: Tensor
     query_y: Tensor
     classes: Tensor | None = None
+    order: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_shapes(self)
+        _check_order(self)
         if self.is_classification:
             _check_labels(self)
 
@@ -100,6 +103,20 @@ class EpisodeBatch:
             return self._map(lambda tensor: tensor[key])
         i = operator.index(key)
         return Task(self.support_x[i], self.support_y[i], self.query_x[i], self.query_y[i])
+
+    def stream(self) -> tuple[Tensor, Tensor]:
+        """All items of each task one after the other, for a learner that reads sequences.
+
+        Returns:
+            items (T, S + Q, *item) and labels (T, S + Q), or targets (T, S + Q, out), in `order`;
+            without one, the support set and then the queries.
+        """
+        x = torch.cat([self.support_x, self.query_x], dim=1)
+        y = torch.cat([self.support_y, self.query_y], dim=1)
+        if self.order is None:
+            return x, y
+        task = torch.arange(len(x), device=x.device)[:, None]
+        return x[task, self.order], y[task, self.order]
 
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
         """The same tasks in batches of at most `chunk_size` (None: all in one)."""
@@ -188,6 +205,22 @@ def _check_labels(batch: EpisodeBatch) -> None:
         )
     _check_balance("support_y", batch.support_y, n_way)
     _check_balance("query_y", batch.query_y, n_way)
+    _check_classes(batch, n_way)
+
+
+def _check_order(batch: EpisodeBatch) -> None:
+    n_items = batch.support_x.shape[1] + batch.query_x.shape[1]
+    if batch.order is None:
+        return
+    every = torch.arange(n_items, device=batch.order.device).expand(batch.n_tasks, -1)
+    if batch.order.shape != every.shape or not torch.equal(batch.order.sort(dim=1).values, every):
+        raise ValueError(
+            f"order must name each of the {n_items} items of {batch.n_tasks} tasks once a task, as "
+            f"({batch.n_tasks}, {n_items}) positions; got shape {tuple(batch.order.shape)}"
+        )
+
+
+def _check_classes(batch: EpisodeBatch, n_way: int) -> None:
     if batch.classes is not None and batch.classes.shape != (batch.n_tasks, n_way):
         raise ValueError(
             f"classes must be (tasks, n_way) = {(batch.n_tasks, n_way)}, "

@@ -8,6 +8,7 @@ once over the classes, once over the items, and then one gather brings the items
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from .dataset import FewShotDataset, as_dataset, scale
 from .episodes import EpisodeBatch
 from .random import draw_distinct, uniforms
 
-__all__ = ["EpisodeSampler", "TaskSource", "as_task_source", "create_task_batch"]
+__all__ = ["EpisodeSampler", "Streams", "TaskSource", "as_task_source", "create_task_batch"]
 
 
 class TaskSource(ABC):
@@ -160,6 +161,47 @@ class EpisodeSampler(TaskSource):
             f"EpisodeSampler({data}: {self.n_way}-way {self.n_shot}-shot, "
             f"{self.n_query} queries per class{extra})"
         )
+
+
+class Streams(TaskSource):
+    """Episodes whose items come as one stream, in random order. Introduced in notebook 08.
+
+    Each class appears n_instances times; `EpisodeBatch.stream` gives the items in order
+    (Santoro et al. 2016: 5 classes, 10 instances, so a stream of 50).
+
+    Args:
+        dataset: a FewShotDataset, or a pair (X, y) of arrays or tensors.
+        n_way: classes in a stream, at least 2.
+        n_instances: items of each class, at least 2.
+        rotations, within_group: see EpisodeSampler.
+    Raises:
+        ValueError: the data set cannot give such a stream.
+    """
+
+    def __init__(
+        self,
+        dataset: FewShotDataset | tuple[Any, Any],
+        n_way: int = 5,
+        n_instances: int = 10,
+        *,
+        rotations: bool = False,
+        within_group: bool = False,
+    ) -> None:
+        self.n_instances = as_integer("n_instances", n_instances, 2)
+        self.sampler = EpisodeSampler(
+            dataset, n_way, 1, n_instances - 1, rotations=rotations, within_group=within_group
+        )
+        self.n_way, self.n_shot, self.n_query = n_way, 1, n_instances - 1
+
+    def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
+        batch = self.sampler.episodes(seed, start, n_tasks)
+        # ~seed: numbers apart from those that drew the items.
+        numbers = uniforms(~seed, start, n_tasks, self.n_way * self.n_instances)
+        order = torch.from_numpy(numbers.argsort(axis=1)).to(batch.support_x.device)
+        return replace(batch, order=order)
+
+    def __repr__(self) -> str:
+        return f"Streams of {self.n_instances} instances a class, {self.sampler!r}"
 
 
 def create_task_batch(

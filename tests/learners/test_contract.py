@@ -24,10 +24,16 @@ from metalearn_edu.backbones import MLP, ConvNet
 from metalearn_edu.diagnostics import check_meta_gradient, check_transduction
 from metalearn_edu.learners import (
     MAML,
+    MANN,
     EnhancedProtoNet,
+    LSTMController,
     MAMLModel,
+    MANNController,
     MetaLearner,
+    MetaSGD,
     PrototypicalNetwork,
+    RelationNetwork,
+    TaskConditionedNetwork,
 )
 from metalearn_edu.tasks import EpisodeBatch
 
@@ -50,6 +56,27 @@ def relabel_maml(learner, permutation):
     with torch.no_grad():
         head.weight.copy_(head.weight[rows])
         head.bias.copy_(head.bias[rows])
+    return learner
+
+
+def relabel_meta_sgd(learner, permutation):
+    """The step sizes of the head's rows move with the rows."""
+    learner, rows = relabel_maml(learner, permutation), permutation.argsort()
+    with torch.no_grad():
+        for sizes in list(learner.rates.values())[-2:]:  # the head's weight and bias
+            sizes.copy_(sizes[rows])
+    return learner
+
+
+def relabel_mann(learner, permutation):
+    """MANN has weights of its own for each label, where labels come in and where they go out."""
+    learner, rows = copy.deepcopy(learner), permutation.argsort()
+    inputs = learner.controller.lstm.weight_ih
+    labels = slice(learner.controller.input_dim - N_WAY, learner.controller.input_dim)
+    with torch.no_grad():
+        inputs[:, labels] = inputs[:, labels][:, rows]
+        learner.head.weight.copy_(learner.head.weight[rows])
+        learner.head.bias.copy_(learner.head.bias[rows])
     return learner
 
 
@@ -77,7 +104,12 @@ def maml(**options):
     return MAML(MAMLModel(4, 6, N_WAY), inner_lr=0.3, num_inner_steps=2, **options)
 
 
+def conditioned(**options):
+    return TaskConditionedNetwork(4, 5, 6, **options)
+
+
 LAST_BIAS = ("encoder.3.bias",)  # shifting all embeddings changes no distance between them
+CONDITIONED_BIAS = ("network.last.bias",)  # softmax does not see what all classes get alike
 LEARNERS = {
     "ProtoNet": Entry(lambda: PrototypicalNetwork(MLP(4, 6, 5)), flat=LAST_BIAS),
     "ProtoNet, Euclidean": Entry(
@@ -101,6 +133,47 @@ LEARNERS = {
         lambda: MAML(MAMLModel(1, 8, 1), num_inner_steps=2, loss_fn=F.mse_loss),
         item=(1,),
         regression=True,
+    ),
+    "RelationNetwork": Entry(lambda: RelationNetwork(4, 6)),
+    "RelationNetwork, mean": Entry(lambda: RelationNetwork(4, 6, aggregate="mean")),
+    "RelationNetwork, logits": Entry(
+        lambda: RelationNetwork(4, 6, objective="cross_entropy"), flat=("relation.score.bias",)
+    ),
+    "RelationNetwork, convolutions": Entry(
+        lambda: RelationNetwork.convolutional(width=16, image_size=16), item=(1, 16, 16)
+    ),
+    "MetaSGD": Entry(
+        lambda: MetaSGD(MAMLModel(4, 6, N_WAY), 0.3, num_inner_steps=2), relabel=relabel_meta_sgd
+    ),
+    "MetaSGD, convolutions": Entry(
+        lambda: MetaSGD(conv(N_WAY), 0.3), item=(1, 8, 8), relabel=relabel_meta_sgd
+    ),
+    "MetaSGD, regression": Entry(
+        lambda: MetaSGD(MAMLModel(1, 8, 1), loss_fn=F.mse_loss), item=(1,), regression=True
+    ),
+    "MANN": Entry(
+        lambda: MANN(None, MANNController(4 + N_WAY, 6, 8, 5, num_reads=2), N_WAY),
+        relabel=relabel_mann,
+    ),
+    "MANN, LSTM alone": Entry(
+        lambda: MANN(None, LSTMController(4 + N_WAY, 6), N_WAY), relabel=relabel_mann
+    ),
+    "MANN, convolutions": Entry(
+        lambda: MANN(conv(), MANNController(64 + N_WAY, 6, 8, 5, num_reads=2), N_WAY),
+        item=(1, 8, 8),
+        relabel=relabel_mann,
+    ),
+    "TaskConditionedNetwork": Entry(conditioned, flat=CONDITIONED_BIAS),
+    "TaskConditionedNetwork, FiLM": Entry(
+        lambda: conditioned(conditioning="film"), flat=CONDITIONED_BIAS
+    ),
+    "TaskConditionedNetwork, convolutions": Entry(
+        lambda: TaskConditionedNetwork(64, 5, 12, item_encoder=conv()),
+        item=(1, 8, 8),
+        flat=CONDITIONED_BIAS,
+    ),
+    "TaskConditionedNetwork, regression": Entry(
+        lambda: TaskConditionedNetwork(1, 5, 6, 1, regression=True), item=(1,), regression=True
     ),
 }
 
@@ -421,6 +494,7 @@ def test_wrong_shapes_are_refused_with_numbers(entry):
     episodes, learner = draw_episodes(entry, n_tasks=2), fresh(entry)
     wide = torch.zeros(2, 6, 7, dtype=torch.float64)
     sizes = {(4,): "4.*7", (1,): "1.*7", (1, 8, 8): r"\(1, 8, 8\).*\(7,\)"}
+    sizes[1, 16, 16] = r"\(1, 16, 16\).*\(7,\)"
     with pytest.raises(ValueError, match=sizes[entry.item]):
         ask(learner, episodes, support_x=wide[:, : episodes.support_x.shape[1]], query_x=wide)
     with pytest.raises(ValueError, match=r"query_x \(2, 6, 7\) does not fit support_x"):

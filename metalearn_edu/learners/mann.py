@@ -1,0 +1,282 @@
+"""Memory-augmented networks: learn by writing down and looking up.
+
+Santoro, Bartunov, Botvinick, Wierstra & Lillicrap (2016). Introduced in notebook 08.
+
+At each time step the network sees an item and the label of the item BEFORE, and says the present
+label. To be right it must keep each item until its label arrives, write the two down together, and
+look them up when the class comes again. No weight changes within an episode.
+
+    read     w_read(i) = softmax_i( sharpness * cos(key, M(i)) ),   r = sum_i w_read(i) M(i)
+    usage    u <- decay * u + w_read + w_write
+    write    w_write = gate * w_read[before] + (1 - gate) * w_least_used;   M(i) += w_write(i) a
+
+What is unusual: where to write is not learned freely. Each head writes either to the slots that it
+read last (to bring a memory up to date) or to one of the least used slots, which is wiped first.
+We differ from the paper in three things, as later implementations do: the vector written is not the
+key itself but one of its own; the cosine is multiplied by a learned sharpness, without which a read
+of 128 slots is a blur; and each head has a least used slot to itself, so that it always writes a
+total of 1. We read the memory as it was before the step's writing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..arguments import as_integer
+from ..tasks import EpisodeBatch
+from .base import MetaLearner, count_classes, embed_items
+
+__all__ = ["MANN", "LSTMController", "MANNController", "MemoryState"]
+
+
+class MemoryState(NamedTuple):
+    """What a MANNController carries from step to step; B sequences at once."""
+
+    hidden: Tensor
+    """(B, hidden_dim), output of the LSTM."""
+    cell: Tensor
+    """(B, hidden_dim), its cell."""
+    memory: Tensor
+    """(B, memory_size, memory_dim)."""
+    usage: Tensor
+    """(B, memory_size): how much each slot was read and written, older use counting less."""
+    read_weights: Tensor
+    """(B, num_reads, memory_size), each row summing to 1."""
+    write_weights: Tensor
+    """(B, num_reads, memory_size), each row summing to 1."""
+    reads: Tensor
+    """(B, num_reads * memory_dim): what was read."""
+
+
+class MANNController(nn.Module):
+    """An LSTM with an external memory that is addressed by content.
+
+    Args:
+        input_dim: width of the input at each step.
+        hidden_dim: units of the LSTM.
+        memory_size: slots; at least num_reads. It is not in the shape of any weight.
+        memory_dim: width of a slot.
+        num_reads: heads, each of which reads once and writes once a step.
+        usage_decay: how much of the usage is left after a step, 0 to 1.
+    Raises:
+        ValueError: a count below 1, fewer slots than heads, or a decay outside 0 to 1.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_dim: int = 200,
+        memory_size: int = 128,
+        memory_dim: int = 40,
+        *,
+        num_reads: int = 4,
+        usage_decay: float = 0.99,
+    ) -> None:
+        super().__init__()
+        counts = {"input_dim": input_dim, "hidden_dim": hidden_dim, "memory_size": memory_size}
+        counts |= {"memory_dim": memory_dim, "num_reads": num_reads}
+        for name, count in counts.items():
+            as_integer(name, count)
+        if memory_size < num_reads:
+            raise ValueError(
+                f"memory_size must be at least num_reads = {num_reads}, a slot for each head to "
+                f"write to; got {memory_size}"
+            )
+        if not 0 <= usage_decay <= 1:
+            raise ValueError(f"usage_decay must be between 0 and 1, got {usage_decay}")
+        self.input_dim, self.hidden_dim = input_dim, hidden_dim
+        self.memory_size, self.memory_dim = memory_size, memory_dim
+        self.num_reads, self.usage_decay = num_reads, usage_decay
+        self.output_dim = hidden_dim + num_reads * memory_dim
+        self.lstm = nn.LSTMCell(input_dim + num_reads * memory_dim, hidden_dim)
+        # Of each head: a key, a vector to write, a sharpness and a gate.
+        self.heads = nn.Linear(hidden_dim, num_reads * (2 * memory_dim + 2))
+
+    def initial_state(self, x: Tensor) -> MemoryState:
+        """A wiped memory for the B sequences of x (B, input_dim), on its device, in its dtype."""
+        n, heads, slots = len(x), self.num_reads, self.memory_size
+        return MemoryState(
+            hidden=x.new_zeros(n, self.hidden_dim),
+            cell=x.new_zeros(n, self.hidden_dim),
+            memory=x.new_full((n, slots, self.memory_dim), 1e-6),  # 0 has no direction
+            usage=x.new_zeros(n, slots),
+            read_weights=x.new_full((n, heads, slots), 1 / slots),
+            write_weights=x.new_zeros(n, heads, slots),
+            reads=x.new_zeros(n, heads * self.memory_dim),
+        )
+
+    def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+        """One time step: (B, input_dim) to the output (B, output_dim) and the next state."""
+        hidden, cell = self.lstm(torch.cat([x, state.reads], dim=1), (state.hidden, state.cell))
+        heads = self.heads(hidden).unflatten(1, (self.num_reads, -1))
+        key, vector, sharpness, gate = heads.split([self.memory_dim, self.memory_dim, 1, 1], dim=2)
+        read_weights = address(key, state.memory, 1 + F.softplus(sharpness))
+        reads = (read_weights @ state.memory).flatten(1)
+        least_used = least_used_slots(state.usage, self.num_reads)
+        gate = torch.sigmoid(gate)
+        write_weights = gate * state.read_weights + (1 - gate) * least_used
+        wiped = state.memory * (1 - least_used.sum(dim=1))[..., None]
+        memory = wiped + write_weights.transpose(1, 2) @ torch.tanh(vector)
+        usage = self.usage_decay * state.usage + (read_weights + write_weights).sum(dim=1)
+        output = torch.cat([hidden, reads], dim=1)
+        return output, MemoryState(hidden, cell, memory, usage, read_weights, write_weights, reads)
+
+
+def address(key: Tensor, memory: Tensor, sharpness: Tensor) -> Tensor:
+    """Read weights (B, heads, slots): softmax over the slots of sharpness * cosine (eq. 2, 3).
+
+    Args:
+        key: (B, heads, memory_dim).
+        memory: (B, slots, memory_dim).
+        sharpness: (B, heads, 1), above 0 (the beta of neural Turing machines).
+    """
+    cosine = F.normalize(key, dim=2) @ F.normalize(memory, dim=2).transpose(1, 2)
+    return torch.softmax(sharpness * cosine, dim=2)
+
+
+def least_used_slots(usage: Tensor, n: int) -> Tensor:
+    """The n least used slots, one a head, as 0 and 1: (B, n, slots) from usage (B, slots) (eq. 6).
+
+    Equal usage is settled in favour of the first slot, so that writing is the same everywhere.
+    """
+    slots = usage.detach().argsort(dim=1, stable=True)[:, :n]
+    return F.one_hot(slots, usage.shape[1]).to(usage.dtype)
+
+
+class LSTMState(NamedTuple):
+    """What an LSTMController carries from step to step, both (B, hidden_dim)."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class LSTMController(nn.Module):
+    """The same LSTM without a memory: the baseline that a memory has to beat."""
+
+    def __init__(self, input_dim: int, hidden_dim: int = 200) -> None:
+        super().__init__()
+        self.input_dim, self.output_dim = input_dim, hidden_dim
+        self.lstm = nn.LSTMCell(input_dim, hidden_dim)
+
+    def initial_state(self, x: Tensor) -> LSTMState:
+        """Zeros for the B sequences of x (B, input_dim)."""
+        zeros = x.new_zeros(len(x), self.output_dim)
+        return LSTMState(zeros, zeros)
+
+    def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """One time step: (B, input_dim) to the output (B, hidden_dim) and the next state."""
+        state = LSTMState(*self.lstm(x, state))
+        return state.hidden, state
+
+
+State = MemoryState | LSTMState
+
+
+class MANN(MetaLearner):
+    """Read a stream of items and labels; answer from memory.
+
+    Two faces. `stream` is the published protocol: every item is asked before its label arrives.
+    `adapt` and calling the learner are the course's: the support set is read first, and then every
+    query is answered as the next item of that stream, from the same memory and without writing, so
+    that queries cannot influence each other. A sequence has an order and a support set has none;
+    we read it sorted by a fixed projection of the items, so that its order does not matter.
+
+    Args:
+        encoder: a module from items (B, *item) to vectors (B, d), or None for flat items as they
+            are.
+        controller: a MANNController or LSTMController of input_dim d + n_way.
+        n_way: classes in a stream.
+    Raises:
+        ValueError: n_way below 2, or a memory with fewer slots than classes.
+    """
+
+    def __init__(
+        self, encoder: nn.Module | None, controller: MANNController | LSTMController, n_way: int
+    ) -> None:
+        super().__init__()
+        self.n_way = as_integer("n_way", n_way, 2)
+        slots = getattr(controller, "memory_size", n_way)
+        if slots < n_way:
+            raise ValueError(
+                f"memory_size must be at least n_way = {n_way}, a slot for each class; got {slots}"
+            )
+        self.encoder = encoder or nn.Flatten()
+        self.controller = controller
+        self.head = nn.Linear(controller.output_dim, n_way)
+
+    def stream(self, x: Tensor, y: Tensor) -> Tensor:
+        """Scores of each item of a stream before its label is known.
+
+        Args:
+            x: (T, L, *item).
+            y: (T, L) int64 labels; that of step t reaches the network at step t + 1.
+        Returns:
+            (T, L, n_way).
+        """
+        return self.head(self._read(x, y)[0])
+
+    def _read(self, x: Tensor, y: Tensor) -> tuple[Tensor, State]:
+        """Outputs (T, L, output_dim) of all steps, and the controller's state after the last."""
+        z, known = self._embed(x), self._one_hot(y)
+        before = F.pad(known, (0, 0, 1, 0))[:, :-1]  # labels one step late, none at first
+        inputs = torch.cat([z, before], dim=2).unbind(dim=1)
+        state, outputs = self.controller.initial_state(inputs[0]), []
+        for step in inputs:
+            output, state = self.controller(step, state)
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), state
+
+    def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[State, Tensor]:
+        """The controller's state after the support set, and the label that is still to arrive."""
+        task = torch.arange(len(support_x), device=support_x.device)[:, None]
+        order = canonical_order(support_x)
+        support_x, support_y = support_x[task, order], support_y[task, order]
+        _, state = self._read(support_x, support_y)
+        return state, self._one_hot(support_y[:, -1])
+
+    def predict(self, state: tuple[State, Tensor], query_x: Tensor) -> Tensor:
+        """Scores of each query as the next item of its task's stream.
+
+        Every query gets a copy of its task's memory: T * Q * memory_size * memory_dim numbers.
+        """
+        z, (after, label) = self._embed(query_x), state
+        n_query = z.shape[1]
+        inputs = torch.cat([z, label[:, None].expand(-1, n_query, -1)], dim=2).flatten(0, 1)
+        copies = type(after)(*(tensor.repeat_interleave(n_query, dim=0) for tensor in after))
+        output, _ = self.controller(inputs, copies)
+        return self.head(output).unflatten(0, (-1, n_query))
+
+    def loss(self, episodes: EpisodeBatch) -> Tensor:
+        """Mean loss over all steps of the episodes' streams, which `Streams` puts in order."""
+        x, y = episodes.stream()
+        return self.loss_fn(self.stream(x, y).flatten(0, 1), y.flatten())
+
+    def _embed(self, x: Tensor) -> Tensor:
+        z = embed_items(self.encoder, x)
+        expected = self.controller.input_dim - self.n_way
+        if z.shape[-1] != expected:
+            raise ValueError(
+                f"the controller's input_dim {self.controller.input_dim} leaves {expected} numbers "
+                f"for an item beside {self.n_way} for its label; an item of shape "
+                f"{tuple(x.shape[2:])} has {z.shape[-1]} after the encoder"
+            )
+        return z
+
+    def _one_hot(self, y: Tensor) -> Tensor:
+        if y.is_floating_point():
+            raise ValueError(f"support_y must be class labels, got {y.dtype}: no regression here")
+        highest = count_classes(y) - 1
+        if highest >= self.n_way:
+            raise ValueError(f"labels must be below n_way = {self.n_way}, got {highest}")
+        return F.one_hot(y, self.n_way).to(self.head.weight.dtype)
+
+
+def canonical_order(x: Tensor) -> Tensor:
+    """(T, S) positions that sort the items of x (T, S, *item) by a fixed projection."""
+    flat = x.detach().flatten(2)
+    waves = torch.arange(flat.shape[2], device=x.device, dtype=x.dtype).sin()
+    return (flat @ waves).argsort(dim=1, stable=True)

@@ -1,0 +1,66 @@
+"""Meta-SGD: learn the step sizes too.
+
+Li, Zhou, Chen & Li (2017). Introduced in notebook 06.
+
+    inner loop:  theta'  = theta - alpha * grad L_support(theta)      alpha: one number a parameter
+    outer loop:  theta, alpha  <- Adam on the mean over tasks of L_query(theta')
+
+What is unusual: alpha may become negative, so it learns the direction of the step as well as its
+length. Everything else is MAML, and the code is MAML's: only the step differs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import LossFunction
+from .maml import MAML, Params
+
+__all__ = ["MetaSGD"]
+
+
+class MetaSGD(MAML):
+    """MAML whose every parameter has a step size of its own, learned in the outer loop.
+
+    With several inner steps each step uses the same sizes, and the gradient of its own point.
+
+    Args:
+        model: as for MAML.
+        inner_lr: the value that all step sizes start from.
+        meta_lr: step size of the outer loop's Adam, for parameters and step sizes alike.
+        num_inner_steps: inner steps in training; the paper takes 1.
+        loss_fn: loss of inner and outer loop.
+        options: first_order, num_test_steps, max_inner_grad_norm, zero_head, as for MAML.
+    Raises:
+        ValueError: as MAML does.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inner_lr: float = 0.01,
+        meta_lr: float = 0.001,
+        num_inner_steps: int = 1,
+        loss_fn: LossFunction = F.cross_entropy,
+        **options: Any,
+    ) -> None:
+        if options.get("engine", "torch.func") != "torch.func":
+            raise ValueError("engine must be torch.func: the SGD of higher has one size for all")
+        super().__init__(model, inner_lr, meta_lr, num_inner_steps, loss_fn, **options)
+        start = self._start()
+        self.names = tuple(start)  # may hold dots, which a ParameterDict would refuse
+        self.step_sizes = nn.ParameterList(torch.full_like(p, inner_lr) for p in start.values())
+
+    @property
+    def rates(self) -> dict[str, Tensor]:
+        """The step sizes by parameter name, each of its parameter's shape."""
+        return dict(zip(self.names, self.step_sizes, strict=True))
+
+    def _step(self, params: Params, gradient: Params) -> Params:
+        """One step of gradient descent, element by element (eq. 2)."""
+        rates = self.rates
+        return {name: p - rates[name] * gradient[name] for name, p in params.items()}
