@@ -16,7 +16,15 @@ from .diagnostics import (
     check_splits,
     check_transduction,
 )
-from .evaluation import Comparison, Evaluation, compare_meta_learners, evaluate_meta_learner
+from .evaluation import (
+    Comparison,
+    Evaluation,
+    compare_meta_learners,
+    evaluate_meta_learner,
+    evaluate_streams,
+    first_instance_ceiling,
+    instance_numbers,
+)
 from .learners import (
     MAML,
     MANN,
@@ -87,6 +95,9 @@ __all__ = [
     "create_task_batch",
     "embed_dataset",
     "evaluate_meta_learner",
+    "evaluate_streams",
+    "first_instance_ceiling",
+    "instance_numbers",
     "load_glyphs",
     "load_image_folder",
     "load_omniglot",

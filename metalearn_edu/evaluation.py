@@ -14,14 +14,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .arguments import as_integer
+from .learners import MANN
 from .learners.base import MetaLearner
-from .tasks import EpisodeBatch, TaskSource
+from .tasks import EpisodeBatch, Streams, TaskSource
 from .tasks.sampler import as_task_source
 
-__all__ = ["Comparison", "Evaluation", "compare_meta_learners", "evaluate_meta_learner"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "compare_meta_learners",
+    "evaluate_meta_learner",
+    "evaluate_streams",
+    "first_instance_ceiling",
+    "instance_numbers",
+]
 
 ScoreFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -167,6 +177,68 @@ def compare_meta_learners(
         evaluate_meta_learner(first, tasks, **options),
         evaluate_meta_learner(second, tasks, **options),
     )
+
+
+def evaluate_streams(
+    learner: MANN,
+    tasks: Streams,
+    *,
+    n_episodes: int = 600,
+    seed: int = TEST_SEED,
+    chunk_size: int = 20,
+) -> dict[int, Evaluation]:
+    """Accuracy at the 1st, 2nd, ... appearance of a class in a stream. Introduced in notebook 08.
+
+    The published protocol for memory-augmented networks (Santoro et al. 2016): every item is asked
+    before its label arrives.
+
+    Args:
+        learner: has `stream(x, y)`, as MANN does.
+        tasks: streams; those of `seed` from 0 on.
+        chunk_size: streams scored at once; bounds the memory, does not change the result.
+    Returns:
+        an Evaluation by instance number, from 1; its values are means over the classes of a stream.
+    Raises:
+        ValueError: n_episodes below 2, or another argument makes no sense.
+    """
+    n_episodes, seed = as_integer("n_episodes", n_episodes, 2), as_integer("seed", seed, None)
+    chunk_size = as_integer("chunk_size", chunk_size)
+    with _eval_mode(learner), torch.no_grad():
+        rows = [
+            _correct_by_instance(
+                learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start))
+            )
+            for start in range(0, n_episodes, chunk_size)
+        ]
+    values, chance = torch.cat(rows), 1 / tasks.n_way
+    return {
+        k + 1: Evaluation(values[:, k], "accuracy", chance, seed, repr(tasks), False)
+        for k in range(tasks.n_instances)
+    }
+
+
+def instance_numbers(y: Tensor) -> Tensor:
+    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L)."""
+    seen = F.one_hot(y).cumsum(dim=1)  # (T, L, n_way)
+    return seen.gather(2, y[..., None]).squeeze(2)
+
+
+def first_instance_ceiling(n_way: int) -> float:
+    """The best accuracy at first appearances without knowing labels in advance.
+
+    A learner can at most rule out the labels that it has seen; the j-th new class is then one of
+    n_way - j + 1, so that the mean is (1 / n_way) (1 + 1/2 + ... + 1 / n_way): 45.67 % for five
+    classes. A figure above it means that labels leak.
+    """
+    return sum(1 / j for j in range(1, n_way + 1)) / n_way
+
+
+def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Tensor:
+    """(T, n_instances) float64: share of right answers at the 1st, 2nd, ... item of a class."""
+    x, y = episodes_for(learner, episodes).stream()
+    right = (learner.stream(x, y).argmax(dim=2) == y).double()
+    which = F.one_hot(instance_numbers(y) - 1).to(right.dtype)  # (T, L, n_instances)
+    return ((right[:, None] @ which).squeeze(1) / which.sum(dim=1)).cpu()
 
 
 def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:

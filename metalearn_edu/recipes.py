@@ -38,6 +38,7 @@ from .tasks import (
     EpisodeSampler,
     FewShotDataset,
     Sinusoids,
+    Streams,
     TaskSource,
     load_glyphs,
     load_image_folder,
@@ -55,6 +56,7 @@ __all__ = [
     "task_source",
     "train_command",
     "train_recipe",
+    "training_source",
 ]
 
 
@@ -317,6 +319,20 @@ def task_source(
     )
 
 
+def training_source(recipe: Recipe) -> TaskSource:
+    """What the recipe trains on: episodes, or streams of 10 items a class for mann."""
+    if recipe.algorithm == "mann":
+        dataset = load_split(recipe.data, "meta-train", recipe.protocol)
+        return Streams(dataset, recipe.n_way, rotations=recipe.rotations)
+    return task_source(
+        recipe,
+        "meta-train",
+        n_way=recipe.train_way,
+        n_query=recipe.n_query,
+        rotations=recipe.rotations,
+    )
+
+
 def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> History:
     """Train as the recipe says and leave weights and card in `folder`.
 
@@ -325,13 +341,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     Raises:
         ValueError: the recipe asks for something impossible, or `folder` holds another run.
     """
-    train = task_source(
-        recipe,
-        "meta-train",
-        n_way=recipe.train_way,
-        n_query=recipe.n_query,
-        rotations=recipe.rotations,
-    )
+    train = training_source(recipe)
     val = task_source(recipe, "meta-val")
     learner = build_learner(recipe, _item_shape(train))
     history = meta_train(

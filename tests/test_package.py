@@ -22,12 +22,12 @@ ROOMS = [
     "evaluation",
     "training",
     "diagnostics",
+    "recipes",
     "pretrained",
     "selection",
     "plotting",
     "explorers",
     "exercises",
-    "recipes",
     "doctor",
     "cli",
 ]

@@ -50,6 +50,8 @@ class MemoryState(NamedTuple):
     """(B, num_reads, memory_size), each row summing to 1."""
     reads: Tensor
     """(B, num_reads * memory_dim): what was read."""
+    keys: Tensor
+    """(B, num_reads, memory_dim): with which keys."""
 
 
 class MANNController(nn.Module):
@@ -107,23 +109,28 @@ class MANNController(nn.Module):
             read_weights=x.new_full((n, heads, slots), 1 / slots),
             write_weights=x.new_zeros(n, heads, slots),
             reads=x.new_zeros(n, heads * self.memory_dim),
+            keys=x.new_zeros(n, heads, self.memory_dim),
         )
 
     def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
         """One time step: (B, input_dim) to the output (B, output_dim) and the next state."""
+        # The row to write: the address of the item before, and what the controller adds to it.
         hidden, cell = self.lstm(torch.cat([x, state.reads], dim=1), (state.hidden, state.cell))
         heads = self.heads(hidden).unflatten(1, (self.num_reads, -1))
         key, vector, sharpness, gate = heads.split([self.memory_dim, self.memory_dim, 1, 1], dim=2)
+        key, vector = torch.tanh(key), state.keys + torch.tanh(vector)
         read_weights = address(key, state.memory, 1 + F.softplus(sharpness))
         reads = (read_weights @ state.memory).flatten(1)
         least_used = least_used_slots(state.usage, self.num_reads)
         gate = torch.sigmoid(gate)
         write_weights = gate * state.read_weights + (1 - gate) * least_used
         wiped = state.memory * (1 - least_used.sum(dim=1))[..., None]
-        memory = wiped + write_weights.transpose(1, 2) @ torch.tanh(vector)
+        memory = wiped + write_weights.transpose(1, 2) @ vector
         usage = self.usage_decay * state.usage + (read_weights + write_weights).sum(dim=1)
         output = torch.cat([hidden, reads], dim=1)
-        return output, MemoryState(hidden, cell, memory, usage, read_weights, write_weights, reads)
+        return output, MemoryState(
+            hidden, cell, memory, usage, read_weights, write_weights, reads, key
+        )
 
 
 def address(key: Tensor, memory: Tensor, sharpness: Tensor) -> Tensor:
