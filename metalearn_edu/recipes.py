@@ -110,7 +110,7 @@ class Recipe:
     first_order: bool = False
     zero_head: bool = False
     aggregate: str = "mean"
-    objective: str = "mse"
+    objective: str = "cross_entropy"
     conditioning: str = "film"
     task_embedding_dim: int = 64
     hidden_dim: int = 128
