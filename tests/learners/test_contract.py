@@ -108,6 +108,10 @@ def conditioned(**options):
     return TaskConditionedNetwork(4, 5, 6, **options)
 
 
+def conditioned_images():
+    return TaskConditionedNetwork(64, 5, 12, conditioning="film", item_encoder=conv())
+
+
 LAST_BIAS = ("encoder.3.bias",)  # shifting all embeddings changes no distance between them
 CONDITIONED_BIAS = ("network.last.bias",)  # softmax does not see what all classes get alike
 LEARNERS = {
@@ -168,7 +172,7 @@ LEARNERS = {
         lambda: conditioned(conditioning="film"), flat=CONDITIONED_BIAS
     ),
     "TaskConditionedNetwork, convolutions": Entry(
-        lambda: TaskConditionedNetwork(64, 5, 12, item_encoder=conv()),
+        lambda: conditioned_images(),
         item=(1, 8, 8),
         flat=CONDITIONED_BIAS,
     ),
