@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from metalearn_edu.backbones import MLP, NORMS, ConvNet
+from metalearn_edu.backbones import MLP, NORMS, ConvMaps, ConvNet, PairConv, PairLinear
 
 
 def widths(network):
@@ -110,6 +111,96 @@ def test_convnet_refuses_what_cannot_work():
     for name in ("in_channels", "width", "output_dim", "n_blocks"):
         with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got 0"):
             ConvNet(**{name: 0})
+
+
+@pytest.mark.parametrize(("size", "side"), [(28, 7), (84, 21), (16, 4), (33, 8), (4, 1)])
+def test_conv_maps_keep_places(size, side):
+    network = ConvMaps(width=8, image_size=size)
+    assert (network.width, network.side) == (8, side)
+    assert network(images(2, size=size)).shape == (2, 8, side, side)
+
+
+def test_conv_maps_have_the_weights_of_conv_net():
+    """Four blocks of one kind: only the last two poolings are missing, and they have no weights."""
+    assert n_parameters(ConvMaps()) == n_parameters(ConvNet())
+    pools = [isinstance(block[3], nn.MaxPool2d) for block in ConvMaps().blocks]
+    assert pools == [True, True, False, False]
+
+
+def test_moving_an_image_by_four_pixels_moves_its_maps_by_one_place():
+    torch.manual_seed(0)
+    network = ConvMaps(width=8, image_size=64, norm="none")
+    image = F.pad(images(1, size=16), (20, 28, 20, 28))  # all edges are far away
+    moved = network(image.roll((4, 8), dims=(2, 3)))
+    inside = (..., slice(3, 13), slice(3, 13))  # the padding shows at the edge
+    expected = network(image).roll((1, 2), dims=(2, 3))
+    torch.testing.assert_close(moved[inside], expected[inside], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_which_norms_let_maps_inform_each_other(norm):
+    torch.manual_seed(0)
+    network = ConvMaps(width=8, norm=norm)
+    alone = torch.allclose(network(images())[:1], network(images()[:1]), atol=1e-5)
+    assert alone is (norm in ("group", "none"))
+
+
+def test_conv_maps_refuse_what_cannot_work():
+    with pytest.raises(ValueError, match="image_size must be an integer of at least 4, got 3"):
+        ConvMaps(image_size=3)
+    with pytest.raises(ValueError, match=r"norm must be one of group, .*; got 'layer'"):
+        ConvMaps(norm="layer")
+    with pytest.raises(ValueError, match=r"expects items \(1, 28, 28\), got \(3, 28, 28\)"):
+        ConvMaps()(images(channels=3))
+    for name in ("in_channels", "width"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got 0"):
+            ConvMaps(**{name: 0})
+
+
+def test_pair_linear_is_a_linear_layer_on_two_vectors_side_by_side():
+    torch.manual_seed(0)
+    pair = PairLinear(3, 5, 4)
+    whole = nn.Linear(8, 4)
+    with torch.no_grad():
+        whole.weight.copy_(torch.cat([pair.weight_a, pair.weight_b], dim=1))
+        whole.bias.copy_(pair.bias)
+    a, b = torch.randn(2, 1, 6, 3), torch.randn(2, 7, 1, 5)  # all 7 x 6 pairs
+    result = pair(a, b)
+    assert result.shape == (2, 7, 6, 4)
+    for q in range(7):
+        for k in range(6):
+            expected = whole(torch.cat([a[:, 0, k], b[:, q, 0]], dim=-1))
+            torch.testing.assert_close(result[:, q, k], expected)
+
+
+def test_pair_conv_is_a_convolution_of_stacked_channels():
+    torch.manual_seed(0)
+    pair = PairConv(3, 5, 4)
+    weight = torch.cat([pair.weight_a, pair.weight_b], dim=1)
+    a, b = torch.randn(2, 1, 6, 3, 5, 4), torch.randn(2, 7, 1, 5, 5, 4)
+    result = pair(a, b)
+    assert result.shape == (2, 7, 6, 4, 5, 4)
+    for q in range(7):
+        for k in range(6):
+            stacked = torch.cat([a[:, 0, k], b[:, q, 0]], dim=1)
+            expected = F.conv2d(stacked, weight, pair.bias, padding=1)
+            torch.testing.assert_close(result[:, q, k], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("pair", "whole"),
+    [
+        (lambda: PairLinear(3, 5, 4), lambda: nn.Linear(8, 4)),
+        (lambda: PairConv(3, 5, 4), lambda: nn.Conv2d(8, 4, kernel_size=3)),
+    ],
+)
+def test_pair_layers_start_at_the_scale_of_the_whole_layer(pair, whole):
+    torch.manual_seed(0)
+    parts = pair()
+    torch.manual_seed(0)
+    expected = whole()
+    assert torch.equal(torch.cat([parts.weight_a, parts.weight_b], dim=1), expected.weight)
+    assert torch.equal(parts.bias, expected.bias)
 
 
 def test_networks_draw_from_the_seed_alone():

@@ -8,18 +8,21 @@ look them up when the class comes again. No weight changes within an episode.
 
     read     w_read(i) = softmax_i( sharpness * cos(key, M(i)) ),   r = sum_i w_read(i) M(i)
     usage    u <- decay * u + w_read + w_write
-    write    w_write = gate * w_read[before] + (1 - gate) * w_least_used;   M(i) += w_write(i) a
+    write    w_write = gate * w_read[before] + (1 - gate) * w_least_used;   M(i) += w_write(i) row
 
 What is unusual: where to write is not learned freely. Each head writes either to the slots that it
 read last (to bring a memory up to date) or to one of the least used slots, which is wiped first.
-We differ from the paper in three things, as later implementations do: the vector written is not the
-key itself but one of its own; the cosine is multiplied by a learned sharpness, without which a read
-of 128 slots is a blur; and each head has a least used slot to itself, so that it always writes a
-total of 1. We read the memory as it was before the step's writing.
+We differ from the paper in three things. The row written is the key of the step before plus a vector
+of the controller's: the item's address, and beside it the label that has just arrived (the paper
+writes the key alone, later implementations the vector alone). The cosine is multiplied by a learned
+sharpness, as in neural Turing machines, without which a read of 128 slots is a blur. Each head has
+a least used slot to itself, so that it always writes a total of 1. We read the memory as it was
+before the step's writing.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -64,8 +67,10 @@ class MANNController(nn.Module):
         memory_dim: width of a slot.
         num_reads: heads, each of which reads once and writes once a step.
         usage_decay: how much of the usage is left after a step, 0 to 1.
+        first_sharpness: of every head before training, at least 1. With 1 a read is a blur over
+            all slots, so that nothing can be found and nothing is learned for a long time.
     Raises:
-        ValueError: a count below 1, fewer slots than heads, or a decay outside 0 to 1.
+        ValueError: a count below 1, fewer slots than heads, or another number out of its range.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class MANNController(nn.Module):
         *,
         num_reads: int = 4,
         usage_decay: float = 0.99,
+        first_sharpness: float = 10.0,
     ) -> None:
         super().__init__()
         counts = {"input_dim": input_dim, "hidden_dim": hidden_dim, "memory_size": memory_size}
@@ -90,6 +96,8 @@ class MANNController(nn.Module):
             )
         if not 0 <= usage_decay <= 1:
             raise ValueError(f"usage_decay must be between 0 and 1, got {usage_decay}")
+        if not 1 <= first_sharpness < math.inf:
+            raise ValueError(f"first_sharpness must be at least 1, got {first_sharpness}")
         self.input_dim, self.hidden_dim = input_dim, hidden_dim
         self.memory_size, self.memory_dim = memory_size, memory_dim
         self.num_reads, self.usage_decay = num_reads, usage_decay
@@ -97,6 +105,8 @@ class MANNController(nn.Module):
         self.lstm = nn.LSTMCell(input_dim + num_reads * memory_dim, hidden_dim)
         # Of each head: a key, a vector to write, a sharpness and a gate.
         self.heads = nn.Linear(hidden_dim, num_reads * (2 * memory_dim + 2))
+        with torch.no_grad():  # softplus(b) = first_sharpness - 1
+            self.heads.bias.view(num_reads, -1)[:, -2] = _softplus_inverse(first_sharpness - 1)
 
     def initial_state(self, x: Tensor) -> MemoryState:
         """A wiped memory for the B sequences of x (B, input_dim), on its device, in its dtype."""
@@ -131,6 +141,10 @@ class MANNController(nn.Module):
         return output, MemoryState(
             hidden, cell, memory, usage, read_weights, write_weights, reads, key
         )
+
+
+def _softplus_inverse(y: float) -> float:
+    return y + math.log(-math.expm1(-max(y, 1e-6)))
 
 
 def address(key: Tensor, memory: Tensor, sharpness: Tensor) -> Tensor:
