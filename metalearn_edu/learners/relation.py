@@ -110,7 +110,8 @@ class RelationNetwork(MetaLearner):
             raise ValueError(f"aggregate must be sum or mean, got {aggregate!r}")
         if objective not in OBJECTIVES:
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}; got {objective!r}")
-        if input_dim is not None and hidden_dim is not None and not encoder and not relation:
+        modules_given = encoder is not None or relation is not None
+        if input_dim is not None and hidden_dim is not None and not modules_given:
             encoder = MLP(input_dim, hidden_dim, hidden_dim)
             relation = VectorRelation(hidden_dim, hidden_dim)
         elif encoder is None or relation is None or input_dim or hidden_dim:
