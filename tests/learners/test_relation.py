@@ -127,7 +127,7 @@ def test_what_a_duplicated_support_set_does(aggregate):
 
 def test_scores_lie_between_0_and_1_and_do_not_sum_to_1():
     scores = vector()(SUPPORT_X, SUPPORT_Y, QUERY_X)
-    assert 0 < scores.min() and scores.max() < 1
+    assert scores.min() > 0 and scores.max() < 1
     assert (scores.sum(dim=-1) - 1).abs().min() > 1e-2
 
 
