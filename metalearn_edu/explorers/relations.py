@@ -1,0 +1,205 @@
+"""Scores of all pairs of a query and a class, beside their pictures. Introduced in notebook 04."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ipywidgets import Dropdown, IntSlider
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from ..learners import RelationNetwork
+from ..plotting import GREEN, GREY, SMALL
+from ..tasks import EpisodeSampler, FewShotDataset
+from .base import Explorer
+
+__all__ = ["RelationExplorer", "plot_relations"]
+
+N_QUERIES = 10
+N_SHOWN = 5
+
+
+def plot_relations(
+    scores: Tensor,
+    labels: Tensor,
+    *,
+    classes: Tensor,
+    queries: Tensor,
+    chosen: int | None = None,
+    ax: Axes,
+) -> Axes:
+    """Draw scores as a table with the pictures of classes above and of queries on the left.
+
+    The darker a cell, the higher its score. A green frame marks each query's own class, a dot the
+    class that it is given, a black frame the chosen query.
+
+    Args:
+        scores, labels: (Q, n_way) and (Q,).
+        classes, queries: pictures (n_way, C, H, W) and (Q, C, H, W), grey or colour.
+        chosen: the row to frame.
+        ax: where to draw; one unit is one cell.
+    """
+    n_queries, n_way = scores.shape
+    low, high = scores.min().item(), scores.max().item()
+    ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 1.6 * max(high - low, 1e-6))
+    _tile(ax, queries[:, None], -1.6, -0.5)
+    _tile(ax, classes[None], -0.5, -1.6)
+    for row, column in torch.cartesian_prod(torch.arange(n_queries), torch.arange(n_way)).tolist():
+        place: Any = {"ha": "center", "va": "center_baseline", "fontsize": SMALL}
+        ax.text(column, row, _number(scores[row, column].item()), **place)
+    for row, label in enumerate(labels.tolist()):
+        _frame(ax, label - 0.46, row - 0.46, 0.92, 0.92, GREEN)
+    answers = scores.argmax(dim=1)
+    rows = torch.arange(n_queries)
+    ax.plot((answers + 0.36).numpy(), (rows - 0.34).numpy(), "ko", ms=4, ls="none")
+    if chosen is not None:
+        _frame(ax, -1.6, chosen - 0.5, n_way + 1.1, 1, "black")
+    ax.set(xlim=(-1.65, n_way - 0.45), ylim=(n_queries - 0.45, -1.65))
+    _bare(ax)
+    return ax
+
+
+def _tile(ax: Axes, items: Tensor, left: float, top: float) -> None:
+    """Pictures (rows, columns, C, H, W) as dark ink, a cell each, from a corner rightwards down."""
+    rows, columns = items.shape[:2]
+    image = 1 - items.mean(dim=2).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
+    extent = (left, left + columns, top + rows, top)
+    ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent)
+    ax.vlines([left + c for c in range(columns + 1)], top, top + rows, color="0.8", lw=0.8)
+    ax.hlines([top + r for r in range(rows + 1)], left, left + columns, color="0.8", lw=0.8)
+
+
+def _frame(ax: Axes, x: float, y: float, width: float, height: float, color: str) -> None:
+    ax.add_patch(Rectangle((x, y), width, height, fill=False, ec=color, lw=2.2, zorder=3))
+
+
+def _bare(ax: Axes) -> None:
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def _number(score: float) -> str:
+    """At most four characters."""
+    text = f"{score:z.0f}" if abs(score) >= 9.95 else f"{score:z.1f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+@dataclass(frozen=True)
+class _View:
+    """One episode: the pictures, and the scores of some of its queries."""
+
+    support: Tensor  # (n_way, n_shot, C, H, W)
+    queries: Tensor  # (N_QUERIES, C, H, W)
+    labels: Tensor  # (N_QUERIES,)
+    scores: Tensor  # (N_QUERIES, n_way)
+
+    @property
+    def n_right(self) -> int:
+        return int((self.scores.argmax(dim=1) == self.labels).sum())
+
+
+class RelationExplorer(Explorer):
+    """n_way, n_shot and one chosen query, and the score of every pair.
+
+    On the left the scores of ten queries with all classes, on the right the pairs of the chosen
+    query as pictures, with their scores as bars.
+
+    Args:
+        learner: a trained network for images.
+        dataset: images with at least 8 classes of at least 14 items.
+        seed: of the episodes.
+    """
+
+    title = "Relation scores of every pair"
+    question = (
+        "Where the network is wrong, which picture took the query, and would you have confused "
+        "them? And what becomes of the scores when the shots are added up and not averaged?"
+    )
+    size = (9.4, 5.2)
+    slow = True
+    n_query = 4
+
+    def __init__(
+        self, learner: RelationNetwork, dataset: FewShotDataset, *, seed: int = 4, **state: Any
+    ) -> None:
+        self.learner, self.dataset, self.seed = learner, dataset, seed
+        super().__init__(**state)
+
+    def controls(self) -> dict[str, Any]:
+        others = [name for name in ("mean", "sum") if name != self.learner.aggregate]
+        return {
+            "n_way": IntSlider(5, 3, 8, description="n_way"),
+            "n_shot": IntSlider(1, 1, 10, description="n_shot"),
+            "aggregate": Dropdown(
+                options=[self.learner.aggregate, *others], description="support items"
+            ),
+            "episode": IntSlider(0, 0, 19, description="episode"),
+            "query": IntSlider(0, 0, N_QUERIES - 1, description="chosen query"),
+        }
+
+    def draw(self, fig: Figure, **state: Any) -> None:
+        view, chosen = self._view(**state), state["query"]
+        n_way, n_shot = view.support.shape[:2]
+        n_columns = 1.4 + min(n_shot, N_SHOWN)
+        widths = [n_way + 1.5, 10 * n_columns / n_way, 3.5]
+        table, pairs, bars = fig.subplots(1, 3, width_ratios=widths)
+        pictures: Any = {"classes": view.support[:, 0], "queries": view.queries}
+        plot_relations(view.scores, view.labels, **pictures, chosen=chosen, ax=table)
+        table.set_title(f"{view.n_right} of {N_QUERIES} queries right", loc="left")
+        query = view.queries[chosen].expand(n_way, 1, *view.queries.shape[1:])
+        _tile(pairs, query, -1.4, -0.5)
+        _tile(pairs, view.support[:, :N_SHOWN], 0, -0.5)
+        more = "" if n_shot <= N_SHOWN else f", {N_SHOWN} of {n_shot}"
+        pairs.set_title(f"query {chosen} | class{more}", loc="left")
+        pairs.set(xlim=(-1.45, n_columns - 1.35), ylim=(n_way - 0.45, -0.55))
+        _bare(pairs)
+        self._draw_bars(bars, view.scores[chosen], int(view.labels[chosen]))
+
+    def _draw_bars(self, ax: Axes, scores: Tensor, label: int) -> None:
+        n_way = len(scores)
+        colors = [GREEN if k == label else GREY for k in range(n_way)]
+        bars = ax.barh(range(n_way), scores.tolist(), color=colors, height=0.45)
+        ax.bar_label(bars, [_number(s) for s in scores.tolist()], padding=3, fontsize=SMALL)
+        ax.axvline(0, color="black", lw=0.8)
+        ax.set(yticks=[], ylim=(n_way - 0.45, -0.55), xlabel=self._quantity)
+        ax.set_title("green: own class", loc="left")
+        ax.margins(x=0.35)
+        ax.spines["left"].set_visible(False)
+
+    @property
+    def _quantity(self) -> str:
+        """What the scores are: they are only between 0 and 1 for a network trained that way."""
+        return "relation score" + " (logit)" * (self.learner.objective == "cross_entropy")
+
+    def describe(self, **state: Any) -> str:
+        view, chosen = self._view(**state), state["query"]
+        scores, label = view.scores[chosen], int(view.labels[chosen])
+        given = int(scores.argmax())
+        verdict = "right" if given == label else f"wrong, it belongs to class {label}"
+        return (
+            f"{state['n_way']}-way {state['n_shot']}-shot, {state['aggregate']} of the support "
+            f"items, episode {state['episode']}: {view.n_right} of {N_QUERIES} queries right. "
+            f"Query {chosen} is given class {given} (counted from 0): {verdict}. In the table a "
+            "green frame is a query's own class and a dot is the class with its highest score."
+        )
+
+    @torch.no_grad()
+    def _view(self, n_way: int, n_shot: int, aggregate: str, episode: int, query: int) -> _View:
+        sampler = EpisodeSampler(self.dataset, n_way, n_shot, self.n_query)
+        task = sampler.episodes(self.seed, episode, 1)[0]
+        given = self.learner
+        learner = RelationNetwork(
+            encoder=given.encoder,
+            relation=given.relation,
+            aggregate=aggregate,
+            objective=given.objective,
+        )
+        rows = torch.linspace(0, n_way * self.n_query - 1, N_QUERIES).round().long()
+        queries, labels = task.query_x[rows], task.query_y[rows]  # some of every class
+        scores = learner.adapt(task.support_x, task.support_y)(queries)
+        support = task.support_x.unflatten(0, (n_way, n_shot))
+        return _View(support, queries, labels, scores)
