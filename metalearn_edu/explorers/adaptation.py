@@ -16,7 +16,7 @@ from ..learners import MAML
 from ..plotting import plot_curves
 from .base import Explorer
 
-__all__ = ["AdaptationExplorer"]
+__all__ = ["AdaptationExplorer", "support_points", "wave"]
 
 STEP_SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 MOST_SHOTS = 20
@@ -60,14 +60,14 @@ class AdaptationExplorer(Explorer):
 
     def draw(self, fig: Figure, **state: Any) -> None:
         """The start, the adapted curve, the truth and the support points."""
-        x, truth = _wave(state)
+        x, truth = wave(state)
         before, after = self._curves(x, state)
         steps = state["num_inner_steps"]
         ax = plot_curves(
             x,
             {"start, 0 steps": before, f"after {steps} {_steps(steps)}": after},
             truth=truth,
-            support=_support(state),
+            support=support_points(state),
             ax=fig.add_subplot(),
         )
         ax.set(xlim=(-5.2, 5.2), ylim=(-6.5, 6.5))
@@ -75,7 +75,7 @@ class AdaptationExplorer(Explorer):
 
     def describe(self, **state: Any) -> str:
         """The errors before and after, and whether the curve is still in the picture."""
-        x, truth = _wave(state)
+        x, truth = wave(state)
         before, after = self._curves(x, state)
         steps, points = state["num_inner_steps"], state["n_shot"]
         text = (
@@ -90,7 +90,7 @@ class AdaptationExplorer(Explorer):
         """What the start says at x, before and after adapting; the learner stays as it is."""
         learner = copy.copy(self.learners[state["start"]])
         learner.inner_lr = state["inner_lr"]
-        support_x, support_y = _support(state)
+        support_x, support_y = support_points(state)
         with torch.no_grad():
             before, after = (
                 learner.adapt(support_x, support_y, num_inner_steps=steps)(x)
@@ -99,13 +99,13 @@ class AdaptationExplorer(Explorer):
         return before, after
 
 
-def _wave(state: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """A grid x (201, 1) and the true y there."""
+def wave(state: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """A grid x (201, 1) and the true y there, of a state with amplitude and phase."""
     x = torch.linspace(-5, 5, 201)[:, None]
     return x, _sine(x, state)
 
 
-def _support(state: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def support_points(state: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Support points (n_shot, 1) each; one more shot keeps the others where they are."""
     generator = torch.Generator().manual_seed(state["points"])
     x = 10 * torch.rand(MOST_SHOTS, 1, generator=generator)[: state["n_shot"]] - 5
