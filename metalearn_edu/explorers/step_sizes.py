@@ -1,0 +1,143 @@
+"""Learned step sizes beside what they do to a sine wave. Introduced in notebook 06."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from ipywidgets import FloatSlider, IntSlider
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from ..learners import MAML, MetaSGD
+from ..plotting import look, plot_curves
+from .adaptation import MOST_SHOTS, support_points, wave
+from .base import Explorer
+
+__all__ = ["StepSizeExplorer", "layer_names", "plot_step_sizes"]
+
+MOST_DOTS = 200  # of one parameter tensor; more make a blot
+LINEAR = 0.1  # the axis of step sizes is linear up to here, and logarithmic beyond
+TICKS = (-1, -0.1, 0, 0.1, 1)
+
+
+def layer_names(model: nn.Module) -> dict[str, str]:
+    """Names for people: "layer 2 weight" for the weight of the second module with weights.
+
+    Returns:
+        {parameter name: what to call it}, in the order of the model; the last module is "output".
+    """
+    owners = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in model.named_parameters()))
+    called = {owner: f"layer {i}" for i, owner in enumerate(owners, start=1)}
+    called[owners[-1]] = "output"
+    splits = [(name, name.rpartition(".")) for name, _ in model.named_parameters()]
+    return {name: f"{called[owner]} {leaf}" for name, (owner, _, leaf) in splits}
+
+
+def plot_step_sizes(learner: MetaSGD, *, ax: Axes) -> Axes:
+    """Draw a row of dots for each parameter tensor, one a step size, and the start as a line.
+
+    The black bar is the middle half; the figure on the right is the share of negative ones. The
+    axis is linear from -0.1 to 0.1, and logarithmic beyond.
+
+    Args:
+        learner: whose rates to draw; of a large tensor every n-th one is drawn, and all count.
+        ax: axes to draw on.
+    """
+    names = layer_names(learner.model)
+    generator = torch.Generator().manual_seed(0)
+    for row, rate in enumerate(learner.rates.values()):
+        values = rate.detach().flatten().cpu()
+        dots = values[:: math.ceil(len(values) / MOST_DOTS)]
+        offsets = row + 0.5 * (torch.rand(len(dots), generator=generator) - 0.5)
+        ax.plot(dots, offsets, ".", ms=4, alpha=0.5, color=look("Meta-SGD")["color"])
+        low, high = torch.quantile(values, torch.tensor([0.25, 0.75], dtype=values.dtype))
+        ax.plot([low, high], [row, row], color="black", lw=3, solid_capstyle="butt")
+        share = f"{100 * (values < 0).double().mean():.0f} %"
+        ax.text(1.02, row, share, transform=ax.get_yaxis_transform(), va="center", fontsize=11)
+    ax.axvline(0, color="0.4", ls=":", lw=1.2)
+    ax.axvline(learner.inner_lr, color=look("MAML")["color"], ls="--", lw=1.2)
+    ax.set_yticks(range(len(learner.rates)), [names[name] for name in learner.rates])
+    ax.set_xscale("symlog", linthresh=LINEAR, linscale=0.8)
+    ax.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    ax.set_xticks([], minor=True)
+    ax.set(ylim=(len(learner.rates) - 0.5, -0.5), xlabel="learned step size")
+    ax.text(1.02, 1.02, "below 0", transform=ax.transAxes, fontsize=11)
+    return ax
+
+
+class StepSizeExplorer(Explorer):
+    """One learned step size a weight, and the wave that these steps lead to.
+
+    Args:
+        meta_sgd: learner of one number from one number; its step sizes are on the left.
+        maml: learner to compare with, on the same support points. Neither is changed.
+        state: first values of the controls.
+    """
+
+    title = "A step size for every weight"
+    question = (
+        "After the one step that both were trained for, who is nearer to the wave? And who still "
+        "is after three?"
+    )
+    size = (9.6, 4.0)
+
+    def __init__(self, meta_sgd: MetaSGD, maml: MAML, **state: Any) -> None:
+        self.meta_sgd, self.maml = meta_sgd, maml
+        super().__init__(**state)
+
+    def controls(self) -> dict[str, Any]:
+        """How many steps, and on which points of which wave."""
+        return {
+            "num_inner_steps": IntSlider(1, 0, 5, description="inner steps"),
+            "n_shot": IntSlider(10, 1, MOST_SHOTS, description="support points, n_shot"),
+            "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
+            "phase": FloatSlider(0.4, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
+            "points": IntSlider(0, 0, 9, description="other points"),
+        }
+
+    def draw(self, fig: Figure, **state: Any) -> None:
+        """Step sizes on the left; both adapted curves, truth and support on the right."""
+        left, right = fig.subplots(1, 2, width_ratios=(1, 1.25))
+        plot_step_sizes(self.meta_sgd, ax=left)
+        x, truth = wave(state)
+        curves = self._curves(x, state)
+        plot_curves(x, curves, truth=truth, support=support_points(state), ax=right)
+        right.set(xlim=(-5.2, 5.2), ylim=(-6.5, 6.5))
+        right.set_title(f"squared error: {_errors(curves, truth)}", loc="left", fontsize=11)
+
+    def describe(self, **state: Any) -> str:
+        """The step sizes and the errors in words, and whether a curve has left the picture."""
+        x, truth = wave(state)
+        curves = self._curves(x, state)
+        rates = torch.cat([rate.detach().flatten() for rate in self.meta_sgd.step_sizes])
+        steps, points = state["num_inner_steps"], state["n_shot"]
+        text = (
+            f"{len(rates)} step sizes from {rates.min():.3f} to {rates.max():.3f}, "
+            f"{100 * (rates < 0).double().mean():.0f} % of them negative. Squared error after "
+            f"{steps} inner step{'s' * (steps != 1)} on {points} support "
+            f"point{'s' * (points != 1)}: {_errors(curves, truth)}."
+        )
+        gone = [name for name, y in curves.items() if not y.abs().max() < 6.5]
+        return text + f" Out of the picture: {', '.join(gone)}." * bool(gone)
+
+    def _curves(self, x: Tensor, state: dict[str, Any]) -> dict[str, Tensor]:
+        """What each learner says at x after adapting; the learners stay as they are."""
+        support_x, support_y = support_points(state)
+        steps = state["num_inner_steps"]
+        with torch.no_grad():
+            return {
+                name: learner.adapt(support_x, support_y, num_inner_steps=steps)(x)
+                for name, learner in (("MAML", self.maml), ("Meta-SGD", self.meta_sgd))
+            }
+
+
+def _errors(curves: dict[str, Tensor], truth: Tensor) -> str:
+    """Squared errors in words."""
+    errors = {name: (y - truth).square().mean().item() for name, y in curves.items()}
+    return ", ".join(
+        f"{name} {error:.2f}" if error < 1e4 else f"{name} diverges"
+        for name, error in errors.items()
+    )
