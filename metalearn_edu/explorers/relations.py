@@ -20,7 +20,8 @@ from .base import Explorer
 __all__ = ["RelationExplorer", "plot_relations"]
 
 N_QUERIES = 10
-N_SHOWN = 5
+N_SHOWN = 4
+N_ROWS = 5  # at least, so that few classes do not get huge pictures
 
 
 def plot_relations(
@@ -145,7 +146,8 @@ class RelationExplorer(Explorer):
         view, chosen = self._view(**state), state["query"]
         n_way, n_shot = view.support.shape[:2]
         n_columns = 1.4 + min(n_shot, N_SHOWN)
-        widths = [n_way + 1.5, 10 * n_columns / n_way, 3.5]
+        n_rows = max(n_way, N_ROWS)
+        widths = [n_way + 1.5, 10 * n_columns / n_rows, 4]
         table, pairs, bars = fig.subplots(1, 3, width_ratios=widths)
         pictures: Any = {"classes": view.support[:, 0], "queries": view.queries}
         plot_relations(view.scores, view.labels, **pictures, chosen=chosen, ax=table)
@@ -155,7 +157,7 @@ class RelationExplorer(Explorer):
         _tile(pairs, view.support[:, :N_SHOWN], 0, -0.5)
         more = "" if n_shot <= N_SHOWN else f", {N_SHOWN} of {n_shot}"
         pairs.set_title(f"query {chosen} | class{more}", loc="left")
-        pairs.set(xlim=(-1.45, n_columns - 1.35), ylim=(n_way - 0.45, -0.55))
+        pairs.set(xlim=(-1.45, n_columns - 1.35), ylim=(n_rows - 0.45, -0.55))
         _bare(pairs)
         self._draw_bars(bars, view.scores[chosen], int(view.labels[chosen]))
 
@@ -165,7 +167,8 @@ class RelationExplorer(Explorer):
         bars = ax.barh(range(n_way), scores.tolist(), color=colors, height=0.45)
         ax.bar_label(bars, [_number(s) for s in scores.tolist()], padding=3, fontsize=SMALL)
         ax.axvline(0, color="black", lw=0.8)
-        ax.set(yticks=[], ylim=(n_way - 0.45, -0.55), xlabel=self._quantity)
+        rows = max(n_way, N_ROWS)
+        ax.set(yticks=[], ylim=(rows - 0.45, -0.55), xlabel=self._quantity)
         ax.set_title("green: own class", loc="left")
         ax.margins(x=0.35)
         ax.spines["left"].set_visible(False)
@@ -173,7 +176,7 @@ class RelationExplorer(Explorer):
     @property
     def _quantity(self) -> str:
         """What the scores are: they are only between 0 and 1 for a network trained that way."""
-        return "relation score" + " (logit)" * (self.learner.objective == "cross_entropy")
+        return "score (logit)" if self.learner.objective == "cross_entropy" else "relation score"
 
     def describe(self, **state: Any) -> str:
         view, chosen = self._view(**state), state["query"]

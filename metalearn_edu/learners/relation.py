@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import MLP, NORMS, ConvMaps, PairConv, PairLinear
-from .base import MetaLearner, class_sums, embed_items
+from .base import LossFunction, MetaLearner, class_sums, embed_items
 
 __all__ = ["RelationNetwork", "SpatialRelation", "VectorRelation", "relation_mse"]
 
@@ -27,7 +27,7 @@ def relation_mse(scores: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(scores, F.one_hot(labels, scores.shape[-1]).to(scores.dtype))
 
 
-OBJECTIVES = {"mse": relation_mse, "cross_entropy": F.cross_entropy}
+OBJECTIVES: dict[str, LossFunction] = {"mse": relation_mse, "cross_entropy": F.cross_entropy}
 
 
 class VectorRelation(nn.Module):

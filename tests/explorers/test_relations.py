@@ -61,9 +61,10 @@ def test_draws_its_whole_range(explorer, n_way, n_shot, aggregate):
     table, pairs, bars = explorer.figure(**state).axes
     assert len(cells(table)) == 10 * n_way
     assert len(bars.patches) == n_way
+    assert pairs.get_ylim() == bars.get_ylim()  # each bar stands beside its pair
     shown = pairs.images[1].get_array()
-    assert shown.shape == (8 * n_way, 8 * min(n_shot, 5))
-    assert ("5 of" in pairs.get_title(loc="left")) is (n_shot > 5)
+    assert shown.shape == (8 * n_way, 8 * min(n_shot, 4))
+    assert ("4 of" in pairs.get_title(loc="left")) is (n_shot > 4)
     assert table.get_title(loc="left").split()[0] in explorer.describe(**state)
 
 
@@ -97,7 +98,7 @@ def test_sum_and_mean_differ_from_two_shots_on(explorer):
 
 @pytest.mark.parametrize(
     ("objective", "label"),
-    [("mse", "relation score"), ("cross_entropy", "relation score (logit)")],
+    [("mse", "relation score"), ("cross_entropy", "score (logit)")],
 )
 def test_says_what_the_scores_are(pictures, objective, label):
     explorer = RelationExplorer(network(objective=objective), pictures)
