@@ -493,9 +493,9 @@ print("20-way squared error still at more than 0.9 of the constant answer's:", e
 # pair alone, so the first thing that pays is to call everybody a stranger. There the sigmoid is
 # flat: the slope of the loss in a logit carries a factor $r(1 - r)$, 0.0475 at $r = 0.05$.
 # Cross-entropy looks at the differences within a query, and what all its logits share cancels. So
-# it cannot earn anything with the constant answer, and starts with the letters at once. (Adam undoes a factor that
-# all gradients share, so the flat sigmoid is only a part of the story. The paper trained for up to
-# a million episodes.)
+# it cannot earn anything with the constant answer, and starts with the letters at once. (Adam undoes
+# a factor that all gradients share, so the flat sigmoid is only a part of the story. The paper
+# trained for up to a million episodes.)
 #
 # ## 8. A trained one on meta-test
 #
@@ -738,8 +738,8 @@ for n_shot in (1, 5):
 # It has no labels. It scores every support <i>item</i>, and returns (Q, n_way * n_shot) numbers, 25
 # columns for 5-way 5-shot. With one shot, items and classes are the same, and all is well. With
 # five, column 7 is an item of class 1, and <code>argmax</code> says "7". A query of class 0
-# is right only if item 0 is its best, and a query of another class only by mistake. Cross-entropy would not complain either: 25 columns
-# are a legal 25-way problem.
+# is right only if item 0 is its best, and a query of another class only by mistake. Cross-entropy
+# would not complain either: 25 columns are a legal 25-way problem.
 # </details>
 #
 # The package looks for this. `score_episodes`, which every evaluation goes through, knows how many
