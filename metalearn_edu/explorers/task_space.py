@@ -21,7 +21,7 @@ from .prototypes import principal_plane
 __all__ = ["TaskSpaceExplorer", "task_plane"]
 
 PLANES = {"the tasks themselves": "tasks", "their vectors": "vectors"}
-N_TASKS, N_NEAREST = 300, 5
+N_TASKS, N_NEAREST = 200, 5
 
 
 def task_plane(amplitude: Tensor, phase: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class _View:
 class TaskSpaceExplorer(Explorer):
     """A wave of the user's choice as a point among other tasks, and what the network makes of it.
 
-    On the left 300 tasks, as what they are or as the vectors that they get from ten points each
+    On the left 200 tasks, as what they are or as the vectors that they get from ten points each
     (their two principal directions); colour is the phase, size the amplitude. The cross is the
     vector of the task in hand, rings are the five tasks whose vectors are nearest to it, counted
     in all directions. On the right the network, told this vector.
@@ -70,7 +70,7 @@ class TaskSpaceExplorer(Explorer):
         "Go once along the border of the half-disc: amplitude 5, phase from 0 to 3.1. Which way "
         "does the vector take? And how few support points leave it among the right neighbours?"
     )
-    size = (9.6, 3.9)
+    size = (9.0, 3.6)
     slow = True
 
     def __init__(self, learner: TaskConditionedNetwork, *, seed: int = 7, **state: Any) -> None:
@@ -82,7 +82,7 @@ class TaskSpaceExplorer(Explorer):
             )
         self.learner = learner
         waves = Sinusoids(n_shot=10, n_query=1)
-        self.tasks = waves.task_parameters(seed, 0, N_TASKS)  # amplitudes and phases, (300,) each
+        self.tasks = waves.task_parameters(seed, 0, N_TASKS)  # amplitudes and phases, (200,) each
         episodes = waves.episodes(seed, 0, N_TASKS)
         self.vectors = self._vectors(episodes.support_x, episodes.support_y)
         self.mean, self.axes = principal_plane(self.vectors)
@@ -105,7 +105,7 @@ class TaskSpaceExplorer(Explorer):
         self._draw_plane(left, view, state)
         curves = {"Task-conditioned": view.answer}
         plot_curves(view.x, curves, truth=view.truth, support=support_points(state), ax=right)
-        right.legend(loc="lower center", ncols=3, handlelength=1.4, columnspacing=0.8)
+        right.legend(loc="lower center", ncols=3, handlelength=1.0, columnspacing=0.6)
         right.set(xlim=(-5.2, 5.2), ylim=(-7.6, 5.6))
         right.set_title(f"squared error {view.error:.2f}", loc="left")
 
@@ -139,7 +139,7 @@ class TaskSpaceExplorer(Explorer):
         ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, handletextpad=0.2)
 
     def _places(self, plane: str) -> Tensor:
-        """Where the other tasks lie, (300, 2)."""
+        """Where the other tasks lie, (200, 2)."""
         return task_plane(*self.tasks) if plane == "tasks" else self._project(self.vectors)
 
     def _project(self, vectors: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def test_this_task_lies_where_it_is(explorer):
     left = explorer.figure(plane="tasks", amplitude=2.0, phase=1.0).axes[0]
     x, y = (values[0] for values in line(left, "this task").get_data())
     assert (x, y) == pytest.approx((2 * math.cos(1), 2 * math.sin(1)))
-    assert len(left.collections[0].get_offsets()) == 300
+    assert len(left.collections[0].get_offsets()) == 200
 
 
 def test_the_curve_is_what_the_learner_says(explorer, learner):
@@ -64,7 +64,7 @@ def test_rings_are_the_nearest_vectors_in_both_planes(explorer):
     view = explorer._view(explorer.state)
     x, y = (torch.tensor(v)[:, None] for v in line(explorer.figure().axes[1], "support").get_data())
     vector = explorer.learner.task_encoder(x[None], y[None])[0, 0].detach()
-    order = sorted(range(300), key=lambda i: (explorer.vectors[i] - vector).norm().item())
+    order = sorted(range(200), key=lambda i: (explorer.vectors[i] - vector).norm().item())
     assert set(view.nearest.tolist()) == set(order[:N_NEAREST])
     for plane in ("tasks", "vectors"):
         left = explorer.figure(plane=plane).axes[0]
