@@ -996,8 +996,8 @@ print("p(class 0) of the four support items", p[:, 0].tolist())
 #    item has another embedding in every episode.
 # </details>
 #
-# **Next:** our encoder stays as it is in every task. What if a few gradient steps could change it?
-# [05_maml](05_maml.ipynb)
+# **Next:** we trained the embedding and fixed the distance. Can the distance be learned, too?
+# [04_relation_networks](04_relation_networks.ipynb)
 #
 # **References**
 #
