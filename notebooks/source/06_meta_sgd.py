@@ -423,7 +423,7 @@ train_waves = Sinusoids(n_shot=10, n_query=20)
 settings = {"n_tasks_per_batch": 50, "schedule": "cosine", "max_grad_norm": 5}
 
 
-def train_on_waves(learner_class, n_steps):
+def train_for_one_step(learner_class, n_steps):
     """A learner trained from seed 0, and the history of its training."""
     torch.manual_seed(0)
     model = MAMLModel(1, 40, 1)
@@ -433,8 +433,8 @@ def train_on_waves(learner_class, n_steps):
     return learner, meta_train(learner, train_waves, n_steps=n_steps, **settings)
 
 
-maml, maml_history = train_on_waves(MAML, 1000)
-meta_sgd, meta_sgd_history = train_on_waves(MetaSGD, 1000)
+maml, maml_history = train_for_one_step(MAML, 1000)
+meta_sgd, meta_sgd_history = train_for_one_step(MetaSGD, 1000)
 
 # %%
 ax = plt.figure(figsize=(7, 3.2), layout="constrained").add_subplot()
@@ -445,8 +445,7 @@ _ = ax.set(yscale="log", ylim=(0.1, 10), title="query loss after one inner step"
 plt.show()
 
 # %% [markdown]
-# Both lines leave the task-blind 3.01 (dotted) early, and Meta-SGD's goes on falling where MAML's
-# flattens.
+# Both lines leave the task-blind 3.01 (dotted) early. Meta-SGD's falls faster, and further.
 #
 # > **Predict.** On new waves, with ten support points and one step: by what factor will Meta-SGD's
 # > error be smaller than MAML's? First look at one wave.
@@ -538,7 +537,7 @@ plt.show()
 # nearly the same contest. To be on the safe side we give MAML **a quarter more steps**:
 
 # %%
-longer_maml, _ = train_on_waves(MAML, 1250)
+longer_maml, _ = train_for_one_step(MAML, 1250)
 at_equal_time = compare_meta_learners(longer_maml, meta_sgd, waves, chunk_size=200)
 low, _ = at_equal_time.difference.interval
 print("Meta-SGD with 1,000 steps is better than MAML with 1,250 by more than 0.1:", low > 0.1)
@@ -942,8 +941,8 @@ print(good.ok, "|", bad.problems[0])
 # | MAML (ours, 600 tasks) | about 0.88 ± 0.07 | about 0.60 ± 0.05 | about 0.45 ± 0.04 |
 # | Meta-SGD (ours, 600 tasks) | about 0.45 ± 0.05 | about 0.25 ± 0.03 | about 0.14 ± 0.02 |
 #
-# The direction agrees. The numbers are not comparable: they train for longer with another outer loop,
-# ours has 50 tasks a step and a falling rate, and is trained with 10 points for all three columns.
+# The direction agrees. The numbers are not directly comparable: our outer loop is not theirs (50 tasks
+# a step, 1,000 steps, a falling `meta_lr`), and ours is trained with 10 points for all three columns.
 # (Of the published figures we have seen only those for 5 points quoted with their intervals; the
 # others we have at second hand.)
 #
