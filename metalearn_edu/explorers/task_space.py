@@ -123,8 +123,9 @@ class TaskSpaceExplorer(Explorer):
     def _draw_plane(self, ax: Axes, view: _View, state: dict[str, Any]) -> None:
         places = self._places(state["plane"])
         amplitude, phase = self.tasks
+        x, y = places.T
         dots = ax.scatter(
-            *places.T, c=phase, s=6 + 12 * amplitude, cmap="viridis", vmin=0, vmax=torch.pi
+            x, y, c=phase, s=6 + 12 * amplitude, cmap="viridis", vmin=0, vmax=torch.pi
         )
         ax.figure.colorbar(dots, ax=ax, label="phase (radians)", shrink=0.9)
         ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.5, "ms": 12, "ls": "none"}

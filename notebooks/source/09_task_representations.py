@@ -299,7 +299,7 @@ with torch.no_grad():
 
 
 # %%
-def train_on_waves(task_embedding_dim, conditioning):
+def train_conditioned(task_embedding_dim, conditioning):
     """A learner trained for 800 steps on ten-point waves."""
     torch.manual_seed(0)
     options = {"regression": True, "conditioning": conditioning}
@@ -309,7 +309,7 @@ def train_on_waves(task_embedding_dim, conditioning):
     return learner
 
 
-learners = {name: train_on_waves(16, name) for name in ("concat", "film")}
+learners = {name: train_conditioned(16, name) for name in ("concat", "film")}
 
 # %% [markdown]
 # First one new wave, with an amplitude of 4 and a phase of 1, and what each network makes of ten
@@ -369,7 +369,7 @@ for name, result in errors.items():
 #
 # <details><summary>How to remake these seven numbers (a minute)</summary>
 #
-# In <code>train_on_waves</code> make the seed 0, 1, 2 in <code>torch.manual_seed</code> and in
+# In <code>train_conditioned</code> make the seed 0, 1, 2 in <code>torch.manual_seed</code> and in
 # <code>meta_train(..., seed=...)</code>, or <code>n_steps=2000</code>; measure with
 # <code>evaluate_meta_learner(learner, test_waves, seed=10_000, chunk_size=200)</code>.
 # </details>
@@ -452,9 +452,9 @@ assert read["targets all 0"].max() < 0.1 and read["pairs"][0] > 0.8
 # %%
 from metalearn_edu.explorers.prototypes import principal_plane
 
-amplitude, phase = waves.task_parameters(seed=7, start=0, n_tasks=200)
+amplitude, phase = waves.task_parameters(seed=7, start=0, n_tasks=160)
 middle, directions = principal_plane(vectors)
-places = {"tasks: a and b": plane[:200], "vectors": (vectors[:200] - middle) @ directions}
+places = {"tasks: a and b": plane[:160], "vectors": (vectors[:160] - middle) @ directions}
 fig, axes = plt.subplots(1, 2, figsize=(7.8, 2.9), layout="constrained")
 for ax, (title, points) in zip(axes, places.items(), strict=True):
     dots = ax.scatter(*points.T, c=phase, s=4 + 8 * amplitude)
@@ -502,7 +502,11 @@ print("that of another task: within 1 of 6.02:", abs(other - 6.02) < 1)
 # About 15 seconds for the three further runs.
 
 # %%
-by_size = {1: train_on_waves(1, "film"), 2: train_on_waves(2, "film"), 4: train_on_waves(4, "film")}
+by_size = {
+    1: train_conditioned(1, "film"),
+    2: train_conditioned(2, "film"),
+    4: train_conditioned(4, "film"),
+}
 size_errors = {
     size: evaluate_meta_learner(learner, test_waves, chunk_size=200)
     for size, learner in by_size.items()
