@@ -763,10 +763,9 @@ print("every step size of the output's biases is below 0.2:", bool((rates[-1] < 
 #   choosing a good start for them.
 # - **Layers.** The step sizes of the weights grow from the pixels to the output, about 0.43, 0.45 and
 #   0.50 on average. In a trial with the convolutional network of lesson 05 (16 filters, from 2.0) it
-#   was the same: the output's weights went up, to about 2.35, the layers before them down.
-# - **All five biases of the output have turned negative**, from +0.4. Why?
-
-# %% [markdown]
+#   was the same: the output's weights went up, to about 2.35, those of all four convolutions down.
+# - **The five biases of the output have turned negative**, from +0.4. Why?
+#
 # ### Exercise 4: why would a bias step backwards? (10 minutes, reasoning)
 #
 # An episode has five classes with one support picture each. The gradient of the support loss by the
@@ -802,7 +801,8 @@ print("on average the two gradients disagree:", (products.mean() + half_width < 
 # goes too far: with the biases held still, a class that was favoured before the step is
 # <b>disfavoured</b> after it, in about 60 % of the episodes and on average. Support and query gradient
 # of the bias then have opposite signs, their product is negative, and by the formula of section 3 the
-# step size falls, below zero: the bias takes back what the weights have overdone. (In the untrained
+# step size falls, below zero: the bias takes back what the weights have overdone. The cell shows the
+# opposite signs; that the positive features cause them is our reading of it. (In the untrained
 # network the two agree in every episode; the disagreement is learned.)
 # </details>
 #
