@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .arguments import as_integer
 
-__all__ = ["MLP", "ConvMaps", "ConvNet", "PairConv", "PairLinear"]
+__all__ = ["MLP", "ConvMaps", "ConvNet", "PairConv", "PairLinear", "Standardise"]
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": lambda width: nn.GroupNorm(_n_groups(width), width),
@@ -157,6 +158,37 @@ class ConvMaps(nn.Module):
         return self.blocks(x)
 
 
+class Standardise(nn.Module):
+    """Shift and scale each number of an embedding: (z - shift) * scale, both learned.
+
+    The embeddings of an untrained network with ReLU all point the same way (their cosines are
+    above 0.9), so that nothing can be found by its direction. `fit` starts shift and scale from
+    the embeddings of real items (data-dependent initialisation, Salimans & Kingma 2016).
+
+    Args:
+        dim: width of the embedding.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(dim))
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    @torch.no_grad()
+    def fit(self, z: Tensor) -> None:
+        """Give embeddings like z (B, dim) mean 0 and standard deviation 1; B at least 2.
+
+        A number that hardly varies is not blown up: a tenth of the mean deviation is the least.
+        """
+        std = z.std(dim=0)
+        self.shift.copy_(z.mean(dim=0))
+        self.scale.copy_(1 / std.clamp(min=std.mean() / 10 + 1e-6))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, dim) -> (B, dim)."""
+        return (z - self.shift) * self.scale
+
+
 class PairLinear(nn.Module):
     """A linear layer on two vectors side by side, for all pairs at once.
 
@@ -167,9 +199,9 @@ class PairLinear(nn.Module):
     def __init__(self, a_dim: int, b_dim: int, output_dim: int) -> None:
         super().__init__()
         whole = nn.Linear(a_dim + b_dim, output_dim)  # drawn whole, for the usual first scale
-        self.weight_a = nn.Parameter(whole.weight.detach()[:, :a_dim].clone())
-        self.weight_b = nn.Parameter(whole.weight.detach()[:, a_dim:].clone())
-        self.bias = nn.Parameter(whole.bias.detach().clone())
+        part_a, part_b = whole.weight.detach().split([a_dim, b_dim], dim=1)
+        self.weight_a, self.weight_b = nn.Parameter(part_a.clone()), nn.Parameter(part_b.clone())
+        self.bias = whole.bias
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(*, a_dim), (*, b_dim) -> (*, output_dim)."""
@@ -185,9 +217,9 @@ class PairConv(nn.Module):
     def __init__(self, a_channels: int, b_channels: int, width: int) -> None:
         super().__init__()
         whole = nn.Conv2d(a_channels + b_channels, width, kernel_size=3, padding=1)
-        self.weight_a = nn.Parameter(whole.weight.detach()[:, :a_channels].clone())
-        self.weight_b = nn.Parameter(whole.weight.detach()[:, a_channels:].clone())
-        self.bias = nn.Parameter(whole.bias.detach().clone())
+        part_a, part_b = whole.weight.detach().split([a_channels, b_channels], dim=1)
+        self.weight_a, self.weight_b = nn.Parameter(part_a.clone()), nn.Parameter(part_b.clone())
+        self.bias = whole.bias
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(*, a_channels, H, W), (*, b_channels, H, W) -> (*, width, H, W)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -79,7 +79,10 @@ def data(
 
 @app.command()
 def train(
-    algorithm: Annotated[str, typer.Argument(help="prototypical or maml.")],
+    algorithm: Annotated[
+        str,
+        typer.Argument(help="prototypical, relation, maml, meta-sgd, task-conditioned or mann."),
+    ],
     output: Annotated[Path, typer.Option(help="Run folder for weights, card and checkpoint.")],
     data: Annotated[
         str, typer.Option(help="glyphs, omniglot, sinusoids, or a folder of images.")
@@ -113,11 +116,28 @@ def train(
     inner_steps: Annotated[int | None, typer.Option(min=0, help="Inner steps, training.")] = None,
     test_steps: Annotated[int | None, typer.Option(min=0, help="Inner steps, testing.")] = None,
     first_order: Annotated[
-        bool | None, typer.Option("--first-order/--second-order", help="Of maml.")
+        bool | None,
+        typer.Option("--first-order/--second-order", help="Of maml and meta-sgd."),
     ] = None,
     zero_head: Annotated[
         bool | None,
-        typer.Option("--zero-head/--learned-head", help="Of maml: where its last layer starts."),
+        typer.Option("--zero-head/--learned-head", help="Of maml, meta-sgd."),
+    ] = None,
+    aggregate: Annotated[
+        Literal["sum", "mean"] | None, typer.Option(help="Of relation: shots of a class.")
+    ] = None,
+    objective: Annotated[
+        Literal["mse", "cross_entropy"] | None,
+        typer.Option(help="Of relation; mse is the published one."),
+    ] = None,
+    conditioning: Annotated[
+        Literal["concat", "film"] | None, typer.Option(help="Of task-conditioned.")
+    ] = None,
+    memory: Annotated[
+        Literal["lrua", "none"] | None, typer.Option(help="Of mann; none: the LSTM alone.")
+    ] = None,
+    metric_weight: Annotated[
+        float | None, typer.Option(min=0, help="Of mann: 0 is the published loss.")
     ] = None,
     seed: Seed = 0,
     threads: Threads = None,
@@ -152,6 +172,11 @@ def train(
         num_test_steps=test_steps,
         first_order=first_order,
         zero_head=zero_head,
+        aggregate=aggregate,
+        objective=objective,
+        conditioning=conditioning,
+        memory=memory,
+        metric_weight=metric_weight,
         seed=seed,
     )
     history = train_recipe(recipe, output, progress=not quiet)
@@ -176,24 +201,38 @@ def evaluate(
     ] = False,
     seed: Seed = 20_000,
     threads: Threads = None,
+    streams: Annotated[
+        bool,
+        typer.Option("--streams", help="Of mann: accuracy by instance in streams of 10 a class."),
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Also write the figure on the run's card.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a trained learner on fresh episodes: mean and 95 % interval."""
-    from .evaluation import evaluate_meta_learner
-    from .recipes import load_run, task_source
+    from .evaluation import evaluate_meta_learner, evaluate_streams
+    from .recipes import load_run, record_figure, stream_source, task_source
 
     _use_threads(threads)
     learner, recipe, _ = load_run(run)
-    tasks = task_source(
-        recipe, split, n_way=n_way, n_shot=n_shot, n_query=n_query, within_group=within_group
-    )
-    result = evaluate_meta_learner(learner, tasks, n_episodes=episodes, seed=seed)
-    if as_json:
-        figures = {"mean": result.mean, "half_width": result.half_width, "std": result.std}
-        settings = {"episodes": episodes, "seed": seed, "split": split, "tasks": result.tasks}
-        typer.echo(json.dumps(figures | {"metric": result.metric, **settings}))
+    if streams:
+        source = stream_source(recipe, split, n_way=n_way)
+        by_instance = evaluate_streams(learner, source, n_episodes=episodes, seed=seed)
+        results = {f"instance {k}": result for k, result in by_instance.items()}
     else:
-        typer.echo(f"{recipe.algorithm}, {split}: {result}")
+        tasks = task_source(
+            recipe, split, n_way=n_way, n_shot=n_shot, n_query=n_query, within_group=within_group
+        )
+        results = {"": evaluate_meta_learner(learner, tasks, n_episodes=episodes, seed=seed)}
+    for name, result in results.items():
+        settings = {"split": split, "tasks": result.tasks, "episodes": episodes, "seed": seed}
+        figure: dict[str, Any] = {"mean": result.mean, "half_width": result.half_width, "std": result.std}
+        figure |= {"metric": result.metric} | settings | ({"at": name} if name else {})
+        if record:
+            record_figure(run, figure)
+        line = f"{recipe.algorithm}, {split}{', ' * bool(name)}{name}: {result}"
+        typer.echo(json.dumps(figure) if as_json else line)
 
 
 def _use_threads(threads: int | None) -> None:

@@ -180,7 +180,7 @@ def compare_meta_learners(
 
 
 def evaluate_streams(
-    learner: MANN,
+    learner: MetaLearner,
     tasks: Streams,
     *,
     n_episodes: int = 600,
@@ -193,14 +193,16 @@ def evaluate_streams(
     before its label arrives.
 
     Args:
-        learner: has `stream(x, y)`, as MANN does.
+        learner: a MANN.
         tasks: streams; those of `seed` from 0 on.
         chunk_size: streams scored at once; bounds the memory, does not change the result.
     Returns:
         an Evaluation by instance number, from 1; its values are means over the classes of a stream.
     Raises:
-        ValueError: n_episodes below 2, or another argument makes no sense.
+        ValueError: the learner reads no streams, or another argument makes no sense.
     """
+    if not isinstance(learner, MANN):
+        raise ValueError(f"streams need a MANN, which reads them; got {type(learner).__name__}")
     n_episodes, seed = as_integer("n_episodes", n_episodes, 2), as_integer("seed", seed, None)
     chunk_size = as_integer("chunk_size", chunk_size)
     with _eval_mode(learner), torch.no_grad():

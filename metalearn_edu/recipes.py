@@ -19,8 +19,9 @@ from typing import Any, Literal, get_args
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from torch import nn
 
-from .backbones import MLP, ConvNet
+from .backbones import MLP, ConvNet, Standardise
 from .checkpoints import save_json, save_weights
 from .learners import (
     MAML,
@@ -53,6 +54,8 @@ __all__ = [
     "load_run",
     "load_split",
     "make_recipe",
+    "record_figure",
+    "stream_source",
     "task_source",
     "train_command",
     "train_recipe",
@@ -86,6 +89,7 @@ class Recipe:
         hidden_dim: of mann and task-conditioned.
         memory: of mann: "lrua", or "none" for the LSTM alone.
         memory_size, memory_dim, num_reads: of mann; see MANNController.
+        metric_weight: of mann; see MANN.
     """
 
     algorithm: str
@@ -117,7 +121,8 @@ class Recipe:
     memory: str = "lrua"
     memory_size: int = 128
     memory_dim: int = 40
-    num_reads: int = 4
+    num_reads: int = 1
+    metric_weight: float = 1.0
 
 
 def _square_side(item_shape: tuple[int, ...]) -> int:
@@ -147,7 +152,7 @@ def _prototypical(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
 
 
 def _relation(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
-    options = {"aggregate": recipe.aggregate, "objective": recipe.objective}
+    options: dict[str, Any] = {"aggregate": recipe.aggregate, "objective": recipe.objective}
     if recipe.backbone == "mlp":
         return RelationNetwork(math.prod(item_shape), recipe.width, **options)
     channels, side = item_shape[0], _square_side(item_shape)
@@ -187,18 +192,23 @@ def _task_conditioned(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearne
 
 
 def _mann(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
-    encoder = _image_model(recipe, item_shape, None)
-    width = encoder.output_dim + recipe.n_way
-    if recipe.memory == "none":
-        return MANN(encoder, LSTMController(width, recipe.hidden_dim), recipe.n_way)
-    controller = MANNController(
-        width,
-        recipe.hidden_dim,
-        recipe.memory_size,
-        recipe.memory_dim,
-        num_reads=recipe.num_reads,
-    )
-    return MANN(encoder, controller, recipe.n_way)
+    network = _image_model(recipe, item_shape, None)
+    encoder = nn.Sequential(network, Standardise(network.output_dim))
+    width = network.output_dim + recipe.n_way
+    controller: MANNController | LSTMController = LSTMController(width, recipe.hidden_dim)
+    if recipe.memory == "lrua":
+        sizes = recipe.hidden_dim, recipe.memory_size, recipe.memory_dim
+        controller = MANNController(width, *sizes, num_reads=recipe.num_reads)
+    return MANN(encoder, controller, recipe.n_way, metric_weight=recipe.metric_weight)
+
+
+def _fit_standardise(learner: MetaLearner, tasks: TaskSource, seed: int) -> None:
+    """Start a Standardise layer, where the learner has one, from 20 batches of items of `seed`."""
+    for layers in (m for m in learner.modules() if isinstance(m, nn.Sequential)):
+        if isinstance(layers[-1], Standardise):
+            items = tasks.episodes(seed, 0, 20).stream()[0].flatten(0, 1)
+            with torch.no_grad():
+                layers[-1].fit(layers[:-1](items))
 
 
 @dataclass(frozen=True)
@@ -235,7 +245,9 @@ ALGORITHMS: dict[str, Algorithm] = {
         {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 3000},
         WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
     ),
-    "mann": Algorithm(_mann, {"downsample": "stride", "width": 32, "n_steps": 5000}),
+    "mann": Algorithm(
+        _mann, {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 2000}
+    ),
 }
 """The algorithms that `metalearn-edu train` knows, by name."""
 
@@ -319,11 +331,18 @@ def task_source(
     )
 
 
+def stream_source(
+    recipe: Recipe, split: Split, *, n_way: int | None = None, rotations: bool = False
+) -> Streams:
+    """Streams of 10 items a class from one split of the recipe's data."""
+    dataset = load_split(recipe.data, split, recipe.protocol)
+    return Streams(dataset, n_way or recipe.n_way, rotations=rotations)
+
+
 def training_source(recipe: Recipe) -> TaskSource:
     """What the recipe trains on: episodes, or streams of 10 items a class for mann."""
     if recipe.algorithm == "mann":
-        dataset = load_split(recipe.data, "meta-train", recipe.protocol)
-        return Streams(dataset, recipe.n_way, rotations=recipe.rotations)
+        return stream_source(recipe, "meta-train", rotations=recipe.rotations)
     return task_source(
         recipe,
         "meta-train",
@@ -344,6 +363,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     train = training_source(recipe)
     val = task_source(recipe, "meta-val")
     learner = build_learner(recipe, _item_shape(train))
+    _fit_standardise(learner, train, recipe.seed)
     history = meta_train(
         learner,
         train,
@@ -388,6 +408,14 @@ def load_run(folder: Path) -> tuple[MetaLearner, Recipe, dict[str, Any]]:
     except Exception as error:
         raise ValueError(f"run {folder} is damaged: {error}; train it again") from error
     return learner, recipe, card
+
+
+def record_figure(folder: Path, figure: dict[str, Any]) -> None:
+    """Add a measured figure, with its settings, to the card of a run; an equal one is replaced."""
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    what = ("split", "tasks", "episodes", "seed", "at")
+    others = [f for f in card.get("figures", []) if any(f.get(k) != figure.get(k) for k in what)]
+    save_json(folder / "card.json", card | {"figures": [*others, figure]})
 
 
 def _item_shape(tasks: TaskSource) -> tuple[int, ...]:

@@ -191,7 +191,8 @@ class Streams(TaskSource):
         self.sampler = EpisodeSampler(
             dataset, n_way, 1, n_instances - 1, rotations=rotations, within_group=within_group
         )
-        self.n_way, self.n_shot, self.n_query = n_way, 1, n_instances - 1
+        self.n_way: int = n_way
+        self.n_shot, self.n_query = 1, n_instances - 1
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
         batch = self.sampler.episodes(seed, start, n_tasks)
