@@ -23,6 +23,7 @@ it was before the step's writing.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -252,25 +253,29 @@ class MANN(MetaLearner):
         Returns:
             (T, L, n_way).
         """
-        return self.head(self._read(x, y)[0])
+        return self.head(torch.stack([output for output, _ in self.steps(x, y)], dim=1))
 
-    def _read(self, x: Tensor, y: Tensor) -> tuple[Tensor, State]:
-        """Outputs (T, L, output_dim) of all steps, and the controller's state after the last."""
+    def steps(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, State]]:
+        """Read streams x (T, L, *item), y (T, L): output and state of the controller at each step.
+
+        Yields:
+            (T, output_dim), and the state after the step, T rows of each tensor.
+        """
         z, known = self._embed(x), self._one_hot(y)
         before = F.pad(known, (0, 0, 1, 0))[:, :-1]  # labels one step late, none at first
         inputs = torch.cat([z, before], dim=2).unbind(dim=1)
-        state, outputs = self.controller.initial_state(inputs[0]), []
+        state = self.controller.initial_state(inputs[0])
         for step in inputs:
             output, state = self.controller(step, state)
-            outputs.append(output)
-        return torch.stack(outputs, dim=1), state
+            yield output, state
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[State, Tensor]:
         """The controller's state after the support set, and the label that is still to arrive."""
         task = torch.arange(len(support_x), device=support_x.device)[:, None]
         order = canonical_order(support_x)
         support_x, support_y = support_x[task, order], support_y[task, order]
-        _, state = self._read(support_x, support_y)
+        for _, state in self.steps(support_x, support_y):
+            pass
         return state, self._one_hot(support_y[:, -1])
 
     def predict(self, state: tuple[State, Tensor], query_x: Tensor) -> Tensor:
