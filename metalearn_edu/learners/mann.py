@@ -16,8 +16,8 @@ We differ from the paper in three things. The row written is the key of the step
 vector of the controller's: the item's address, and beside it the label that has just arrived (the
 paper writes the key alone, later implementations the vector alone). The cosine is multiplied by a
 learned sharpness, as in neural Turing machines, without which a read of 128 slots is a blur. Each
-head has a least used slot to itself, so that it always writes a total of 1. We read the memory as
-it was before the step's writing.
+head has a least used slot to itself, so that it always writes a total of 1. Papers and ports
+differ in whether a step reads before or after it writes; see write_first.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ class MANNController(nn.Module):
         usage_decay: how much of the usage is left after a step, 0 to 1.
         first_sharpness: of every head before training, at least 1. With 1 a read is a blur over
             all slots, so that nothing can be found and nothing is learned for a long time.
+        write_first: read the memory as it is after the step's writing. Otherwise an item that
+            comes right after the first of its class cannot find it, for that one is written in
+            the same step: of 50 items in 5 classes, 18 % of all second instances.
     Raises:
         ValueError: a count below 1, fewer slots than heads, or another number out of its range.
     """
@@ -85,6 +88,7 @@ class MANNController(nn.Module):
         num_reads: int = 4,
         usage_decay: float = 0.99,
         first_sharpness: float = 10.0,
+        write_first: bool = False,
     ) -> None:
         super().__init__()
         counts = {"input_dim": input_dim, "hidden_dim": hidden_dim, "memory_size": memory_size}
@@ -103,6 +107,7 @@ class MANNController(nn.Module):
         self.input_dim, self.hidden_dim = input_dim, hidden_dim
         self.memory_size, self.memory_dim = memory_size, memory_dim
         self.num_reads, self.usage_decay = num_reads, usage_decay
+        self.write_first = write_first
         self.output_dim = hidden_dim + num_reads * memory_dim
         self.lstm = nn.LSTMCell(input_dim + num_reads * memory_dim, hidden_dim)
         # Of each head: a key, a vector to write, a sharpness and a gate.
@@ -131,13 +136,14 @@ class MANNController(nn.Module):
         heads = self.heads(hidden).unflatten(1, (self.num_reads, -1))
         key, vector, sharpness, gate = heads.split([self.memory_dim, self.memory_dim, 1, 1], dim=2)
         key, vector = torch.tanh(key), state.keys + torch.tanh(vector)
-        read_weights = address(key, state.memory, 1 + F.softplus(sharpness))
-        reads = (read_weights @ state.memory).flatten(1)
         least_used = least_used_slots(state.usage, self.num_reads)
         gate = torch.sigmoid(gate)
         write_weights = gate * state.read_weights + (1 - gate) * least_used
         wiped = state.memory * (1 - least_used.sum(dim=1))[..., None]
         memory = wiped + write_weights.transpose(1, 2) @ vector
+        seen = memory if self.write_first else state.memory
+        read_weights = address(key, seen, 1 + F.softplus(sharpness))
+        reads = (read_weights @ seen).flatten(1)
         usage = self.usage_decay * state.usage + (read_weights + write_weights).sum(dim=1)
         output = torch.cat([hidden, reads], dim=1)
         return output, MemoryState(
