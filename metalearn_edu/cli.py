@@ -136,6 +136,15 @@ def train(
     memory: Annotated[
         Literal["lrua", "none"] | None, typer.Option(help="Of mann; none: the LSTM alone.")
     ] = None,
+    memory_size: Annotated[int | None, typer.Option(min=1, help="Of mann: slots.")] = None,
+    memory_dim: Annotated[int | None, typer.Option(min=1, help="Of mann: slot width.")] = None,
+    num_reads: Annotated[int | None, typer.Option(min=1, help="Of mann: heads.")] = None,
+    hidden_dim: Annotated[
+        int | None, typer.Option(min=1, help="Of mann and task-conditioned: hidden units.")
+    ] = None,
+    task_embedding_dim: Annotated[
+        int | None, typer.Option(min=1, help="Of task-conditioned: width of the task's vector.")
+    ] = None,
     metric_weight: Annotated[
         float | None, typer.Option(min=0, help="Of mann: 0 is the published loss.")
     ] = None,
@@ -176,6 +185,11 @@ def train(
         objective=objective,
         conditioning=conditioning,
         memory=memory,
+        memory_size=memory_size,
+        memory_dim=memory_dim,
+        num_reads=num_reads,
+        hidden_dim=hidden_dim,
+        task_embedding_dim=task_embedding_dim,
         metric_weight=metric_weight,
         seed=seed,
     )
@@ -227,7 +241,11 @@ def evaluate(
         results = {"": evaluate_meta_learner(learner, tasks, n_episodes=episodes, seed=seed)}
     for name, result in results.items():
         settings = {"split": split, "tasks": result.tasks, "episodes": episodes, "seed": seed}
-        figure: dict[str, Any] = {"mean": result.mean, "half_width": result.half_width, "std": result.std}
+        figure: dict[str, Any] = {
+            "mean": result.mean,
+            "half_width": result.half_width,
+            "std": result.std,
+        }
         figure |= {"metric": result.metric} | settings | ({"at": name} if name else {})
         if record:
             record_figure(run, figure)

@@ -1,6 +1,8 @@
 """The command line, run as its users run it: real arguments, real files, exit status."""
 
+import inspect
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from PIL import Image
 
 from metalearn_edu import __version__, cli
+from metalearn_edu.recipes import FLAGS, Recipe
 
 FAST = ["--steps", "3", "--width", "4", "--train-way", "5", "--quiet", "--n-query", "2"]
 
@@ -45,10 +48,12 @@ def test_help_and_version(capsys):
         (["frobnicate"], "frobnicate"),
         (["train"], "algorithm"),
         (["train", "maml"], "--output"),
-        (["train", "mamml", "--output", "x"], "prototypical, maml"),
+        (["train", "mamml", "--output", "x"], "prototypical, relation, maml"),
         (["train", "maml", "--output", "x", "--n-way", "1"], "n-way"),
         (["train", "maml", "--output", "x", "--data", "nowhere"], "nowhere"),
         (["train", "prototypical", "--output", "x", "--data", "sinusoids"], "sinusoids"),
+        (["train", "mann", "--output", "x", "--data", "sinusoids"], "needs classes"),
+        (["train", "mann", "--output", "x", "--metric-weight", "-1"], "metric-weight"),
         (["train", "maml", "--output", "x", "--steps", "many"], "--steps"),
         (["train", "maml", "--output", "x", "--meta-lr", "-1"], "meta_lr"),
         (["evaluate", "no-such-run"], "no-such-run"),
@@ -85,6 +90,66 @@ def test_train_then_evaluate_on_a_folder_of_images(capsys, tmp_path, image_folde
     assert status == 0 and "meta-test" in out and "95 % interval over 10 episodes" in out
     first, second = (json.loads(run(capsys, *ask, "--json")[1]) for _ in range(2))
     assert first == second and 1 / 3 < first["mean"] <= 1
+
+
+OF_IMAGES = [
+    ["prototypical"],
+    ["relation", "--objective", "mse", "--aggregate", "sum"],
+    ["relation", "--backbone", "mlp"],
+    ["maml", "--inner-steps", 1],
+    ["meta-sgd"],
+    ["task-conditioned", "--conditioning", "concat"],
+    ["mann"],
+    ["mann", "--memory", "none", "--metric-weight", 0],
+]
+
+
+@pytest.mark.parametrize("arguments", OF_IMAGES, ids=lambda a: " ".join(map(str, a)))
+def test_the_same_command_trains_every_algorithm(capsys, tmp_path, image_folder, arguments):
+    first, again = tmp_path / "first", tmp_path / "again"
+    fast = ["--data", image_folder, "--n-way", 3, "--train-way", 3, "--width", 4, "--steps", 2]
+    status, _, err = run(capsys, "train", *arguments, *fast, "--quiet", "--output", first)
+    assert status == 0, err
+    # The command on the card gives the same weights.
+    command = json.loads((first / "card.json").read_text())["command"]
+    words = shlex.split(command.replace("FOLDER", str(again)))
+    assert words[0] == "metalearn-edu"
+    assert run(capsys, *words[1:], "--quiet")[0] == 0
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (first, again)]
+    assert weights[0] == weights[1]
+    # With --record the figure stands on the card, once however often it is measured.
+    for _ in range(2):
+        ask = ["evaluate", first, "--n-query", 2, "--episodes", 5, "--record", "--json"]
+        figure = json.loads(run(capsys, *ask)[1])
+    assert json.loads((first / "card.json").read_text())["figures"] == [figure]
+
+
+def test_every_setting_of_a_recipe_is_an_option_of_train():
+    options = set(inspect.signature(cli.train).parameters)
+    named = {name: FLAGS.get(name, name) for name in Recipe.__dataclass_fields__}
+    spelt = {f if isinstance(f, str) else n for n, f in named.items()}
+    assert {name.replace("-", "_") for name in spelt} <= options
+
+
+def test_streams_are_scored_by_instance(capsys, tmp_path, image_folder):
+    runs = tmp_path / "run"
+    fast = ["--data", image_folder, "--n-way", 3, "--width", 4, "--steps", 1, "--quiet"]
+    run(capsys, "train", "mann", *fast, "--output", runs)
+    _, out, _ = run(capsys, "evaluate", runs, "--streams", "--episodes", 4, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["at"] for line in lines] == [f"instance {k}" for k in range(1, 11)]
+    run(capsys, "train", "prototypical", *fast, "--train-way", 3, "--output", tmp_path / "other")
+    status, _, err = run(capsys, "evaluate", tmp_path / "other", "--streams", "--episodes", 4)
+    assert status == 2 and "streams need a MANN" in err
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "meta-sgd", "task-conditioned"])
+def test_waves_train_too(capsys, tmp_path, algorithm):
+    runs = tmp_path / "run"
+    fast = ["--data", "sinusoids", "--steps", 2, "--quiet"]
+    assert run(capsys, "train", algorithm, *fast, "--output", runs)[0] == 0
+    status, out, _ = run(capsys, "evaluate", runs, "--episodes", 5)
+    assert status == 0 and "mse" in out
 
 
 def test_evaluate_refuses_what_the_run_cannot_do(capsys, tmp_path, image_folder):

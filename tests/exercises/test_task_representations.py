@@ -126,7 +126,9 @@ def test_pooling_agrees_with_the_package():
     z = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([0, 1, 2, 2, 1, 2, 2, 0, 2])
     torch.testing.assert_close(answers.class_vectors(z, y, 3), pool_by_class(z[None], y[None])[0])
-    torch.testing.assert_close(answers.mean_and_spread(z[y == 2]), answers.class_vectors(z, y, 3)[2])
+    torch.testing.assert_close(
+        answers.mean_and_spread(z[y == 2]), answers.class_vectors(z, y, 3)[2]
+    )
 
 
 def test_film_agrees_with_the_package():

@@ -1,0 +1,44 @@
+"""The weights that come with the course do what their cards say."""
+
+import math
+
+import pytest
+
+from metalearn_edu import evaluate_meta_learner
+from metalearn_edu.pretrained import FOLDER, list_pretrained, load_pretrained
+from metalearn_edu.recipes import Recipe, task_source, train_command
+
+NAMES = list_pretrained()
+LIMIT = 2_000_000  # bytes of one set of weights
+
+
+def test_there_are_some():
+    assert NAMES and all((FOLDER / name / "model.safetensors").is_file() for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_says_how_the_weights_were_made(name):
+    learner, card = load_pretrained(name)
+    recipe = Recipe(**card["recipe"])
+    assert not learner.training
+    assert (FOLDER / name / "model.safetensors").stat().st_size < LIMIT
+    assert card["steps_taken"] == recipe.n_steps and not card["interrupted"]
+    assert card["command"] == train_command(recipe)
+    assert card["figures"], f"metalearn-edu evaluate --record puts a figure on the card of {name}"
+    assert {"mean", "half_width", "split", "tasks", "episodes", "seed"} <= card["figures"][0].keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_score_what_the_card_says(name):
+    """Sixty other episodes than those of the card; their mean is within 4 standard errors."""
+    learner, card = load_pretrained(name)
+    figure = next(f for f in card["figures"] if "at" not in f and "5-way 1-shot" in f["tasks"])
+    tasks = task_source(Recipe(**card["recipe"]), figure["split"], n_way=5, n_shot=1)
+    result = evaluate_meta_learner(learner, tasks, n_episodes=60, seed=figure["seed"] + 1)
+    error = math.hypot(result.std / math.sqrt(60), figure["half_width"] / 1.96)
+    assert abs(result.mean - figure["mean"]) < 4 * error
+
+
+def test_an_unknown_name_lists_those_that_are_there():
+    with pytest.raises(ValueError, match=f"name must be one of .*{NAMES[0]}.*got 'resnet'"):
+        load_pretrained("resnet")
