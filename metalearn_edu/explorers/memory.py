@@ -182,7 +182,12 @@ class MemoryExplorer(Explorer):
         ax.set(xlim=(-0.8, weights.shape[1] - 0.2), ylim=(0, 1.05 * top), xticks=[])
         ax.set_yticks([0, round(top, 1)])
         ax.set_ylabel(
-            name.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=SMALL, color=color
+            name.replace("_", "\n"),
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=SMALL,
+            color=color,
         )
 
     def _draw_memory(self, ax: Axes, stream: int, step: int) -> None:
@@ -215,4 +220,3 @@ class MemoryExplorer(Explorer):
             f"which holds the item of step {origin + 1}, of the class with label "
             f"{int(self.y[stream, origin])}"
         )
-

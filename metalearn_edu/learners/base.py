@@ -150,15 +150,20 @@ def _require_finite(what: str, value: Tensor) -> None:
         raise FloatingPointError(f"{what} is {value.item()}")
 
 
-def _check_support(support_x: Tensor, support_y: Tensor) -> None:
-    if support_x.ndim < 3 or support_y.shape[:2] != support_x.shape[:2]:
+def check_shapes(x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
+    """Refuse items (T, S, *item) and labels or targets (T, S, ...) that cannot belong together."""
+    if x.ndim < 3 or y.shape[:2] != x.shape[:2]:
         raise ValueError(
-            "need support_x (T, S, *item) and support_y (T, S) with the same T and S, got "
-            f"{tuple(support_x.shape)} and {tuple(support_y.shape)}"
+            f"need {x_name} (T, S, *item) and {y_name} (T, S) with the same T and S, got "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
-    if 0 in support_x.shape[:2]:
-        raise ValueError(f"support_x holds no items: its shape is {tuple(support_x.shape)}")
-    _check_finite("support_x", support_x)
+    if 0 in x.shape[:2]:
+        raise ValueError(f"{x_name} holds no items: its shape is {tuple(x.shape)}")
+    _check_finite(x_name, x)
+
+
+def _check_support(support_x: Tensor, support_y: Tensor) -> None:
+    check_shapes("support_x", support_x, "support_y", support_y)
     if not support_y.is_floating_point():
         _check_every_class(support_y)
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from ..arguments import as_integer
 from ..tasks import EpisodeBatch
-from .base import MetaLearner, count_classes, embed_items
+from .base import MetaLearner, check_shapes, embed_items
 from .prototypical import class_prototypes, squared_euclidean
 
 __all__ = ["MANN", "LSTMController", "MANNController", "MemoryState"]
@@ -246,7 +246,7 @@ class MANN(MetaLearner):
         if not metric_weight >= 0:
             raise ValueError(f"metric_weight must be 0 or more, got {metric_weight}")
         self.metric_weight = metric_weight
-        self.encoder = encoder or nn.Flatten()
+        self.encoder = nn.Flatten() if encoder is None else encoder
         self.controller = controller
         self.head = nn.Linear(controller.output_dim, n_way)
 
@@ -266,7 +266,10 @@ class MANN(MetaLearner):
 
         Yields:
             (T, output_dim), and the state after the step, T rows of each tensor.
+        Raises:
+            ValueError: x and y do not fit, labels are out of range, or items hold NaN.
         """
+        check_shapes("x", x, "y", y)
         z, known = self._embed(x), self._one_hot(y)
         before = F.pad(known, (0, 0, 1, 0))[:, :-1]  # labels one step late, none at first
         inputs = torch.cat([z, before], dim=2).unbind(dim=1)
@@ -280,8 +283,7 @@ class MANN(MetaLearner):
         task = torch.arange(len(support_x), device=support_x.device)[:, None]
         order = canonical_order(support_x)
         support_x, support_y = support_x[task, order], support_y[task, order]
-        for _, state in self.steps(support_x, support_y):
-            pass
+        *_, (_, state) = self.steps(support_x, support_y)
         return state, self._one_hot(support_y[:, -1])
 
     def predict(self, state: tuple[State, Tensor], query_x: Tensor) -> Tensor:
@@ -325,9 +327,11 @@ class MANN(MetaLearner):
     def _one_hot(self, y: Tensor) -> Tensor:
         if y.is_floating_point():
             raise ValueError(f"support_y must be class labels, got {y.dtype}: no regression here")
-        highest = count_classes(y) - 1
-        if highest >= self.n_way:
-            raise ValueError(f"labels must be below n_way = {self.n_way}, got {highest}")
+        lowest, highest = int(y.min()), int(y.max())
+        if lowest < 0 or highest >= self.n_way:
+            raise ValueError(
+                f"labels must be 0 to n_way - 1 = {self.n_way - 1}, got {lowest} to {highest}"
+            )
         return F.one_hot(y, self.n_way).to(self.head.weight.dtype)
 
 

@@ -151,7 +151,7 @@ class TaskConditionedNetwork(MetaLearner):
                 f"n_way; got {output_dim} (regression=True predicts {output_dim} numbers)"
             )
         self.input_dim, self.output_dim, self.regression = input_dim, output_dim, regression
-        self.item_encoder = item_encoder or nn.Flatten()
+        self.item_encoder = nn.Flatten() if item_encoder is None else item_encoder
         self.task_encoder = TaskEncoder(
             input_dim, hidden_dim, task_embedding_dim, target_dim=output_dim if regression else 0
         )
