@@ -215,3 +215,55 @@ def test_regression_targets_must_agree_in_width():
     good = regression_parts(out=3)
     with pytest.raises(ValueError, match=r"of shape \(3,\), those of query_y .* of shape \(2,\)"):
         EpisodeBatch(**good | {"query_y": good["query_y"][..., :2]})
+
+
+# ---------------------------------------------------------------- in order
+
+
+def test_a_stream_comes_in_the_order_given():
+    order = torch.tensor([[5, 0, 3, 1, 4, 2], [0, 1, 2, 3, 4, 5], [2, 4, 0, 5, 1, 3]])
+    batch = EpisodeBatch(**parts(), order=order)
+    x, y = batch.stream()
+    for task in range(3):
+        items = [*batch.support_x[task], *batch.query_x[task]]
+        labels = [*batch.support_y[task].tolist(), *batch.query_y[task].tolist()]
+        for place, i in enumerate(order[task].tolist()):
+            assert torch.equal(x[task, place], items[i])
+            assert y[task, place] == labels[i]
+
+
+def test_without_an_order_the_support_set_comes_first():
+    for given in (parts(), regression_parts()):
+        batch = EpisodeBatch(**given)
+        x, y = batch.stream()
+        assert torch.equal(x, torch.cat([given["support_x"], given["query_x"]], dim=1))
+        assert torch.equal(y, torch.cat([given["support_y"], given["query_y"]], dim=1))
+
+
+def test_the_order_goes_along_with_its_tasks():
+    order = torch.stack([torch.arange(6).roll(k) for k in range(3)])
+    batch = EpisodeBatch(**parts(), order=order)
+    assert torch.equal(batch[1:].order, order[1:])
+    assert [part.order.tolist() for part in batch.split(2)] == [
+        order[:2].tolist(),
+        [*order[2:].tolist()],
+    ]
+    moved = batch.to(dtype=torch.float64)
+    assert moved.order.dtype == torch.int64 and moved.stream()[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        torch.arange(6).expand(2, 6),
+        torch.arange(5).expand(3, 5),
+        torch.arange(6),
+        torch.tensor([[0, 1, 2, 3, 4, 4]] * 3),
+        torch.tensor([[1, 2, 3, 4, 5, 6]] * 3),
+        torch.tensor([[-1, 0, 1, 2, 3, 4]] * 3),
+    ],
+    ids=["a task too few", "an item too few", "no task axis", "twice", "too high", "negative"],
+)
+def test_a_bad_order_is_refused(order):
+    with pytest.raises(ValueError, match="order must name each of the 6 items of 3 tasks once"):
+        EpisodeBatch(**parts(), order=order)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from metalearn_edu.tasks import (
     EpisodeSampler,
     FewShotDataset,
+    Streams,
     TaskSource,
     create_task_batch,
 )
@@ -305,6 +306,68 @@ def test_repr_names_the_options():
     sampler = EpisodeSampler(pictures(), 2, 1, 1, rotations=True, within_group=True)
     assert repr(sampler).endswith("1 queries per class, rotations, within one group)")
     assert isinstance(sampler, TaskSource)
+
+
+# ---------------------------------------------------------------- streams
+
+
+def test_a_stream_holds_each_class_equally_often_and_no_item_twice():
+    data = numbered([7] * 9)
+    x, y = Streams(data, 4, 6).episodes(3, 0, 20).stream()
+    batch = Streams(data, 4, 6).episodes(3, 0, 20)
+    assert x.shape == (20, 24, 1) and y.shape == (20, 24)
+    for rows, labels, classes in zip(x[..., 0].long(), y, batch.classes, strict=True):
+        assert labels.bincount().tolist() == [6] * 4
+        assert len(rows.unique()) == 24
+        assert torch.equal(data.labels[rows], classes[labels])
+
+
+def test_a_stream_is_a_permutation_of_its_episode():
+    batch = Streams(numbered([7] * 9), 4, 6).episodes(3, 0, 20)
+    assert torch.equal(batch.order.sort(dim=1).values, torch.arange(24).expand(20, -1))
+    assert len(batch.order.unique(dim=0)) == 20
+    both = torch.cat([batch.support_x, batch.query_x], dim=1)
+    x, _ = batch.stream()
+    for task in range(20):
+        assert torch.equal(x[task], both[task, batch.order[task]])
+
+
+@given(st.integers(-(2**70), 2**70), st.integers(0, 50))
+def test_a_stream_is_a_function_of_seed_and_index(seed, start):
+    streams = Streams(numbered([5] * 8), 3, 4)
+    whole, alone = streams.episodes(seed, start, 3), streams.episodes(seed, start + 2, 1)
+    for first, second in zip(whole[2:].stream(), alone.stream(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_every_label_is_as_likely_at_every_place():
+    _, y = Streams(numbered([4] * 7), 3, 4).episodes(0, 0, N_EPISODES).stream()
+    for place in (0, 5, 11):
+        assert_even(y[:, place].bincount(minlength=3))
+    # The first two items of a class are neighbours in C(11, 3) / C(12, 4) = 1 / 3 of all orders.
+    places = torch.stack([(row == 1).nonzero().flatten()[:2] for row in y[:3000]])
+    assert abs((places[:, 1] - places[:, 0] == 1).double().mean() - 1 / 3) < 0.035
+
+
+def test_the_order_says_nothing_about_the_items():
+    """Which items come is drawn from other numbers than in which order they come."""
+    data = numbered([4] * 7)
+    batch = Streams(data, 3, 4).episodes(0, 0, N_EPISODES)
+    same = EpisodeSampler(data, 3, 1, 3).episodes(0, 0, N_EPISODES)
+    assert torch.equal(batch.support_x, same.support_x)
+    together = batch.classes[:, 0] * 12 + batch.order[:, 0]
+    assert_even(together.bincount(minlength=84))
+
+
+@pytest.mark.parametrize("n_instances", [1, 0, 2.0])
+def test_a_stream_needs_two_items_a_class(n_instances):
+    with pytest.raises(ValueError, match="n_instances must be an integer of at least 2"):
+        Streams(numbered([5] * 8), 3, n_instances)
+
+
+def test_a_stream_that_the_data_cannot_give_is_refused():
+    with pytest.raises(ValueError, match=r"needs 3 classes with at least 1 \+ 5 = 6 items"):
+        Streams(numbered([5] * 8), 3, 6)
 
 
 # ---------------------------------------------------------------- create_task_batch
