@@ -239,10 +239,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "relation": Algorithm(_relation, {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000}),
     "maml": Algorithm(partial(_gradient_based, MAML), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
-    "meta-sgd": Algorithm(partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
+    "meta-sgd": Algorithm(
+        partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD | {"n_steps": 3000}, WAVES_INNER
+    ),
     "task-conditioned": Algorithm(
         _task_conditioned,
-        {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 3000},
+        {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
         WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
     ),
     "mann": Algorithm(

@@ -26,6 +26,10 @@ from .base import MetaLearner, class_sums, embed_items
 __all__ = ["ConditionedMLP", "TaskConditionedNetwork", "TaskEncoder"]
 
 
+SMALL = 1e-6
+"""Added to a variance, so that its root has a finite slope at 0."""
+
+
 class TaskEncoder(nn.Module):
     """A set of items to one vector: embed each, pool by mean and spread, transform.
 
@@ -44,6 +48,9 @@ class TaskEncoder(nn.Module):
         self.task_embedding_dim = task_embedding_dim
         self.item = MLP(input_dim + target_dim, hidden_dim, hidden_dim)
         self.task = nn.Linear(2 * hidden_dim, task_embedding_dim)
+        # One item has no spread: exactly 0 below. So an encoder that is trained on single items
+        # leaves these weights at 0, and the spread of several does not disturb it in use.
+        nn.init.zeros_(self.task.weight[:, hidden_dim:])
 
     def forward(self, support_x: Tensor, support_y: Tensor) -> Tensor:
         """One vector per set, whatever the order of its items.
@@ -58,7 +65,8 @@ class TaskEncoder(nn.Module):
             support_x = torch.cat([support_x, support_y], dim=-1)
             support_y = torch.zeros_like(support_y[..., 0], dtype=torch.int64)
         z = embed_items(self.item, support_x)  # (T, S, hidden_dim)
-        return self.task(pool_by_class(z, support_y))
+        mean, spread = pool_by_class(z, support_y).chunk(2, dim=-1)
+        return self.task(torch.cat([mean, spread - SMALL**0.5], dim=-1))
 
 
 def pool_by_class(z: Tensor, y: Tensor) -> Tensor:
@@ -72,7 +80,7 @@ def pool_by_class(z: Tensor, y: Tensor) -> Tensor:
     mean = sums / counts
     own_mean = torch.take_along_dim(mean, y[..., None], dim=1)  # (T, S, d)
     squares, _ = class_sums((z - own_mean).square(), y)
-    return torch.cat([mean, (squares / counts + 1e-6).sqrt()], dim=-1)
+    return torch.cat([mean, (squares / counts + SMALL).sqrt()], dim=-1)
 
 
 class ConditionedMLP(nn.Module):
