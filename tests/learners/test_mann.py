@@ -418,8 +418,8 @@ def trained(kind, make, n_steps, meta_lr):
 @pytest.mark.parametrize(
     ("make", "n_steps"),
     [
-        (lambda: MANNController(D + 3, 16, 6, 5, num_reads=1), 60),
-        (lambda: LSTMController(D + 3, 16), 150),
+        (lambda: MANNController(D + 3, 16, 6, 5, num_reads=1), 45),
+        (lambda: LSTMController(D + 3, 16), 110),
     ],
     ids=["memory", "LSTM"],
 )
