@@ -3,10 +3,10 @@
 #
 # **The question: can a memory learn within the episode?**
 #
-# MAML learns a task by changing weights. Here no weight changes at all. Items come one by one, as in
-# life: we are asked, we answer, and only then are we told. A network that writes down what it saw,
-# with what it was told, and looks it up when it sees the like again, learns within the episode.
-# What the outer loop must teach it is how to keep a notebook.
+# MAML learns a task by changing weights. Here no weight changes at all. Items come one by one, as
+# in life: we are asked, we answer, and only then are we told. A network that writes down what it
+# saw, with what it was told, and looks it up when it sees the like again, learns within the
+# episode. What the outer loop must teach it is how to keep a notebook.
 #
 # **After this lesson you can**
 #
@@ -54,8 +54,8 @@ torch.set_num_threads(1)
 # ## 1. A stream
 #
 # A **stream** is an episode in one line. We draw five classes, ten items of each, give the classes
-# the labels 0 to 4 at random, and shuffle all fifty items. There is no support set and no query set:
-# each item is first asked, and later serves as an example.
+# the labels 0 to 4 at random, and shuffle all fifty items. There is no support set and no query
+# set: each item is first asked, and later serves as an example.
 
 # %%
 from metalearn_edu.plotting import plot_items
@@ -68,8 +68,8 @@ plt.show()
 print("one stream:", tuple(items.shape), tuple(labels.shape))
 
 # %% [markdown]
-# These are the first twenty steps. Under each item stands what the network hears at that step:
-# the label of the item **before**. Cover all but the first, and go through them one by one. At each,
+# These are the first twenty steps. Under each item stands what the network hears at that step: the
+# label of the item **before**. Cover all but the first, and go through them one by one. At each,
 # say its label before you look at what comes under the next.
 #
 # Notice what you had to do. You kept the last letter in mind until its label came, put the two
@@ -153,34 +153,34 @@ print(f"on paper {100 * first_instance_ceiling(5):.2f} %")
 print("played within 2 points of it:", abs(played - first_instance_ceiling(5)) < 0.02)
 
 # %% [markdown]
-# So 45.67 % is the **first-instance ceiling** for five classes. It is no chance level and no target:
-# it is an alarm. A learner whose first answers are better than that has heard a label that it should
-# not have heard. It also says that 45 % at the first instance needs no skill in reading letters:
-# name a label that has not come yet, that is all.
+# So 45.67 % is the **first-instance ceiling** for five classes. It is no chance level and no
+# target: it is an alarm. A learner whose first answers are better than that has heard a label that
+# it should not have heard. It also says that 45 % at the first instance needs no skill in reading
+# letters: name a label that has not come yet, that is all.
 #
 # ### Exercise 2: other streams (5 minutes, on paper)
 #
 # 1. What is the ceiling with three classes?
 # 2. With twenty classes it is 18.0 %, nearly four times chance. With many classes, does the ceiling
 #    come nearer to chance, as a ratio?
-# 3. Somebody reports 52 % at the first instance, with labels that are random in each stream, but with
-#    class 0 always coming first. Must there be a leak?
+# 3. Somebody reports 52 % at the first instance, with labels that are random in each stream, but
+#    with class 0 always coming first. Must there be a leak?
 #
 # <details><summary>Answers</summary>
 #
 # 1. $\tfrac13(\tfrac13 + \tfrac12 + 1) = \tfrac{11}{18} = 61.1\,\%$.
-# 2. No. Chance is $1/N$ and the ceiling is $\tfrac1N(1 + \tfrac12 + \dots + \tfrac1N)$; the ratio is
-#    that sum, which grows like the logarithm of $N$: 2.28 for five, 3.60 for twenty.
-# 3. No label leaks, but the order does: with class 0 always first, the first answer can always
-#    be right, which gives $\tfrac15(1 + \tfrac14 + \tfrac13 + \tfrac12 + 1) = 61.7\,\%$. The ceiling
+# 2. No. Chance is $1/N$ and the ceiling is $\tfrac1N(1 + \tfrac12 + \dots + \tfrac1N)$; the ratio
+#    is that sum, which grows like the logarithm of $N$: 2.28 for five, 3.60 for twenty.
+# 3. No label leaks, but the order does: with class 0 always first, the first answer can always be
+#    right, which gives $\tfrac15(1 + \tfrac14 + \tfrac13 + \tfrac12 + 1) = 61.7\,\%$. The ceiling
 #    holds only if order and labels are random.
 # </details>
 #
 # ## 3. By hand: look it up by its content
 #
 # The memory has slots, and each slot holds a row of numbers. To read, the network makes a **key**
-# and compares it with every row by the **cosine**: the scalar product divided by both lengths. It is
-# 1 for the same direction, 0 for a right angle, -1 for the opposite, whatever the lengths.
+# and compares it with every row by the **cosine**: the scalar product divided by both lengths. It
+# is 1 for the same direction, 0 for a right angle, -1 for the opposite, whatever the lengths.
 #
 # Three slots hold (2, 0), (0, 3) and (3, 4). The key is (1, 0).
 #
@@ -210,9 +210,9 @@ for sharpness in (1.0, 10.0):
 # %% [markdown]
 # ### Exercise 3: the address (6 minutes, easy)
 #
-# The same without a loop. `key` is `(d,)`, `memory` is `(slots, d)`, the result `(slots,)`. An easier
-# step first: `F.normalize(memory, dim=1)` has rows of length 1. What is its product with a key of
-# length 1?
+# The same without a loop. `key` is `(d,)`, `memory` is `(slots, d)`, the result `(slots,)`. An
+# easier step first: `F.normalize(memory, dim=1)` has rows of length 1. What is its product with a
+# key of length 1?
 
 # %%
 from metalearn_edu.exercises.memory_augmented_networks import (
@@ -276,9 +276,10 @@ for sharpness in (1.0, 10.0):
     )
 
 # %% [markdown]
-# At most 5.5 %, and 2.1 % if the other rows stand at right angles, as rows at random nearly do. Such a
-# read is a blur over all slots, and its gradient hardly depends on the key. The package lets each
-# head learn its sharpness, and starts it at 10. We shall see in section 5 what starting at 1 does.
+# At most 5.5 %, and 2.1 % if the other rows stand at right angles, as rows at random nearly do.
+# Such a read is a blur over all slots, and its gradient hardly depends on the key. The package lets
+# each head learn its sharpness, and starts it at 10. We shall see in section 5 what starting at 1
+# does.
 #
 # ## 4. By hand: where to write?
 #
@@ -292,8 +293,8 @@ for sharpness in (1.0, 10.0):
 # $$u_t = \gamma\, u_{t-1} + w^r_t + w^w_t, \qquad w^w_t = g\, w^r_{t-1} + (1 - g)\, w^{lu}_t$$
 #
 # Here $w^{lu}_t$ is 1 at the least used slot by $u_{t-1}$ (the first, if there are several) and 0
-# elsewhere. The **gate** $g$ is between 0 and 1. Take three slots and, for paper, $\gamma = 0.5$ (the
-# package has 0.99). The read weights are given; the gate is 0, except at step 3.
+# elsewhere. The **gate** $g$ is between 0 and 1. Take three slots and, for paper, $\gamma = 0.5$
+# (the package has 0.99). The read weights are given; the gate is 0, except at step 3.
 #
 # | step | $u$ before | least used | read | gate | write | $u$ after | sum |
 # |---|---|---|---|---|---|---|---|
@@ -316,10 +317,10 @@ for t in range(4):
     print(f"step {t + 1}: slot {least}, u {usage.tolist()}, sum {usage.sum().item()}")
 
 # %% [markdown]
-# At step 4 it is slot 1, which was written at step 2 and never read since: it is forgotten. Slot 2 was
-# read once and half written at step 3, so it stays. The sum moves by a rule of its own: each step
-# adds 1 for the read and 1 for the write to half of what was, so it is 2, 3, 3.5, 3.75, towards 4.
-# With a decay of 0.99 it goes towards 200. A wrong usage shows at once in that sum.
+# At step 4 it is slot 1, which was written at step 2 and never read since: it is forgotten. Slot 2
+# was read once and half written at step 3, so it stays. The sum moves by a rule of its own: each
+# step adds 1 for the read and 1 for the write to half of what was, so it is 2, 3, 3.5, 3.75,
+# towards 4. With a decay of 0.99 it goes towards 200. A wrong usage shows at once in that sum.
 #
 # ### Exercise 4: one step of writing (12 minutes, medium)
 #
@@ -331,7 +332,8 @@ for t in range(4):
 # 4. the new usage.
 #
 # `memory` is `(slots, d)`; `usage`, `read_before` and `read_now` are `(slots,)`; `gate` and `decay`
-# are numbers; `row` is `(d,)`. Return the new memory and the new usage. Do not change the arguments.
+# are numbers; `row` is `(d,)`. Return the new memory and the new usage. Do not change the
+# arguments.
 
 # %%
 from metalearn_edu.exercises.memory_augmented_networks import (
@@ -369,9 +371,10 @@ compare(my_write_step, write_step, WRITE_EXAMPLES, hint=WRITE_HINT)
 # ```
 # </details>
 #
-# In the package all of this is `MANNController`: an LSTM reads the item, the late label and what was
-# read at the step before, and from its output a linear layer makes key, gate, sharpness and what to
-# write. We run a small one through three steps, and hold the fourth against the exercise.
+# In the package all of this is `MANNController`: an LSTM reads the item, the late label and what
+# was read at the step before, and from its output a linear layer makes key, gate, sharpness and
+# what to write, for each **head**. A head reads once and writes once a step; we use one. We run a
+# small controller through three steps, and hold the fourth against the exercise.
 
 # %%
 torch.manual_seed(0)
@@ -400,9 +403,9 @@ print(torch.allclose(by_exercise[1], state.usage[0], atol=1e-6))
 # %% [markdown]
 # The line `row = ...` holds a small secret. What is written at step $t$ is the key of step $t - 1$,
 # which is the address of the item before, plus a vector of the network's, in which it can put the
-# label that has just come. So an item is found again under the key that it was first looked for with.
-# (The paper writes the key alone, others the vector alone. With the vector alone the network must
-# first learn to make addresses of its own, and that took several times as long in our trials.)
+# label that has just come. So an item is found again under the key that it was first looked for
+# with. (The paper writes the key alone, others the vector alone. With the vector alone the network
+# must first learn to make addresses of its own, and that took several times as long in our trials.)
 #
 # ## 5. Can it learn to keep a notebook?
 #
@@ -426,8 +429,8 @@ print(clouds_train.n_classes, "and", clouds_test.n_classes, "classes")
 # - the same with sharpness 1;
 # - the LSTM alone, without a memory. A step of it is cheaper, so it may take a few more.
 #
-# > **Predict.** All start at a loss of $\ln 5 = 1.61$, that of an even guess. After 130 outer steps,
-# > which of them is clearly below, and what will its curve look like? A steady descent?
+# > **Predict.** All start at a loss of $\ln 5 = 1.61$, that of an even guess. After 130 outer
+# > steps, which of them is clearly below, and what will its curve look like? A steady descent?
 
 
 # %%
@@ -455,7 +458,8 @@ on_clouds = {
 }
 
 # %% [markdown]
-# On the left the loss of each step, on the right the accuracy by instance on 200 streams of new classes.
+# On the left the loss of each step, on the right the accuracy by instance on 200 streams of new
+# classes.
 
 # %%
 LOOKS = {
@@ -497,40 +501,40 @@ first_answers = [results[1].mean for results in on_clouds.values()]
 print("no first answer above the ceiling:", max(first_answers) < first_instance_ceiling(5) + 0.03)
 
 # %% [markdown]
-# Two curves lie on each other at 1.61, those of the failures. The third is flat, then it falls off a
-# cliff, and then it is flat again. As long as the network
-# writes without a system, there is nothing to be found, and as long as it looks for nothing, it does
-# not matter what is written. Both must come together by chance, a little, and then each makes the
-# other worth more. After 130 outer steps it has about 80 % at the second instance and 98 % at the
-# third: it learns a class from one or two examples, and no weight changes.
+# Two curves lie on each other at 1.61, those of the failures. The third is flat, then it falls off
+# a cliff, and then it is flat again. As long as the network writes without a system, there is
+# nothing to be found, and as long as it looks for nothing, it does not matter what is written. Both
+# must come together by chance, a little, and then each makes the other worth more. After 130 outer
+# steps it has about 80 % at the second instance and 98 % at the third: it learns a class from one
+# or two examples, and no weight changes.
 #
 # With sharpness 1 nothing of that happens. Same network, same streams; but each read is a mean over
-# all slots. In a longer run, from a sharpness of about 1.7, it was at 30 % at the second
-# instance after 566 steps. The LSTM has to
-# hold all pairs in 128 numbers, with no places to put them: 30 % after 1,262 steps.
+# all slots. In a longer run, from a sharpness of about 1.7, it was at 30 % at the second instance
+# after 566 steps. The LSTM has to hold all pairs in 128 numbers, with no places to put them: 30 %
+# after 1,262 steps.
 #
-# Look at the first instance. The two failures have about 35 %, well above chance and below the ceiling,
-# and the memory has chance. The failures have learned one thing: name a label that has not come of
-# late. That is worth something at the first instance and little later. The memory answers with what it
-# finds, and at a first instance it finds the wrong thing. With longer training it learns to tell (36.4 %
-# in the paper).
+# Look at the first instance. The two failures have about 35 %, well above chance and below the
+# ceiling, and the memory has chance. The failures have learned one thing: name a label that has not
+# come of late. That is worth something at the first instance and little later. The memory answers
+# with what it finds, and at a first instance it finds the wrong thing. With longer training it
+# learns to tell (36.4 % in the paper).
 #
 # ### Where are the missing 20 %?
 #
-# 98 % at the third instance, and only 80 % at the second. Is one example too few, for points that lie so
-# far apart?
+# 98 % at the third instance, and only 80 % at the second. Is one example too few, for points that
+# lie so far apart?
 #
-# > **Predict.** Follow two items of one class that come right after each other, at the steps 7 and 8,
-# > the first of their class. When does the label of item 7 arrive? When is the pair written? And when
-# > is the memory read for item 8?
+# > **Predict.** Follow two items of one class that come right after each other, at the steps 7 and
+# > 8, the first two of their class. When does the label of item 7 arrive? When is the pair written?
+# > And when is the memory read for item 8?
 #
 # <details><summary>Answer</summary>
 #
-# The label of item 7 arrives at step 8, and at step 8 the pair is written. But our controller reads the
-# memory <b>as it was before the step's writing</b>. So item 8 cannot find item 7. How often are the
-# first two items of a class neighbours? Their ten places are any 10 of 50. Glue the first two together,
-# and nine places of 49 are left to choose. The share is
-# $\binom{49}{9} / \binom{50}{10} = 10/50$: one in five.
+# The label of item 7 arrives at step 8, and at step 8 the pair is written. But our controller reads
+# the memory <b>as it was before the step's writing</b>. So item 8 cannot find item 7. How often are
+# the first two items of a class neighbours? Their ten places are any 10 of 50. Glue the first two
+# together, and nine places of 49 are left to choose. The share is $\binom{49}{9} / \binom{50}{10} =
+# 10/50$: one in five.
 # </details>
 
 # %%
@@ -545,11 +549,11 @@ print("right after the first: below 50 %:", right[second & at_once].double().mea
 print("later: above 85 %:", right[second & ~at_once].double().mean().item() > 0.85)
 
 # %% [markdown]
-# That is where they are: of the second instances that come later, more than 95 % are right. Papers and
-# ports differ in the order of reading and writing, and here we see what it costs. `write_first=True`
-# writes and then reads. It changes no weight and no formula, only the order of two lines. With it, the
-# same training on the same points gave us about 96 % at the second instance (150 outer steps, 200
-# streams). We use it from here on.
+# That is where they are: of the second instances that come later, more than 95 % are right. Papers
+# and ports differ in the order of reading and writing, and here we see what it costs.
+# `write_first=True` writes and then reads. It changes no weight and no formula, only the order of
+# two lines. With it, the same training on the same points gave us about 96 % at the second instance
+# (150 outer steps, 200 streams). We use it from here on.
 #
 # ## 6. Letters
 #
@@ -576,14 +580,15 @@ with torch.no_grad():
 print("mean cosine of any two letters above 0.8:", untrained > 0.8)
 
 # %% [markdown]
-# They all point the same way. After the last ReLU all numbers are positive, and most of each is a
-# mean that all letters share. The cosines of a letter with its like and with others differ in the
-# second digit, and the memory finds nothing. And as nothing is found, the encoder gets no gradient that would
-# tell it to change. The published network waited this out, for 100,000 episodes and more.
+# They all point the same way. After the last ReLU no number is negative, and most of each embedding
+# is a mean that all letters share. A letter's cosine with its like is hardly above that with any
+# other, so the memory finds nothing. And as nothing is found, little tells the encoder how to
+# change. (The paper has no encoder: it reads the pixels of 20 x 20 images, and trains on 100,000
+# episodes.)
 #
-# We help it twice. The encoder first learns to tell letters apart by itself, as a ProtoNet
-# (lesson 03), and is then kept fixed. And `Standardise` shifts and scales each of its numbers to mean
-# 0 and spread 1 over meta-train, so that directions fill the space. (The command line trains encoder and
+# We help it twice. The encoder first learns to tell letters apart by itself, as a ProtoNet (lesson
+# 03), and is then kept fixed. And `Standardise` shifts and scales each of its numbers to mean 0 and
+# spread 1 over meta-train, so that directions fill the space. (The command line trains encoder and
 # memory together, with the ProtoNet's loss added to the memory's: `MANN(..., metric_weight=1.0)`.)
 
 # %%
@@ -600,11 +605,12 @@ print("mean cosine of the untrained encoder above 0.8:", untrained > 0.8, end=",
 print("now below 0.1:", mean_cosine(standardise(embedded_train.items[some])) < 0.1)
 
 # %% [markdown]
-# Now memory and LSTM as before, on streams of embedded letters; then 400 meta-test streams of writing
-# systems that neither the encoder nor the memory has met.
+# Now memory and LSTM as before, on streams of embedded letters; then 400 meta-test streams of
+# writing systems that neither the encoder nor the memory has met.
 #
-# > **Predict.** On the points, writing first, the memory had about 96 % at the second instance. Letters
-# > of one class are less alike. Write down your guess for the letters: second, third, tenth instance.
+# > **Predict.** On the points, writing first, the memory had about 96 % at the second instance.
+# > Letters of one class are less alike. Write down your guess for the letters: second, third, tenth
+# > instance.
 
 # %%
 torch.manual_seed(0)
@@ -640,17 +646,18 @@ print("the tenth better than the second:", gain > 0.05)
 print("LSTM, 2nd and 10th below 45 %:", max(lstm_results[k].mean for k in (2, 10)) < 0.45)
 
 # %% [markdown]
-# After one example of a class, the memory knows about 77 % of its letters, after two about 82 %, and
-# after nine about 89 % (intervals of 2 points). It rises, since with more rows of a class it is likelier
-# that one of them is like the letter in question. The LSTM stays below 30 % from the second
-# instance on. What is missing to 100 % is partly the encoder's: letters that it takes for each other, no
-# memory can tell apart. And partly the memory's, which has read 2,880 streams and no more.
+# After one example of a class, the memory knows about 77 % of its letters, after two about 82 %,
+# and after nine about 89 % (intervals of 2 points). It rises, since with more rows of a class it is
+# likelier that one of them is like the letter in question. The LSTM stays below 30 % from the
+# second instance on. What is missing to 100 % is partly the encoder's: letters that it takes for
+# each other, no memory can tell apart. And partly the memory's, which has read 2,880 streams and no
+# more.
 #
 # ### Is it the memory?
 #
-# An LSTM is in there, too. Does the answer come from the memory? We use the course's usual face: the
-# learner reads a 5-way 1-shot support set as a short stream, and each query is then the next item.
-# Between reading and answering we wipe the memory and leave the LSTM's state as it is.
+# An LSTM is in there, too. Does the answer come from the memory? We use the course's usual face:
+# the learner reads a 5-way 1-shot support set as a short stream, and each query is then the next
+# item. Between reading and answering we wipe the memory and leave the LSTM's state as it is.
 
 # %%
 mann, nearest = letter_runs["MANN"][0], PrototypicalNetwork(nn.Identity())
@@ -669,11 +676,11 @@ print("wiped: below 40 %:", bool(right[1] < 0.4))
 print("ProtoNet on the same embeddings above 70 %:", bool(right[2] > 0.7))
 
 # %% [markdown]
-# With its memory it has about 78 % (300 meta-test episodes, 5-way 1-shot, 15 queries per class), with the
-# memory wiped about 24 %. So the answers come from there; what is left is in the LSTM's state, which
-# still knows what it last heard. A ProtoNet on the same embeddings and episodes has about 83 %, and it
-# needed no training for that beyond the encoder's. A memory must learn what a ProtoNet is given: that
-# one should compare.
+# With its memory it has about 78 % (300 meta-test episodes, 5-way 1-shot, 15 queries per class),
+# with the memory wiped about 24 %. So the answers come from there; what is left is in the LSTM's
+# state, which still knows what it last heard. A ProtoNet on the same embeddings and episodes has
+# about 83 %, and it needed no training for that beyond the encoder's. A memory must learn what a
+# ProtoNet is given: that one should compare.
 #
 # ## 7. Explore: inside the memory
 #
@@ -695,22 +702,22 @@ print(explorer.describe(**explorer.state).split(".")[0])
 # %% [markdown]
 # Start at step 1 and go on one by one.
 #
-# - The **write** weight moves on by one slot at each step, or nearly: 64 slots for 50 items, and the
-#   network has learned to close the gate. Usage falls slowly with the age of a slot and rises where it
-#   is read.
-# - At step 17 a letter comes for the second time, eleven steps after its first. **Read** points at the
-#   slot in which the item of step 6 is, of the same class, and some others get a little.
-# - At a class's first item there is nothing to find. Read spreads over what is least unlike, and the
-#   answer is often sure and wrong. That is what lies behind the low first instance.
-# - In the memory, a column of colours is a row on its side: an address and a label, mixed. You cannot
-#   see the label; the network has made its own hand.
+# - The **write** weight moves on by one slot at each step, or nearly: 64 slots for 50 items, and
+#   the network has learned to close the gate. Usage falls slowly with the age of a slot and rises
+#   where it is read.
+# - At step 17 a letter comes for the second time, eleven steps after its first. **Read** points at
+#   the slot in which the item of step 6 is, of the same class, and some others get a little.
+# - At a class's first item there is nothing to find. Read spreads over what is least unlike, and
+#   the answer is often sure and wrong. That is what lies behind the low first instance.
+# - In the memory, a column of colours is a row on its side: an address and a label, mixed. You
+#   cannot see the label; the network has made its own hand.
 #
 # ## 8. Find the bug
 #
 # ### A: better than the ceiling
 #
-# A colleague has written the loop anew, with an LSTM and no memory at all, and reports a breakthrough
-# on the points of section 5.
+# A colleague has written the loop anew, with an LSTM and no memory at all, and reports a
+# breakthrough on the points of section 5.
 
 
 # %%
@@ -731,8 +738,8 @@ theirs = evaluate_streams(quick, Streams(clouds_test), n_episodes=100)
 print("1st instance above 90 %:", theirs[1].mean > 0.9, "10th, too:", theirs[10].mean > 0.9)
 
 # %% [markdown]
-# **Question.** Sixty steps, no memory, and nearly all right from the **first** instance on. Which number
-# tells you that something is wrong, without reading the code? And which line is it?
+# **Question.** Sixty steps, no memory, and nearly all right from the **first** instance on. Which
+# number tells you that something is wrong, without reading the code? And which line is it?
 #
 # <details><summary>Answer</summary>
 #
@@ -744,10 +751,10 @@ print("1st instance above 90 %:", theirs[1].mean > 0.9, "10th, too:", theirs[10]
 #
 # ### Exercise 5: the test that finds it (8 minutes, medium)
 #
-# The ceiling needs a trained network. A test of causality does not. Write
-# `leaks(stream, x, y, t)`: does another label at step `t` change a score at step `t` or before? Call
-# `stream(x, y)` yourself; `x` is `(L, d)`, `y` is `(L,)` with labels 0 to 4, scores are `(L, 5)`. Later
-# scores may change: that is learning.
+# The ceiling needs a trained network. A test of causality does not. Write `leaks(stream, x, y, t)`:
+# does another label at step `t` change a score at step `t` or before? Call `stream(x, y)` yourself;
+# `x` is `(L, d)`, `y` is `(L,)` with labels 0 to 4, scores are `(L, 5)`. Later scores may change:
+# that is learning.
 
 # %%
 from metalearn_edu.exercises.memory_augmented_networks import LEAK_EXAMPLES, LEAK_HINT, leaks
@@ -764,7 +771,8 @@ compare(my_leaks, leaks, LEAK_EXAMPLES, hint=LEAK_HINT)
 # Two calls, with <code>y</code> and with a copy in which <code>y[t]</code> is another label.
 # </details>
 # <details><summary>Hint 2: which steps?</summary>
-# Rows 0 to t: <code>[: t + 1]</code>. Step t alone is not enough, a label may leak to the step before.
+# Rows 0 to t: <code>[: t + 1]</code>. Step t alone is not enough, a label may leak to the step
+# before.
 # </details>
 # <details><summary>Solution</summary>
 #
@@ -789,8 +797,8 @@ for name, learner in checked.items():
 # %% [markdown]
 # ### B: an address that does not look
 #
-# The next one has its labels in order. It has a memory, and it reads from it at each step, with weights
-# that sum to 1.
+# The next one has its labels in order. It has a memory, and it reads from it at each step, with
+# weights that sum to 1.
 
 
 # %%
@@ -811,16 +819,16 @@ for slots in (64, 128):
     print(f"all of ours {sum(p.numel() for p in ours.parameters())}")
 
 # %% [markdown]
-# **Question.** The counts alone give it away. What should a longer memory cost in weights, and what does
-# `forward` not use when it chooses the place?
+# **Question.** The counts alone give it away. What should a longer memory cost in weights, and what
+# does `forward` not use when it chooses the place?
 #
 # <details><summary>Answer</summary>
 #
-# Nothing: our number of weights is the same for 64 and for 128 slots, since the key is compared with
-# whatever rows there are. <code>where</code> has an output for each slot and looks at
+# Nothing: our number of weights is the same for 64 and for 128 slots, since the key is compared
+# with whatever rows there are. <code>where</code> has an output for each slot and looks at
 # <code>hidden</code> alone. The weights do not depend on what is in <code>memory</code>: swap two
-# rows, and it reads the wrong one. It can only find an item if it remembers by itself in which slot it
-# put it, and for that it would need a second memory.
+# rows, and it reads the wrong one. It can only find an item if it remembers by itself in which slot
+# it put it, and for that it would need a second memory.
 # </details>
 
 # %%
@@ -835,7 +843,8 @@ print("ours", torch.allclose(before.flip(0), after))
 # %% [markdown]
 # ### C: yesterday's notes
 #
-# The third is right in every formula. It keeps its state on the module, so that nobody has to hand it on.
+# The third is right in every formula. It keeps its state on the module, so that nobody has to hand
+# it on.
 
 
 # %%
@@ -859,23 +868,25 @@ for name, learner in {"theirs": keeping, "ours": runs["MANN"][0]}.items():
     print(f"{name}: the same stream gives the same scores twice: {torch.equal(*twice)}")
 
 # %% [markdown]
-# **Question.** Why does nobody notice it in training, and what goes wrong in the second stream? Which of
-# our tests would have found it?
+# **Question.** Why does nobody notice it in training, and what goes wrong in the second stream?
+# Which of our tests would have found it?
 #
 # <details><summary>Answer</summary>
 #
 # Training runs, since every batch has the same shape. But in the second stream the classes have new
-# labels, and the memory still holds the old pairs: it finds the right letters with yesterday's labels.
-# And episodes are no longer independent, so that the interval of an evaluation means nothing. One
-# test is enough: the same input twice must give the same scores. The remedy is to return the state
-# and never to keep it: <code>initial_state</code> gives a wiped memory to each call.
+# labels, and the memory still holds the old pairs: it finds the right letters with yesterday's
+# labels. And episodes are no longer independent, so that the interval of an evaluation means
+# nothing. One test is enough: the same input twice must give the same scores. The remedy is to
+# return the state and never to keep it: <code>initial_state</code> gives a wiped memory to each
+# call.
 # </details>
 #
 # ## 9. Limits
 #
-# **The order matters.** A stream has an order, a support set has none. Read the same five support items in
-# another order, and some answers change, here about one in eight. `adapt` therefore sorts the support set by a fixed rule, so
-# that its order cannot matter there; but another rule would give other answers.
+# **The order matters.** A stream has an order, a support set has none. Read the same five support
+# items in another order, and some answers change, here about one in eight. `adapt` therefore sorts
+# the support set by a fixed rule, so that its order cannot matter there; but another rule would
+# give other answers.
 
 # %%
 shuffle = torch.tensor([3, 0, 4, 1, 2])
@@ -896,13 +907,15 @@ changed = (answers[0] != answers[1]).double().mean().item()
 print("stream, between 2 % and 60 % of the answers change:", 0.02 < changed < 0.6)
 
 # %% [markdown]
-# - **The classes are counted in advance.** The head has five outputs, and labels come in as five numbers.
-#   A sixth class cannot even be said. (For 15 classes the paper writes labels as strings of letters.)
-# - **It is slow to train.** A ProtoNet got its result in section 6 from 450 episodes; the memory needed
-#   2,880 streams of 50 items on top, and an encoder that could already see. The paper's took 100,000.
+# - **The classes are counted in advance.** There are five scores, and labels come in as five
+#   numbers. A sixth class cannot even be said. (For 15 classes the paper writes labels as strings
+#   of letters.)
+# - **It is slow to train.** A ProtoNet got its result in section 6 from 450 episodes; the memory
+#   needed 2,880 streams of 50 items on top, and an encoder that could already see. The paper's took
+#   100,000.
 # - **Steps one after the other.** Fifty steps cannot run side by side, so more cores do not help.
-# - **What it gives in return:** one network that decides itself what to keep, for items that come one by
-#   one, with no border between learning and being asked.
+# - **What it gives in return:** one network that decides itself what to keep, for items that come
+#   one by one, with no border between learning and being asked.
 #
 # ## 10. Published figures beside ours
 #
@@ -917,12 +930,13 @@ print("stream, between 2 % and 60 % of the answers change:", 0.02 < changed < 0.
 # | LSTM (ours, 150 steps) | Glyphs meta-test | 35 | 28 | 26 | 23 | 20 |
 # | MANN (ours, 180 steps) | Glyphs meta-test | 17 | 77 | 82 | 86 | 89 |
 #
-# Ours are over 400 streams with intervals of about 2 points (n_way 5, ten instances, inductive). They
-# are not directly comparable: other letters, an encoder trained beforehand as a ProtoNet, 64 slots and
-# one head in place of 128 and four, a learned sharpness, and 2,880 streams of training in place of
-# 100,000. Where no label leaks, all first instances are below 45.67 %; so are the people's. The
-# paper's feed-forward network and its LSTM both have 24.4 % there. It takes very little: who never
-# repeats the label just heard has $(\tfrac15 + 4 \cdot \tfrac14) / 5 = 24\,\%$.
+# Ours are over 400 streams with intervals of about 2 points (n_way 5, ten instances, inductive).
+# They are not directly comparable: other letters, an encoder trained beforehand as a ProtoNet, 64
+# slots and one head in place of 128 and four, a learned sharpness, and 2,880 streams of training in
+# place of 100,000. Where no label leaks, all first instances are below 45.67 %; so are the
+# people's. The paper's feed-forward network and its LSTM both have 24.4 % there. It takes very
+# little: whoever never repeats the label just heard has $(\tfrac15 + 4 \cdot \tfrac14) / 5 =
+# 24\,\%$.
 #
 # ## 11. Recap
 #
@@ -932,13 +946,13 @@ print("stream, between 2 % and 60 % of the answers change:", 0.02 < changed < 0.
 # - read by content: cosine, times sharpness, softmax, and say why sharpness 1 is a blur;
 # - follow usage by hand and write one step of least recently used access;
 # - train a memory on streams, read its curve (flat, cliff, flat), and score it by instance;
-# - find a leak by the ceiling or by causality, an address that does not look by its weights, and a memory
-#   that is never wiped by asking twice.
+# - find a leak by the ceiling or by causality, an address that does not look by its weights, and a
+#   memory that is never wiped by asking twice.
 #
 # **Check yourself**
 #
-# 1. Usage (2, 0.5, 1), decay 0.5, read now (0, 1, 0), read before (1, 0, 0), gate 0.25. Which slot is
-#    wiped, what are the write weights, and what is the new usage?
+# 1. Usage (2, 0.5, 1), decay 0.5, read now (0, 1, 0), read before (1, 0, 0), gate 0.25. Which slot
+#    is wiped, what are the write weights, and what is the new usage?
 # 2. What is the ceiling at the **second** instance?
 # 3. A memory has 4 slots and streams have 5 classes. What happens?
 #
@@ -946,8 +960,8 @@ print("stream, between 2 % and 60 % of the answers change:", 0.02 < changed < 0.
 #
 # 1. Slot 1. Write 0.25 (1, 0, 0) + 0.75 (0, 1, 0) = (0.25, 0.75, 0). Usage
 #    (1, 0.25, 0.5) + (0, 1, 0) + (0.25, 0.75, 0) = (1.25, 2, 0.5); its sum is 3.75 = 1.75 + 2.
-# 2. 100 %: the label of that class has been told, unless the second item follows at once. Then the label
-#    of the first one arrives together with it, which is in time, too.
+# 2. 100 %: the label of that class has been told, unless the second item follows at once. Then the
+#    label of the first one arrives together with it, which is in time, too.
 # 3. Each new class wipes the slot used least, so that one class or more is always lost. The package
 #    refuses: <code>MANN</code> wants a slot for each class at least.
 # </details>
