@@ -6,6 +6,7 @@ idea, that a meta-learner turns a support set into a predictor.
 
 import copy
 import functools
+import gc
 import importlib
 import inspect
 import pkgutil
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metalearn_edu import learners
 from metalearn_edu.backbones import MLP, ConvNet
@@ -86,6 +88,7 @@ class Entry:
 
     flat: parameters on which the loss does not depend, with a reason in the table.
     first_order: the meta-gradient leaves something out, on purpose.
+    task_by_task: works on one task after the other, as its engine wants it.
     """
 
     make: Callable[[], MetaLearner]
@@ -94,6 +97,7 @@ class Entry:
     relabel: Callable = same_learner
     flat: tuple[str, ...] = ()
     first_order: bool = False
+    task_by_task: bool = False
 
 
 def conv(output_dim=None):
@@ -126,9 +130,11 @@ LEARNERS = {
     "EnhancedProtoNet": Entry(lambda: EnhancedProtoNet(4, 6, 5), flat=("encoder.5.bias",)),
     "MAML": Entry(maml, relabel=relabel_maml),
     "MAML, clipped": Entry(lambda: maml(max_inner_grad_norm=0.1), relabel=relabel_maml),
-    "MAML, higher": Entry(lambda: maml(engine="higher"), relabel=relabel_maml),
+    "MAML, higher": Entry(lambda: maml(engine="higher"), relabel=relabel_maml, task_by_task=True),
     "MAML, zero head": Entry(lambda: maml(zero_head=True)),
-    "MAML, zero head, higher": Entry(lambda: maml(zero_head=True, engine="higher")),
+    "MAML, zero head, higher": Entry(
+        lambda: maml(zero_head=True, engine="higher"), task_by_task=True
+    ),
     "MAML, convolutions": Entry(
         lambda: MAML(conv(N_WAY), 0.3, num_inner_steps=1), item=(1, 8, 8), relabel=relabel_maml
     ),
@@ -456,6 +462,41 @@ def test_chunks_give_the_same_gradient(entry, chunk_size):
 
 def _no_step(learner):
     return torch.optim.SGD(learner.parameters(), lr=0.0)
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts the tensor operations that are run inside it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@every_learner
+def test_no_loop_over_tasks(entry):
+    """As many operations for six tasks as for two: they are all done at once."""
+    counts = []
+    for n_tasks in (2, 6):
+        learner, episodes = fresh(entry), draw_episodes(entry, n_tasks=n_tasks)
+        with CountOperations() as operations:
+            learner.loss(episodes).backward()
+        counts.append(operations.count)
+    assert (counts[0] == counts[1]) is not entry.task_by_task
+
+
+@every_learner
+def test_outer_steps_leave_nothing_behind(entry):
+    """As many tensors after eight outer steps as after four: memory does not grow."""
+    learner, episodes = fresh(entry), draw_episodes(entry)
+    counts = []
+    for _ in range(2):
+        for _ in range(4):
+            learner.outer_loop(episodes)
+        gc.collect()
+        counts.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
+    assert counts[0] == counts[1]
 
 
 @every_learner
