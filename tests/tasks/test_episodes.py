@@ -104,7 +104,8 @@ def test_to_changes_the_dtype_of_floats_only():
 
 
 def test_to_moves_every_tensor():
-    moved = EpisodeBatch(**parts()).to("meta")
+    order = torch.arange(6).repeat(3, 1)
+    moved = EpisodeBatch(**parts(), order=order).to("meta")
     devices = {getattr(moved, field.name).device.type for field in dataclasses.fields(moved)}
     assert devices == {"meta"}
     assert EpisodeBatch(**regression_parts()).to("meta").classes is None
