@@ -359,13 +359,13 @@ for name, result in errors.items():
     assert result.mean < 0.5, f"{name}: {result.mean:.3f}"
 
 # %% [markdown]
-# With FiLM the error is about 0.12, with concatenation about 0.14 (± 0.02, the 95 % interval over 600
+# With FiLM the error is about 0.14, with concatenation about 0.15 (± 0.02, the 95 % interval over 600
 # tasks). That is where MAML was after five inner steps, and we have used less than half as many
 # training tasks: 40,000 instead of 85,000. At test time there is no gradient at all.
 #
-# Does FiLM win? With three training seeds, on 600 other tasks, FiLM had 0.10, 0.11 and 0.14, and
-# concatenation 0.14 to 0.15. So FiLM is probably a little ahead, but its own seeds differ as
-# much. And neither is at its end: one FiLM run of 2,000 steps came to 0.052 ± 0.006.
+# Does FiLM win? With three training seeds, on 600 other tasks, FiLM had 0.12, 0.13 and 0.12, and
+# concatenation 0.14, 0.16 and 0.14. So FiLM is probably a little ahead, by about the width of one
+# interval. And neither is at its end: one FiLM run of 2,000 steps came to 0.051 ± 0.006.
 #
 # <details><summary>How to remake these seven numbers (a minute)</summary>
 #
@@ -440,7 +440,7 @@ assert read["targets all 0"].max() < 0.1 and read["pairs"][0] > 0.8
 # %% [markdown]
 # With all targets 0 nothing can be read: where the points lie does not say which wave it is. With the
 # pairs a linear probe reads $a$ with $R^2$ of about 0.95, though nobody ever showed the encoder an
-# $a$. For $b$ it is less, about 0.7 to 0.85 with four training seeds. If the probe may also use
+# $a$. For $b$ it is less, about 0.77 here. If the probe may also use
 # products of two numbers of the vector, $b$ comes to about 0.9. So the vector does hold $b$, but it
 # does not hold it along a straight line. The training asked for a vector that the network can use,
 # and not for one that is laid out straight.
@@ -534,9 +534,9 @@ assert mean[1] < mean[0] / 2, mean
 # %% [markdown]
 # One number is not enough: about 0.8, for whatever it holds, one direction of the plane is missing.
 # With two numbers the error falls to about 0.2 or below, and that is most of the way. So two numbers
-# nearly suffice, as the rule for sines promised. Further numbers help a little (about 0.12 with
+# nearly suffice, as the rule for sines promised. Further numbers help a little (about 0.14 with
 # 16). A task has no more to say, so it must be that training finds its way more easily. In two more
-# seeds the errors were 0.79 and 0.80 with one number, 0.16 and 0.17 with two.
+# seeds the errors were 0.81 and 0.79 with one number, 0.17 and 0.16 with two.
 #
 # ## 7. Explore
 #
@@ -933,7 +933,7 @@ print("three points: more than twice the error of ten:", mean[2] > 2 * mean[4])
 print("a hundred points: less than that of ten:", mean[-1] < mean[4])
 
 # %% [markdown]
-# More points than in training help: from about 0.12 at ten to about 0.04 at a hundred, where the curve
+# More points than in training help: from about 0.13 at ten to about 0.04 at a hundred, where the curve
 # flattens, for there the network's own errors remain. Fewer points hurt fast. With a single point
 # the error is about 3.4, **above** the 3.01 of looking at nothing: such a vector, with no spread,
 # never occurred in training, and the network takes it at its word.
@@ -960,7 +960,7 @@ print("a hundred points: less than that of ten:", mean[-1] < mean[4])
 # | CNAPs (Requeima et al. 2019), trained on all of Meta-Dataset | Omniglot part of Meta-Dataset | 91.7 ± 0.5 % |
 # | task-conditioned (ours, FiLM, 550 steps, 600 episodes) | Glyphs meta-test, 5-way 1-shot | about 72 ± 1 % |
 # | MAML, 10 points, 5 steps (ours, lesson 05) | sine waves | squared error 0.130 ± 0.018 |
-# | task-conditioned, 10 points (ours, FiLM, 800 steps) | sine waves | squared error about 0.12 ± 0.02 |
+# | task-conditioned, 10 points (ours, FiLM, 800 steps) | sine waves | squared error about 0.14 ± 0.02 |
 #
 # They are not directly comparable. The control and MAML take gradient steps and use batch statistics
 # of the queries. CNAPs stand on a ResNet-18 that was trained before and is kept fixed, and
