@@ -139,6 +139,10 @@ def train(
     memory_size: Annotated[int | None, typer.Option(min=1, help="Of mann: slots.")] = None,
     memory_dim: Annotated[int | None, typer.Option(min=1, help="Of mann: slot width.")] = None,
     num_reads: Annotated[int | None, typer.Option(min=1, help="Of mann: heads.")] = None,
+    write_first: Annotated[
+        bool | None,
+        typer.Option("--write-first/--read-first", help="Of mann: the order within a step."),
+    ] = None,
     hidden_dim: Annotated[
         int | None, typer.Option(min=1, help="Of mann and task-conditioned: hidden units.")
     ] = None,
@@ -188,6 +192,7 @@ def train(
         memory_size=memory_size,
         memory_dim=memory_dim,
         num_reads=num_reads,
+        write_first=write_first,
         hidden_dim=hidden_dim,
         task_embedding_dim=task_embedding_dim,
         metric_weight=metric_weight,
@@ -238,7 +243,11 @@ def evaluate(
         tasks = task_source(
             recipe, split, n_way=n_way, n_shot=n_shot, n_query=n_query, within_group=within_group
         )
-        results = {"": evaluate_meta_learner(learner, tasks, n_episodes=episodes, seed=seed)}
+        chunk = max(1, 100 // (tasks.n_way or 5))  # pairs of query and class grow with n_way^2
+        figure_of_all = evaluate_meta_learner(
+            learner, tasks, n_episodes=episodes, seed=seed, chunk_size=chunk
+        )
+        results = {"": figure_of_all}
     for name, result in results.items():
         settings = {"split": split, "tasks": result.tasks, "episodes": episodes, "seed": seed}
         figure: dict[str, Any] = {

@@ -89,7 +89,7 @@ class Recipe:
         hidden_dim: of mann and task-conditioned.
         memory: of mann: "lrua", or "none" for the LSTM alone.
         memory_size, memory_dim, num_reads: of mann; see MANNController.
-        metric_weight: of mann; see MANN.
+        metric_weight, write_first: of mann; see MANN and MANNController.
     """
 
     algorithm: str
@@ -123,6 +123,7 @@ class Recipe:
     memory_dim: int = 40
     num_reads: int = 1
     metric_weight: float = 1.0
+    write_first: bool = True
 
 
 def _square_side(item_shape: tuple[int, ...]) -> int:
@@ -198,7 +199,9 @@ def _mann(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
     controller: MANNController | LSTMController = LSTMController(width, recipe.hidden_dim)
     if recipe.memory == "lrua":
         sizes = recipe.hidden_dim, recipe.memory_size, recipe.memory_dim
-        controller = MANNController(width, *sizes, num_reads=recipe.num_reads)
+        controller = MANNController(
+            width, *sizes, num_reads=recipe.num_reads, write_first=recipe.write_first
+        )
     return MANN(encoder, controller, recipe.n_way, metric_weight=recipe.metric_weight)
 
 
@@ -248,7 +251,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
     ),
     "mann": Algorithm(
-        _mann, {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 2000}
+        _mann, {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200}
     ),
 }
 """The algorithms that `metalearn-edu train` knows, by name."""
@@ -280,6 +283,7 @@ FLAGS = {
     "rotations": ("no-rotations", "rotations"),
     "first_order": ("second-order", "first-order"),
     "zero_head": ("learned-head", "zero-head"),
+    "write_first": ("read-first", "write-first"),
 }
 """Options of `metalearn-edu train` that are not spelt like their field; pairs are (off, on)."""
 

@@ -165,6 +165,15 @@ LEARNERS = {
         lambda: MANN(None, MANNController(4 + N_WAY, 6, 8, 5, num_reads=2), N_WAY),
         relabel=relabel_mann,
     ),
+    "MANN, writing first, helped by a metric loss": Entry(
+        lambda: MANN(
+            None,
+            MANNController(4 + N_WAY, 6, 8, 5, num_reads=2, write_first=True),
+            N_WAY,
+            metric_weight=1.0,
+        ),
+        relabel=relabel_mann,
+    ),
     "MANN, LSTM alone": Entry(
         lambda: MANN(None, LSTMController(4 + N_WAY, 6), N_WAY), relabel=relabel_mann
     ),
