@@ -242,9 +242,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "relation": Algorithm(_relation, {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000}),
     "maml": Algorithm(partial(_gradient_based, MAML), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
-    "meta-sgd": Algorithm(
-        partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD | {"n_steps": 3000}, WAVES_INNER
-    ),
+    "meta-sgd": Algorithm(partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
     "task-conditioned": Algorithm(
         _task_conditioned,
         {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
