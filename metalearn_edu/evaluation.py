@@ -148,21 +148,15 @@ def evaluate_meta_learner(
     Raises:
         ValueError: n_episodes below 2 (there is no interval), or another argument makes no sense.
     """
-    n_episodes, seed = as_integer("n_episodes", n_episodes, 2), as_integer("seed", seed, None)
-    chunk_size, tasks = as_integer("chunk_size", chunk_size), as_task_source("tasks", tasks)
-    with _eval_mode(learner), torch.no_grad():
-        scores = [
-            _episode_scores(
-                learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start))
-            )
-            for start in range(0, n_episodes, chunk_size)
-        ]
-        transductive = None
-        if check_transduction:
+    tasks, seed = as_task_source("tasks", tasks), as_integer("seed", seed, None)
+    values = _score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
+    transductive = None
+    if check_transduction:
+        with _eval_mode(learner), torch.no_grad():
             transductive = _is_transductive(learner, tasks.episodes(seed, 0, 1))
     metric = "mse" if tasks.n_way is None else "accuracy"
     chance = None if tasks.n_way is None else 1 / tasks.n_way
-    return Evaluation(torch.cat(scores), metric, chance, seed, repr(tasks), transductive)
+    return Evaluation(values, metric, chance, seed, repr(tasks), transductive)
 
 
 def compare_meta_learners(
@@ -203,16 +197,9 @@ def evaluate_streams(
     """
     if not isinstance(learner, MANN):
         raise ValueError(f"streams need a MANN, which reads them; got {type(learner).__name__}")
-    n_episodes, seed = as_integer("n_episodes", n_episodes, 2), as_integer("seed", seed, None)
-    chunk_size = as_integer("chunk_size", chunk_size)
-    with _eval_mode(learner), torch.no_grad():
-        rows = [
-            _correct_by_instance(
-                learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start))
-            )
-            for start in range(0, n_episodes, chunk_size)
-        ]
-    values, chance = torch.cat(rows), 1 / tasks.n_way
+    seed = as_integer("seed", seed, None)
+    values = _score_in_chunks(_correct_by_instance, learner, tasks, n_episodes, seed, chunk_size)
+    chance = 1 / tasks.n_way
     return {
         k + 1: Evaluation(values[:, k], "accuracy", chance, seed, repr(tasks), False)
         for k in range(tasks.n_instances)
@@ -233,6 +220,25 @@ def first_instance_ceiling(n_way: int) -> float:
     classes. A figure above it means that labels leak.
     """
     return sum(1 / j for j in range(1, n_way + 1)) / n_way
+
+
+def _score_in_chunks(
+    score: Callable[[Any, EpisodeBatch], Tensor],
+    learner: MetaLearner,
+    tasks: TaskSource,
+    n_episodes: int,
+    seed: int,
+    chunk_size: int,
+) -> Tensor:
+    """`score` of episodes 0 .. n_episodes - 1 of `seed`, a row each, in eval mode, in chunks."""
+    n_episodes = as_integer("n_episodes", n_episodes, 2)
+    chunk_size = as_integer("chunk_size", chunk_size)
+    with _eval_mode(learner), torch.no_grad():
+        rows = [
+            score(learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start)))
+            for start in range(0, n_episodes, chunk_size)
+        ]
+    return torch.cat(rows)
 
 
 def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Tensor:
