@@ -121,7 +121,9 @@ def train(
     ] = None,
     zero_head: Annotated[
         bool | None,
-        typer.Option("--zero-head/--learned-head", help="Of maml, meta-sgd."),
+        typer.Option(
+            "--zero-head/--learned-head", help="Of maml and meta-sgd: where the last layer starts."
+        ),
     ] = None,
     aggregate: Annotated[
         Literal["sum", "mean"] | None, typer.Option(help="Of relation: shots of a class.")
@@ -231,7 +233,7 @@ def evaluate(
 ) -> None:
     """Score a trained learner on fresh episodes: mean and 95 % interval."""
     from .evaluation import evaluate_meta_learner, evaluate_streams
-    from .recipes import load_run, record_figure, stream_source, task_source
+    from .recipes import load_run, record_figures, stream_source, task_source
 
     _use_threads(threads)
     learner, recipe, _ = load_run(run)
@@ -248,6 +250,7 @@ def evaluate(
             learner, tasks, n_episodes=episodes, seed=seed, chunk_size=chunk
         )
         results = {"": figure_of_all}
+    figures = []
     for name, result in results.items():
         settings = {"split": split, "tasks": result.tasks, "episodes": episodes, "seed": seed}
         figure: dict[str, Any] = {
@@ -256,10 +259,11 @@ def evaluate(
             "std": result.std,
         }
         figure |= {"metric": result.metric} | settings | ({"at": name} if name else {})
-        if record:
-            record_figure(run, figure)
+        figures.append(figure)
         line = f"{recipe.algorithm}, {split}{', ' * bool(name)}{name}: {result}"
         typer.echo(json.dumps(figure) if as_json else line)
+    if record:
+        record_figures(run, figures)
 
 
 def _use_threads(threads: int | None) -> None:

@@ -54,7 +54,7 @@ __all__ = [
     "load_run",
     "load_split",
     "make_recipe",
-    "record_figure",
+    "record_figures",
     "stream_source",
     "task_source",
     "train_command",
@@ -414,12 +414,12 @@ def load_run(folder: Path) -> tuple[MetaLearner, Recipe, dict[str, Any]]:
     return learner, recipe, card
 
 
-def record_figure(folder: Path, figure: dict[str, Any]) -> None:
-    """Add a measured figure, with its settings, to the card of a run; an equal one is replaced."""
+def record_figures(folder: Path, figures: list[dict[str, Any]]) -> None:
+    """Add measured figures, with their settings, to the card of a run; equal ones are replaced."""
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     what = ("split", "tasks", "episodes", "seed", "at")
-    others = [f for f in card.get("figures", []) if any(f.get(k) != figure.get(k) for k in what)]
-    save_json(folder / "card.json", card | {"figures": [*others, figure]})
+    known = {tuple(f.get(k) for k in what): f for f in [*card.get("figures", []), *figures]}
+    save_json(folder / "card.json", card | {"figures": [*known.values()]})
 
 
 def _item_shape(tasks: TaskSource) -> tuple[int, ...]:
