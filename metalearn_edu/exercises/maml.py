@@ -70,15 +70,18 @@ def meta_gradient(
     return torch.autograd.grad(query_loss(fast_w), w)[0]
 
 
-def _bowl(w: Tensor) -> Tensor:
+def bowl(w: Tensor) -> Tensor:
+    """Half the squared distance of w from 1."""
     return (w - 1).square().sum() / 2
 
 
-def _far_bowl(w: Tensor) -> Tensor:
+def far_bowl(w: Tensor) -> Tensor:
+    """Half the squared distance of w from 3."""
     return (w - 3).square().sum() / 2
 
 
-def _waves(w: Tensor) -> Tensor:
+def waves(w: Tensor) -> Tensor:
+    """A loss whose curvature changes from point to point."""
     return (w.sin() + w.prod()).sum()
 
 
@@ -103,11 +106,11 @@ LINEAR_HINT = (
     "for each inner step; X and n are those of the support set"
 )
 META_EXAMPLES = [
-    (_bowl, _far_bowl, torch.tensor([2.0]), 0.1, 1, False),
-    (_bowl, _far_bowl, torch.tensor([2.0]), 0.1, 1, True),
-    (_waves, _bowl, _POINT, 0.2, 3, False),
-    (_waves, _bowl, _POINT, 0.2, 3, True),
-    (_waves, _bowl, _POINT, 0.2, 0, False),
+    (bowl, far_bowl, torch.tensor([2.0]), 0.1, 1, False),
+    (bowl, far_bowl, torch.tensor([2.0]), 0.1, 1, True),
+    (waves, bowl, _POINT, 0.2, 3, False),
+    (waves, bowl, _POINT, 0.2, 3, True),
+    (waves, bowl, _POINT, 0.2, 0, False),
 ]
 META_HINT = (
     "a new support gradient at every new fast_w; it keeps its graph (create_graph=True) unless "

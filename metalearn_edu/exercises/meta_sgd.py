@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .maml import bowl, far_bowl, waves
+
 __all__ = [
     "META_EXAMPLES",
     "META_HINT",
@@ -60,18 +62,6 @@ def meta_sgd_gradients(
     return by_w, by_rates
 
 
-def _bowl(w: Tensor) -> Tensor:
-    return (w - 1).square().sum() / 2
-
-
-def _far_bowl(w: Tensor) -> Tensor:
-    return (w - 3).square().sum() / 2
-
-
-def _waves(w: Tensor) -> Tensor:
-    return (w.sin() + w.prod()).sum()
-
-
 _DRAWN = torch.Generator().manual_seed(6)
 _S, _NOISE = torch.randn(2, 12, generator=_DRAWN)
 _POINT, _RATES = torch.tensor([0.5, -1.0]), torch.tensor([0.2, -0.4])
@@ -98,10 +88,10 @@ REGRESSION_HINT = (
     "intercept, mean q - slope * mean s, is (1 - rate) w and not yet w"
 )
 META_EXAMPLES = [
-    (_bowl, _far_bowl, torch.tensor([2.0]), torch.tensor([0.1]), 1),
-    (_waves, _bowl, _POINT, _RATES, 1),
-    (_waves, _bowl, _POINT, _RATES, 3),
-    (_bowl, _waves, _POINT[:, None].expand(2, 3), _RATES[:, None].expand(2, 3), 2),
+    (bowl, far_bowl, torch.tensor([2.0]), torch.tensor([0.1]), 1),
+    (waves, bowl, _POINT, _RATES, 1),
+    (waves, bowl, _POINT, _RATES, 3),
+    (bowl, waves, _POINT[:, None].expand(2, 3), _RATES[:, None].expand(2, 3), 2),
 ]
 META_HINT = (
     "a new support gradient at every new fast_w, with its graph (create_graph=True), times rates; "
