@@ -4,8 +4,11 @@ An explorer's state is the value of its controls, by name. The picture is a func
 alone, so it is tested without a browser; the shell redraws it when a control moves. What is
 unusual, and why:
 
-- The picture is an Image widget and not an Output widget: it does not flicker, and it leaves a
-  still picture in the notebook for those who read it without a kernel.
+- The picture is an <img> element in an HTML widget and not an Output widget: it does not flicker,
+  it has one size, and it can carry a text for those who cannot see it (an Image widget cannot).
+- Nothing queues up while a slider is dragged: the browser holds back what a control says until the
+  kernel has answered, and then sends its newest value only. So we need no timer of our own.
+- Where no kernel runs, the notebook shows a still picture with its words drawn below it.
 - JupyterLab shows no exception that a moved slider causes. We catch it and show it as one line;
   changes made from Python through `set` raise it as usual.
 """
@@ -13,17 +16,20 @@ unusual, and why:
 from __future__ import annotations
 
 import html
+import io
 from abc import abstractmethod
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.image import imread, imsave
 
-from ..plotting import STYLE, figure_png, new_figure
+from ..plotting import SMALL, STYLE, _wrap, figure_png, new_figure
 
 __all__ = ["Explorer"]
 
@@ -37,6 +43,8 @@ class Explorer(widgets.VBox):
         size: of the picture, (width, height) in inches; shown at `dpi` pixels an inch.
         slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is let
             go, not while it is dragged, and say that we are busy.
+        episode_control: the control, an IntSlider, that the button "New episode" moves on by one
+            (from its end back to its start); empty: no such button.
         inputs: the controls by name.
         raise_errors: raise what a moved control causes, besides showing it; set by the tests.
     """
@@ -46,6 +54,7 @@ class Explorer(widgets.VBox):
     size: tuple[float, float] = (6.4, 3.6)
     dpi: int = 72
     slow: bool = False
+    episode_control: str = ""
     raise_errors: bool = False
 
     def __init__(self, **state: Any) -> None:
@@ -57,13 +66,16 @@ class Explorer(widgets.VBox):
         for name, value in state.items():
             self._assign(name, value)
         self._initial = self.state
-        width = f"{round(self.size[0] * self.dpi)}px"
-        self.picture = widgets.Image(
-            format="png", layout=widgets.Layout(width=width, align_self="flex-start")
-        )
-        self.text, self.message = widgets.HTML(), widgets.HTML()
-        self.reset_button = widgets.Button(description="Start again", tooltip="the first settings")
-        self.reset_button.on_click(lambda _: self._moved(self.reset))
+        # Room is kept for one line of message and three of text, so that nothing below them jumps.
+        self.picture = widgets.HTML()
+        self.text = widgets.HTML(layout=widgets.Layout(min_height="66px", max_width="760px"))
+        self.message = widgets.HTML(layout=widgets.Layout(min_height="28px", max_width="760px"))
+        self.reset_button = self.button("Start again", "the first settings", self.reset)
+        self.buttons = widgets.HBox([self.reset_button])
+        if self.episode_control:
+            self._check_names({self.episode_control: None})
+            self.episode_button = self.button("New episode", "draw another one", self.new_episode)
+            self.buttons.children = (self.episode_button, self.reset_button)
         super().__init__(self.arrange())
         self._redraw()
         for name, control in self.inputs.items():
@@ -91,7 +103,13 @@ class Explorer(widgets.VBox):
         title = widgets.HTML(f"<b>{html.escape(self.title)}</b>")
         question = widgets.HTML(f"<b>Question.</b> {html.escape(self.question)}")
         inputs = list(self.inputs.values())
-        return [title, *inputs, self.reset_button, self.message, self.picture, self.text, question]
+        return [title, *inputs, self.buttons, self.message, self.picture, self.text, question]
+
+    def button(self, label: str, tooltip: str, action: Callable[[], Any]) -> widgets.Button:
+        """A button that does something; a failure becomes one line under the controls."""
+        button = widgets.Button(description=label, tooltip=tooltip)
+        button.on_click(lambda _: self._moved(action))
+        return button
 
     # ------------------------------------------------------------ for everyone
 
@@ -111,6 +129,17 @@ class Explorer(widgets.VBox):
     def png(self, **state: Any) -> bytes:
         """The figure of a state as the bytes of a PNG picture."""
         return figure_png(self.figure(**state), self.dpi)
+
+    def still(self) -> bytes:
+        """The picture as it is now, with its words below it, as the bytes of a PNG picture."""
+        width = self.size[0]
+        caption = _wrap(self.describe(**self.state), 72 * width, max_lines=8)
+        fig = new_figure(width, (1.4 * SMALL * (1 + caption.count("\n")) + SMALL) / 72)
+        fig.text(0.01, 0.5, caption, fontsize=SMALL, va="center")
+        parts = [self._png, figure_png(fig, self.dpi)]
+        stacked = io.BytesIO()
+        imsave(stacked, np.concatenate([imread(io.BytesIO(part)) for part in parts]), format="png")
+        return stacked.getvalue()
 
     def set(self, **state: Any) -> None:
         """Move controls from Python, then draw once.
@@ -133,6 +162,12 @@ class Explorer(widgets.VBox):
     def reset(self) -> None:
         """Go back to the state at the start."""
         self.set(**self._initial)
+
+    def new_episode(self) -> None:
+        """Move `episode_control` on by one; after its last value comes its first."""
+        control = self.inputs[self.episode_control]
+        last = control.value >= control.max
+        self.set(**{self.episode_control: control.min if last else control.value + control.step})
 
     def refresh(self) -> None:
         """Draw again, for when what lies behind the state has changed."""
@@ -188,11 +223,12 @@ class Explorer(widgets.VBox):
             self.after_change(name)
         self._redraw()
 
-    def _moved(self, action: Any) -> None:
+    def _moved(self, action: Callable[[], Any]) -> None:
         """Do what a person asked for; a failure becomes one line under the controls."""
         try:
             action()
-        except Exception:
+        except Exception as error:
+            self._say_error(error)
             if self.raise_errors:
                 raise
 
@@ -202,18 +238,20 @@ class Explorer(widgets.VBox):
             return
         if self.slow:
             self._say("Working ...")
-            self.reset_button.disabled = True
         try:
-            self.picture.value = self.png(**state)
-            self.text.value = f'<div role="status">{html.escape(self.describe(**state))}</div>'
+            self._png, words = self.png(**state), html.escape(self.describe(**state))
         except Exception as error:
             self._drawn = None
-            self._say(f"These settings cannot be drawn. {_one_line(error)}")
+            self._say_error(error)
             raise
-        finally:
-            self.reset_button.disabled = False
+        self.picture.value = _image(self._png, words, *(self.dpi * side for side in self.size))
+        self.text.value = f'<div role="status">{words}</div>'
         self._drawn = state
         self._say("")
+
+    def _say_error(self, error: Exception) -> None:
+        lines = str(error).splitlines() or ["no message"]
+        self._say(f"That did not work. {type(error).__name__}: {lines[0]}")
 
     def _say(self, text: str) -> None:
         self.message.value = f'<div role="alert">{html.escape(text)}</div>' if text else ""
@@ -223,10 +261,12 @@ class Explorer(widgets.VBox):
         data = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
         settings = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
         text = f"{type(self).__name__} at {settings} (run the cell to move it)"
-        image = b64encode(self.picture.value).decode()
+        image = b64encode(self.still()).decode()
         return {**dict(data or {}), "image/png": image, "text/plain": text}, {}
 
 
-def _one_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+def _image(png: bytes, alt: str, width: float, height: float) -> str:
+    """An <img> element of fixed size in pixels; `alt` is escaped."""
+    data = b64encode(png).decode()
+    size = f'width="{round(width)}" height="{round(height)}"'
+    return f'<img src="data:image/png;base64,{data}" alt="{alt}" {size} style="max-width: none">'

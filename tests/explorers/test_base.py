@@ -1,8 +1,10 @@
 import base64
+import io
 import time
 
 import ipywidgets as widgets
 import pytest
+from matplotlib.image import imread
 
 from metalearn_edu.explorers.base import Explorer
 
@@ -46,19 +48,30 @@ def test_figures_are_in_the_style_of_the_course():
     assert ax.xaxis.label.get_size() == 12 and not ax.spines["top"].get_visible()
 
 
+def shown(explorer):
+    """The picture in the browser, as bytes."""
+    return base64.b64decode(explorer.picture.value.split("base64,")[1].split('"')[0])
+
+
 def test_png_has_the_size_of_the_widget():
     line = Line()
-    assert line.png()[:4] == b"\x89PNG" and line.png(slope=2) != line.png(slope=3)
-    assert line.picture.layout.width == "288px"
-    assert line.picture.layout.align_self == "flex-start"
+    assert line.png(slope=2) != line.png(slope=3)
+    assert imread(io.BytesIO(line.png())).shape[:2] == (144, 288)
+    assert 'width="288" height="144"' in line.picture.value
 
 
 def test_a_moved_slider_changes_picture_and_text():
     line = Line()
-    before = line.picture.value
+    before = shown(line)
     move(line, "slope", 4)
-    assert line.picture.value == line.png(slope=4) != before
+    assert shown(line) == line.png(slope=4) != before
     assert "slope 4 &lt;here&gt;" in line.text.value
+
+
+def test_the_words_are_the_text_alternative_of_the_picture():
+    line = Line()
+    move(line, "slope", 4)
+    assert 'alt="a line of slope 4 &lt;here&gt;"' in line.picture.value
 
 
 def test_set_draws_once_and_the_same_state_not_again():
@@ -74,7 +87,7 @@ def test_reset_goes_back_to_the_first_state():
     line = Line(slope=2)
     line.set(slope=4, style=":")
     line.reset_button.click()
-    assert line.state == {"slope": 2, "style": "-"} and line.picture.value == line.png()
+    assert line.state == {"slope": 2, "style": "-"} and shown(line) == line.png()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +114,21 @@ def test_an_error_from_the_browser_is_shown_as_one_line(monkeypatch):
     move(line, "slope", 7)
     assert "RuntimeError: seven is</div>" in line.message.value
     move(line, "slope", 2)
-    assert line.message.value == "" and line.picture.value == line.png(slope=2)
+    assert line.message.value == "" and shown(line) == line.png(slope=2)
+
+
+def test_an_error_besides_drawing_is_shown_too(monkeypatch):
+    class Broken(Line):
+        def after_change(self, name):
+            raise KeyError("no such thing")
+
+    monkeypatch.setattr(Explorer, "raise_errors", False)
+    broken = Broken()
+    move(broken, "slope", 2)
+    assert "KeyError: " in broken.message.value and "no such thing" in broken.message.value
+    button = broken.button("Do", "it", lambda: 1 / 0)
+    button.click()
+    assert "ZeroDivisionError: division by zero" in broken.message.value
 
 
 def test_an_error_is_raised_under_test_and_from_python(monkeypatch):
@@ -133,14 +160,13 @@ def test_slow_explorers_draw_when_the_slider_is_let_go():
         slow = True
 
         def draw(self, fig, **state):
-            self.seen = self.message.value, self.reset_button.disabled
+            self.seen = self.message.value
             super().draw(fig, **state)
 
     slow = Slow()
     slow.set(slope=3)
     assert not slow.inputs["slope"].continuous_update and Line().inputs["slope"].continuous_update
-    assert "Working" in slow.seen[0] and slow.seen[1]
-    assert slow.message.value == "" and not slow.reset_button.disabled
+    assert "Working" in slow.seen and slow.message.value == ""
 
 
 def test_controls_may_depend_on_each_other():
@@ -157,10 +183,39 @@ def test_controls_may_depend_on_each_other():
     assert linked.state == {"slope": 6, "style": ":"} and linked.n_drawn == drawn + 2
 
 
+def test_new_episode_goes_round():
+    class Episodes(Line):
+        episode_control = "slope"
+
+    episodes = Episodes(slope=6)
+    moved = []
+    for slope in (8, 9):
+        episodes.set(slope=slope)
+        episodes.episode_button.click()
+        moved.append(episodes.state["slope"])
+    assert moved == [9, 0] and episodes.episode_button in episodes.buttons.children
+    assert not hasattr(Line(), "episode_button")
+
+
+def test_the_episode_control_must_be_there():
+    class Wrong(Line):
+        episode_control = "episode"
+
+    with pytest.raises(ValueError, match="Wrong has no control episode"):
+        Wrong()
+
+
+def test_the_still_picture_is_the_picture_with_its_words_below():
+    line = Line(slope=3)
+    picture, still = (imread(io.BytesIO(png)) for png in (line.png(), line.still()))
+    assert still.shape[1] == 288 and 160 < still.shape[0] < 220
+    assert (still[:144] == picture).all() and (still[144:] < 0.5).any()
+
+
 def test_the_bundle_holds_a_picture_and_a_text_of_our_own():
     line = Line(slope=3)
     data, _ = line._repr_mimebundle_()
-    assert base64.b64decode(data["image/png"]) == line.picture.value
+    assert base64.b64decode(data["image/png"]) == line.still()
     assert data["text/plain"] == "Line at slope=3, style='-' (run the cell to move it)"
     assert "application/vnd.jupyter.widget-view+json" in data
 
