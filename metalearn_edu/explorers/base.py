@@ -63,8 +63,7 @@ class Explorer(widgets.VBox):
         self._drawn: dict[str, Any] | None = None
         self._set_up_inputs()
         self._check_names(state)
-        for name, value in state.items():
-            self._assign(name, value)
+        self._assign_all(state)
         self._initial = self.state
         # Room is kept for one line of message and three of text, so that nothing below them jumps.
         self.picture = widgets.HTML()
@@ -135,6 +134,7 @@ class Explorer(widgets.VBox):
         width = self.size[0]
         caption = _wrap(self.describe(**self.state), 72 * width, max_lines=8)
         fig = new_figure(width, (1.4 * SMALL * (1 + caption.count("\n")) + SMALL) / 72)
+        fig.set_layout_engine("none")
         fig.text(0.01, 0.5, caption, fontsize=SMALL, va="center")
         parts = [self._png, figure_png(fig, self.dpi)]
         stacked = io.BytesIO()
@@ -151,8 +151,7 @@ class Explorer(widgets.VBox):
         before = self.state
         with self._hold():
             try:
-                for name, value in state.items():
-                    self._assign(name, value)
+                self._assign_all(state)
             except Exception:
                 for name, value in before.items():
                     self.inputs[name].value = value
@@ -192,6 +191,12 @@ class Explorer(widgets.VBox):
                 f"{type(self).__name__} has no control {', '.join(unknown)}; "
                 f"it has {', '.join(self.inputs)}"
             )
+
+    def _assign_all(self, state: dict[str, Any]) -> None:
+        """In the order of the controls, for an earlier one may limit a later one."""
+        for name in self.inputs:
+            if name in state:
+                self._assign(name, state[name])
 
     def _assign(self, name: str, value: Any) -> None:
         control = self.inputs[name]

@@ -2,162 +2,317 @@
 
 from __future__ import annotations
 
+import csv
+import html
+import io
+import math
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
-from ipywidgets import HTML, Button, IntSlider, ToggleButtons
+from ipywidgets import HTML, Dropdown, HBox, IntSlider, ToggleButtons
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
 
 from ..learners import MetaLearner
-from ..plotting import SMALL
-from ..tasks import TaskSource
+from ..plotting import look
+from ..tasks import EpisodeSampler, FewShotDataset
+from ..tasks.glyphs import load_glyphs
+from ..tasks.random import uniforms
 from .base import Explorer
 
-__all__ = ["LetterGame"]
+__all__ = ["ALL_SCRIPTS", "LetterGame", "blank_page", "show_letter", "wilson_interval"]
 
-GREEN = "#007a5a"
+ALL_SCRIPTS = "all scripts"
+DARK_GREEN = "#007a5a"
+MOST_WAYS, MOST_ROUNDS = 20, 50
+IN_A_ROW = 10  # letters
+
+
+def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which n_right of n were seen; it holds for small n too.
+
+    Source: Wilson (1927), Probable inference, the law of succession, and statistical inference.
+    """
+    z, share = 1.96, n_right / n
+    middle = share + z**2 / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+
+
+def blank_page(fig: Figure) -> Axes:
+    """Axes over the whole figure in points of 1/72 inch, (0, 0) in the upper left corner."""
+    fig.set_layout_engine("none")
+    ax = fig.add_axes((0, 0, 1, 1))
+    width, height = (72 * inches for inches in fig.get_size_inches())
+    ax.set(xlim=(0, width), ylim=(height, 0))
+    ax.set_axis_off()
+    return ax
+
+
+def show_letter(
+    ax: Axes, item: Tensor | None, left: float, top: float, side: float, frame: str = "0.75"
+) -> None:
+    """Dark ink on white paper: an item (C, H, W), or an empty frame for None."""
+    if item is not None:
+        extent = (left, left + side, top + side, top)
+        ax.imshow(1 - np.asarray(item.mean(dim=0)), cmap="gray", vmin=0, vmax=1, extent=extent)
+    width = 1 if frame == "0.75" else 3.5
+    ax.add_patch(Rectangle((left, top), side, side, fill=False, ec=frame, lw=width))
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One question: n_way letters and a query."""
+
+    letters: Tensor  # (n_way, C, H, W)
+    query: Tensor  # (C, H, W)
+    truth: int
+    names: tuple[str, ...]  # (n_way,)
 
 
 class LetterGame(Explorer):
     """Rounds of one query and one drawing of each letter; the rivals answer the same rounds.
 
-    The first answer in a round is the one that counts.
+    Round r of a script and an n_way is always the same. The first answer in a round is the one
+    that counts; all of them are kept while the kernel runs, and `to_csv` writes them to a file.
 
     Args:
-        tasks: where the rounds come from; 1-shot.
         rivals: learners by name; more can join with `add_rival`.
-        n_rounds: rounds in all.
+        dataset: where the letters come from; its groups become the choice of scripts. Default:
+            the letters of Glyphs' meta-test split.
         seed: of the rounds.
+        state: first values of the controls.
     Raises:
-        ValueError: the tasks are not 1-shot classification.
+        ValueError: a class has fewer than 2 items, or there is only one class.
     """
 
     title = "You against the machine"
-    question = "Which letters fool the machine and not you? And which fool you?"
-    size = (6.4, 3.9)
+    question = (
+        "Which letters fool the machine and not you, and which fool you? What do 20 letters "
+        "instead of 5 do to you, to the network and to the pixels?"
+    )
+    size = (8.9, 4.6)
+    episode_control = "round"
 
     def __init__(
         self,
-        tasks: TaskSource,
         rivals: Mapping[str, MetaLearner] | None = None,
+        dataset: FewShotDataset | None = None,
         *,
-        n_rounds: int = 20,
         seed: int = 0,
+        **state: Any,
     ) -> None:
-        if tasks.n_way is None or tasks.n_shot != 1:
-            raise ValueError(f"the game needs 1-shot classification tasks, got {tasks!r}")
-        self.n_way, self.n_rounds = tasks.n_way, n_rounds
-        self.episodes = tasks.episodes(seed, 0, n_rounds)
-        draw = torch.Generator().manual_seed(seed)
-        self.chosen = torch.randint(self.episodes.query_y.shape[1], (n_rounds,), generator=draw)
-        self.truth = self.episodes.query_y[torch.arange(n_rounds), self.chosen].tolist()
-        self.answers: dict[int, int] = {}
-        self.rivals = {name: self._play(rival) for name, rival in (rivals or {}).items()}
-        self.score_line = HTML()
-        super().__init__()
+        self.dataset = load_glyphs("meta-test") if dataset is None else dataset
+        self.seed, self.rivals = seed, dict(rivals or {})
+        # By script, n_way and round: your first answer, the question, and the rivals' answers.
+        self.answers: dict[tuple[str, int, int], int] = {}
+        self._rounds: dict[tuple[str, int, int], _Round] = {}
+        self._played: dict[tuple[str, int, int, str], int] = {}
+        self.score_line, self._laying_out = HTML(), False
+        super().__init__(**state)
+        self._update()
 
     def controls(self) -> dict[str, Any]:
-        choices = [("?", None), *((str(label), label) for label in range(self.n_way))]
+        """The script comes first: it limits n_way."""
+        most = min(MOST_WAYS, self.dataset.n_classes)
         return {
-            "round": IntSlider(1, 1, self.n_rounds, description="round"),
-            "answer": ToggleButtons(options=choices, value=None, description="the query is letter"),
+            "script": Dropdown(options=[ALL_SCRIPTS, *self.dataset.groups], description="script"),
+            "n_way": IntSlider(min(5, most), 2, most, description="n_way, letters"),
+            "round": IntSlider(1, 1, MOST_ROUNDS, description="round"),
+            "answer": ToggleButtons(options=["0"], value=None, description="The query is letter"),
         }
 
     def arrange(self) -> list[Any]:
-        self.inputs["answer"].style.button_width = "44px"
-        self.inputs["answer"].layout.width = "640px"
-        self.next_button = Button(description="Next round")
-        self.next_button.on_click(lambda _: self._moved(self._next))
-        self.after_change("")
-        title, round_slider, answer, reset, *rest = super().arrange()
-        return [title, round_slider, answer, self.next_button, *rest, self.score_line, reset]
+        """The buttons of the answer stand right below the letters."""
+        answer = self.inputs["answer"]
+        answer.layout.width, answer.layout.flex_flow = f"{round(72 * self.size[0])}px", "column"
+        self.episode_button.description = "Next round"
+        title, script, n_way, round_, _, buttons, message, picture, *rest = super().arrange()
+        settings = HBox([script, n_way], layout={"flex_flow": "row wrap"})
+        game = [settings, round_, buttons, message, picture, answer, self.score_line]
+        return [title, *game, *rest]
 
     def after_change(self, name: str) -> None:
-        answer = self.inputs["answer"]
-        round_ = self.inputs["round"].value
-        if name == "round":
-            answer.value = self.answers.get(round_)
-        elif answer.value is not None:
-            self.answers.setdefault(round_, answer.value)
-        self.score_line.value = self.score()
+        if self._laying_out:
+            return
+        if name == "answer" and self.state["answer"] is not None:
+            self.answers.setdefault(self._key(), self.state["answer"])
+        if name == "script":
+            letters = self._letters(self.state["script"])
+            self.inputs["n_way"].max = min(MOST_WAYS, letters.n_classes)
+        self._update(lay_out=name != "answer")
 
     def reset(self) -> None:
         """Back to round 1, with all answers forgotten."""
         self.answers.clear()
         super().reset()
-        self.after_change("")
+        self._update()
 
     def add_rival(self, name: str, learner: MetaLearner) -> None:
         """Let a learner answer all rounds, those of the past too."""
-        self.rivals[name] = self._play(learner)
-        self.after_change("")
+        self.rivals[name] = learner
+        self._played = {key: vote for key, vote in self._played.items() if key[-1] != name}
+        self._update()
         self.refresh()
 
-    def score(self) -> str:
-        """How many of the rounds that you have answered each player has right."""
+    # ------------------------------------------------------------ results
+
+    def results(self) -> list[dict[str, Any]]:
+        """What was answered, a row a round: the setting, the true letter, and all answers."""
+        rows = []
+        for key, answer in sorted(self.answers.items()):
+            question, (script, n_way, round_) = self._round(*key), key
+            row = {"script": script, "n_way": n_way, "round": round_, "seed": self.seed}
+            row |= {"truth": question.truth, "letter": question.names[question.truth]}
+            rows.append(row | self._votes(*key, answer=answer))
+        return rows
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the results to a file with a header line, as commas separate them.
+
+        Raises:
+            ValueError: no round was answered yet.
+        """
         if not self.answers:
-            return "No round answered yet."
-        rounds = sorted(self.answers)
-        players = {"you": self.answers} | {
-            name: {r: answers[r - 1] for r in rounds} for name, answers in self.rivals.items()
-        }
-        right = {n: sum(a[r] == self.truth[r - 1] for r in rounds) for n, a in players.items()}
-        counts = ", ".join(f"{name} {count}" for name, count in right.items())
-        return f"Rounds answered: {len(rounds)}. Right in them: {counts}."
+            raise ValueError("no round was answered yet, so there is nothing to write")
+        Path(path).write_text(self._csv(), encoding="utf-8", newline="")
+
+    def score(self) -> str:
+        """How often each player was right with this n_way, with its 95 % interval."""
+        n_way = self.state["n_way"]
+        counts = self._counts(n_way)
+        if not counts:
+            return f"No {n_way}-way round answered yet."
+        n = counts["you"][1]
+        parts = [f"{name} {right} ({_percent(right, n)})" for name, (right, n) in counts.items()]
+        rounds = "round" if n == 1 else "rounds"
+        return f"{n_way}-way, {n} {rounds} answered. Right: {', '.join(parts)}."
+
+    def _counts(self, n_way: int) -> dict[str, tuple[int, int]]:
+        """By player, in how many of the answered rounds of this n_way it was right."""
+        rows = [row for row in self.results() if row["n_way"] == n_way]
+        players = ("you", *self.rivals) if rows else ()
+        return {p: (sum(row[p] == row["truth"] for row in rows), len(rows)) for p in players}
+
+    def _csv(self) -> str:
+        text, rows = io.StringIO(), self.results()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def _score_html(self) -> str:
+        line = f'<div role="status">{html.escape(self.score())}</div>'
+        if not self.answers:
+            return line
+        data = f"data:text/csv;charset=utf-8,{quote(self._csv())}"
+        return f'{line}<a download="letter_game.csv" href="{data}">Save all answers as CSV</a>'
+
+    # ------------------------------------------------------------ drawing
 
     def draw(self, fig: Figure, **state: Any) -> None:
-        index, answer = state["round"] - 1, state["answer"]
-        grid = fig.add_gridspec(2, self.n_way, height_ratios=(1, 1.2))
-        top = fig.add_subplot(grid[0, :])
-        _show_letter(top, self.episodes.query_x[index, self.chosen[index]])
-        top.set_title("the query: which letter is it?")
-        for label in range(self.n_way):
-            self._draw_choice(fig.add_subplot(grid[1, label]), index, label, answer)
-
-    def _draw_choice(self, ax: Axes, index: int, label: int, answer: int | None) -> None:
-        _show_letter(ax, self.episodes.support_x[index, label])
-        ax.set_title(f"letter {label}")
-        # A line for each player in any case, so that nothing moves when the answer is shown.
-        names = [] if answer is None else self._voters(index, label, answer)
-        ax.set_xlabel(
-            "\n".join(names + [" "] * (1 + len(self.rivals) - len(names))), fontsize=SMALL
-        )
-        if answer is not None and label == self.truth[index]:
-            ax.spines[:].set(color=GREEN, linewidth=4)
-            ax.set_title(f"letter {label}: true", color=GREEN, fontweight="bold")
-
-    def _voters(self, index: int, label: int, answer: int) -> list[str]:
-        votes = {"you": answer} | {name: given[index] for name, given in self.rivals.items()}
-        return [name for name, vote in votes.items() if vote == label]
+        """The query above, all letters below it; after an answer the truth and who said what."""
+        ax, question = blank_page(fig), self._round(*self._key(state))
+        n_way, answer = len(question.letters), state["answer"]
+        votes = {} if answer is None else self._votes(*self._key(state), answer=answer)
+        show_letter(ax, question.query, 268, 8, 104)
+        text: Any = {"va": "center", "fontsize": 13}
+        ax.text(256, 60, "Which letter is it?", ha="right", **text)
+        for row, name in enumerate(("you", *self.rivals)):
+            _mark(ax, name, row, 400, 20 + 22 * row)
+            ax.text(414, 20 + 22 * row, name, **text)
+        pitch = 640 / min(n_way, IN_A_ROW)
+        side = min(74 if n_way > 5 else 118, pitch - 10)
+        for label in range(n_way):
+            row, column = divmod(label, IN_A_ROW)
+            left, top = column * pitch + (pitch - side) / 2, 128 + row * 102
+            true = bool(votes) and label == question.truth
+            show_letter(
+                ax, question.letters[label], left, top, side, DARK_GREEN if true else "0.75"
+            )
+            name = f"{label}: true" if true else str(label)
+            color, weight = (DARK_GREEN, "bold") if true else ("black", "normal")
+            below = top + side + 11
+            ax.text(left + side / 2, below, name, ha="center", color=color, weight=weight, **text)
+            here = [(i, p) for i, (p, vote) in enumerate(votes.items()) if vote == label]
+            for place, (index, player) in enumerate(here):
+                middle = left + side / 2 + 16 * (place - (len(here) - 1) / 2)
+                _mark(ax, player, index, middle, below + 17)
 
     def describe(self, **state: Any) -> str:
-        round_, answer = state["round"], state["answer"]
-        start = f"Round {round_} of {self.n_rounds}: one query and {self.n_way} letters."
-        if answer is None:
+        script, n_way, round_ = self._key(state)
+        start = f"Round {round_}, {script}: one query and {n_way} letters."
+        if state["answer"] is None:
             return f"{start} Not answered yet."
-        truth = self.truth[round_ - 1]
-        votes = {"you": answer} | {name: given[round_ - 1] for name, given in self.rivals.items()}
+        votes = self._votes(*self._key(state), answer=state["answer"])
         said = ", ".join(f"{name} said {vote}" for name, vote in votes.items())
-        return f"{start} The query is letter {truth}; {said}."
+        return f"{start} The query is letter {self._round(*self._key(state)).truth}; {said}."
 
-    def _play(self, learner: MetaLearner) -> list[int]:
-        """The learner's answer in each round."""
-        episodes, was_training = self.episodes, learner.training
-        learner.eval()
-        with torch.no_grad():
-            scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
-        learner.train(was_training)
-        return scores.argmax(dim=-1)[torch.arange(self.n_rounds), self.chosen].tolist()
+    # ------------------------------------------------------------ rounds
 
-    def _next(self) -> None:
-        self.set(round=min(self.state["round"] + 1, self.n_rounds))
+    def _key(self, state: Mapping[str, Any] | None = None) -> tuple[str, int, int]:
+        state = state or self.state
+        return state["script"], state["n_way"], state["round"]
+
+    def _letters(self, script: str) -> FewShotDataset:
+        return self.dataset if script == ALL_SCRIPTS else self.dataset.select_groups([script])
+
+    def _round(self, script: str, n_way: int, round_: int) -> _Round:
+        key = script, n_way, round_
+        if key not in self._rounds:
+            letters = self._letters(script)
+            batch = EpisodeSampler(letters, n_way, 1, 1).episodes(self.seed, round_ - 1, 1)
+            assert batch.classes is not None  # classification always has them
+            # Numbers that no round's episode is made of.
+            truth = int(n_way * uniforms(self.seed, MOST_ROUNDS + round_, 1, 1).item())
+            names = tuple(letters.class_names[c] for c in batch.classes[0].tolist())
+            task = batch[0]
+            self._rounds[key] = _Round(task.support_x, task.query_x[truth], truth, names)
+        return self._rounds[key]
+
+    def _votes(self, *key: Any, answer: int) -> dict[str, int]:
+        """By player, which letter it says."""
+        return {"you": answer} | {name: self._play(name, *key) for name in self.rivals}
+
+    @torch.no_grad()
+    def _play(self, name: str, *key: Any) -> int:
+        if (*key, name) not in self._played:
+            question, learner = self._round(*key), self.rivals[name]
+            was_training = learner.training
+            predictor = learner.eval().adapt(question.letters, torch.arange(len(question.letters)))
+            self._played[*key, name] = int(predictor(question.query[None])[0].argmax())
+            learner.train(was_training)
+        return self._played[*key, name]
+
+    def _update(self, lay_out: bool = True) -> None:
+        """The score, and a button for each letter with the answer that was given."""
+        self.score_line.value = self._score_html()
+        answer, n_way = self.inputs["answer"], self.state["n_way"]
+        if not lay_out:
+            return
+        self._laying_out = True  # new buttons choose the first of them; that is no one's answer
+        with self._hold():
+            if len(answer.options) != n_way:
+                answer.options = [(str(label), label) for label in range(n_way)]
+                # A button has margins of 2 pixels on either side.
+                answer.style.button_width = f"{640 // min(n_way, IN_A_ROW) - 4}px"
+            answer.value = self.answers.get(self._key())
+        self._laying_out = False
 
 
-def _show_letter(ax: Axes, item: torch.Tensor) -> None:
-    """Dark ink on white paper."""
-    ax.imshow(1 - np.asarray(item.mean(dim=0)), cmap="gray", vmin=0, vmax=1)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(visible=True, color="0.8")
+def _mark(ax: Axes, name: str, index: int, x: float, y: float) -> None:
+    """The player's marker: hand and eye find it faster than a name, and it fits below a letter."""
+    ax.plot([x], [y], ls="none", ms=11, **look(name, index))
+
+
+def _percent(n_right: int, n: int) -> str:
+    low, high = wilson_interval(n_right, n)
+    return f"{100 * n_right / n:.0f} %, 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
