@@ -2,11 +2,11 @@
 PYTHON ?= python3
 TOOL = .venv/bin/python -m
 
-.PHONY: help lab test build check lint format types clean
+.PHONY: help lab test build check lint format types bench instructor clean
 
 help:
 	@$(PYTHON) course.py help
-	@echo "With make: lab, test, build, check, clean as above; lint, format, types after the first run."
+	@echo "With make: lab, test, build, check, clean as above; lint, format, types, bench after the first run."
 
 lab test build clean:
 	@$(PYTHON) course.py $@
@@ -24,3 +24,12 @@ format:
 
 types:
 	$(TOOL) mypy
+
+instructor:
+	$(TOOL) tools.instructor
+
+# All races, or those that ONLY names: make bench ONLY=conv-pool-64-8tasks. The environment has no pip yet.
+bench:
+	$(TOOL) ensurepip
+	$(TOOL) pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	$(TOOL) pytest benchmarks --benchmark-json=.cache/benchmarks.json $(if $(ONLY),-k "$(ONLY)")

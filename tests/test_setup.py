@@ -47,12 +47,12 @@ def pins():
 
 def test_every_dependency_has_a_pin_that_its_bound_allows():
     pinned = pins()
-    for name, requirement in requirements("test", "dev").items():
+    for name, requirement in requirements("test", "dev", "bench").items():
         assert requirement.specifier.contains(pinned[name]), requirement
 
 
 def test_bounds_are_loose():
-    for requirement in requirements("test", "dev").values():
+    for requirement in requirements("test", "dev", "bench").values():
         assert [bound.operator for bound in requirement.specifier] == [">="], requirement
         assert requirement.url is None
 
