@@ -7,7 +7,8 @@
     python course.py clean                             remove the environment and the caches
 
 The first run makes an environment in .venv and installs the course there; later runs find it
-ready. Nothing is written outside this folder, except the download cache of pip or uv.
+ready. Nothing is written outside this folder, except the download cache of pip or uv, and, in your
+user's data folder, a small file that remembers which exercises you have done.
 
 Set COURSE_TORCH_INDEX to the address of a package index to take PyTorch from there as well;
 set it to nothing (COURSE_TORCH_INDEX=) to use no extra index.

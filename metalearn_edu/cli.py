@@ -1,4 +1,4 @@
-"""The command line, `metalearn-edu`: look around, get data, train, evaluate."""
+"""The command line, `metalearn-edu`: look around, get data, train, evaluate, do exercises."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+exercises_app = typer.Typer(help="The lessons' exercises: list, solutions.", add_completion=False)
+app.add_typer(exercises_app, name="exercises")
 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of first weights and of episodes.")]
 Way = Annotated[int | None, typer.Option(min=2, help="Classes per episode.")]
@@ -264,6 +267,39 @@ def evaluate(
         typer.echo(json.dumps(figure) if as_json else line)
     if record:
         record_figures(run, figures)
+
+
+@app.command()
+def progress(
+    reset: Annotated[bool, typer.Option("--reset", help="Forget what was done.")] = False,
+) -> None:
+    """Show which exercises are done."""
+    from . import exercises
+    from .exercises.record import reset_record
+
+    if reset:
+        reset_record()
+    typer.echo(exercises.progress())
+
+
+@exercises_app.command("list")
+def list_exercises() -> None:
+    """All exercises and questions, with what each is for."""
+    from .exercises import all_exercises
+
+    for item in all_exercises().values():
+        size = f"{item.minutes:3} min  {item.difficulty:6}"
+        typer.echo(f"{item.lesson:02d}  {item.name:28} {size}  {item.aim}")
+
+
+@exercises_app.command()
+def solutions(
+    notebook: Annotated[str, typer.Argument(help="Number or name, such as 03.")],
+) -> None:
+    """The solutions of a notebook's exercises and the answers to its questions."""
+    from .exercises import solutions_of
+
+    typer.echo(solutions_of(notebook))
 
 
 def _use_threads(threads: int | None) -> None:

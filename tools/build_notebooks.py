@@ -366,6 +366,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     from course import NO_BARS, ONE_THREAD
 
-    os.environ.update(ONE_THREAD | NO_BARS)
+    os.environ.update(ONE_THREAD | NO_BARS | {"METALEARN_EDU_PROGRESS": "off"})
     os.environ.pop("MPLBACKEND", None)
     sys.exit(main())

@@ -1,11 +1,13 @@
-"""The warm-up of notebook 00: its solution, and the examples it is compared on."""
+"""The warm-up of notebook 00."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-__all__ = ["SHARE_EXAMPLES", "SHARE_HINT", "share_right"]
+from .exercise import Case, Exercise, Mistake
+
+__all__ = ["EXERCISES", "share_right"]
 
 
 def share_right(answers: Tensor, truth: Tensor) -> float:
@@ -13,12 +15,72 @@ def share_right(answers: Tensor, truth: Tensor) -> float:
     return (answers == truth).float().mean().item()
 
 
-SHARE_EXAMPLES = [
-    (torch.tensor([0, 1, 2, 3, 4]), torch.tensor([0, 1, 2, 3, 4])),
-    (torch.tensor([0, 1, 1, 4, 2]), torch.tensor([0, 1, 3, 4, 0])),
-    (torch.tensor([1, 1, 1, 1]), torch.tensor([0, 0, 0, 0])),
+def _counts(answers: Tensor, truth: Tensor) -> int:
+    return int((answers == truth).sum())
+
+
+def _percent(answers: Tensor, truth: Tensor) -> float:
+    return 100 * share_right(answers, truth)
+
+
+def _table(answers: Tensor, truth: Tensor) -> Tensor:
+    return (answers == truth).float()
+
+
+def _all_or_nothing(answers: Tensor, truth: Tensor) -> bool:
+    return torch.equal(answers, truth)
+
+
+def _share_wrong(answers: Tensor, truth: Tensor) -> float:
+    return 1 - share_right(answers, truth)
+
+
+def _mean_of_truth_values(answers: Tensor, truth: Tensor) -> float:
+    return (answers == truth).mean().item()
+
+
+def _divides_by_classes(answers: Tensor, truth: Tensor) -> float:
+    return _counts(answers, truth) / len(truth.unique())
+
+
+def _draw(generator: Generator) -> tuple[Tensor, Tensor]:
+    n_queries = int(torch.randint(2, 30, (), generator=generator))
+    answers, truth = torch.randint(3, (2, n_queries), generator=generator)
+    return answers, truth
+
+
+EXERCISES = [
+    Exercise(
+        solution=share_right,
+        lesson=0,
+        aim="use the exercises of this course",
+        minutes=3,
+        difficulty="easy",
+        cases=[
+            Case((torch.tensor([0, 1, 1, 4, 2]), torch.tensor([0, 1, 3, 4, 0])), 0.6),
+            Case((torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 3])), 1.0),
+            Case((torch.tensor([1, 1, 1, 1]), torch.tensor([0, 0, 0, 0])), 0.0),
+        ],
+        draw=_draw,
+        mistakes=[
+            Mistake(_counts, "this is how many are right; divide by the number of queries"),
+            Mistake(_percent, "these are percent; a fraction is asked for, 0.6 and not 60"),
+            Mistake(_table, "this is one number for each query; take their mean"),
+            Mistake(_all_or_nothing, "this says whether all are right; how large is the share?"),
+            Mistake(_share_wrong, "this is the share that is wrong; compare with == and not !="),
+            Mistake(
+                _mean_of_truth_values,
+                "truth values have no mean in PyTorch; make them numbers first, with `.float()`",
+            ),
+            Mistake(
+                _divides_by_classes,
+                "this divides by the number of different labels; divide by the number of queries",
+            ),
+        ],
+        hints=[
+            "A truth value counts as 1 if it is true and as 0 if not. The mean of ones and zeros "
+            "is a share.",
+            "`(answers == truth).float()` makes the truth values numbers; `.mean()` is their mean.",
+        ],
+    )
 ]
-SHARE_HINT = (
-    "compare the two tensors element by element, make the truth values numbers, and take the mean: "
-    "a fraction, 0.6 and not 60"
-)

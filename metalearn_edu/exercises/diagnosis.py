@@ -1,0 +1,211 @@
+"""Why is an answer wrong? Its results are held against those of known wrong answers.
+
+If the results are what a known mistake gives, that is the hint. If not, we look for a simple
+relation to the right results that holds in all examples: the negative, the square, n times as
+much where n is a size of an argument.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .differences import copy_of, difference
+
+if TYPE_CHECKING:
+    from .exercise import Exercise
+
+__all__ = ["Mistake", "Outcome", "explain", "failure", "outcome_of"]
+
+N_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that people give, and the sentence that helps them."""
+
+    wrong: Callable[..., Any]
+    hint: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call gave: a value or an error, and its arguments after the call."""
+
+    value: Any
+    error: BaseException | None
+    arguments: tuple[Any, ...]
+    line: str = ""
+
+
+def outcome_of(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    """Call a function on copies of the arguments, with torch's random numbers from one seed.
+
+    Raises:
+        NotImplementedError: the function is a stub; other errors are part of the outcome.
+    """
+    copies = copy_of(arguments)
+    torch.manual_seed(0)
+    try:
+        return Outcome(function(*copies), None, copies)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if isinstance(error, NotImplementedError) and not str(error):
+            raise  # with a message it comes from torch, which uses it for what it cannot do
+        return Outcome(None, error, copies, _line(error, function))
+
+
+def failure(outcome: Outcome, expected: Any) -> str:
+    """What is wrong with an outcome, in words; empty if nothing is."""
+    error = outcome.error
+    if error is None:
+        return difference(outcome.value, expected)
+    return f"it stops with {type(error).__name__}: {_message(error)}{outcome.line}"
+
+
+def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
+    """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
+    examples = [_Example(exercise, answer, failed), *_more_examples(exercise, answer)]
+    hits = [(_agreement(mistake, examples), mistake.hint) for mistake in exercise.mistakes]
+    best = max(hits, key=lambda hit: hit[0], default=(0, ""))
+    return best[1] if best[0] else _relation(exercise, examples)
+
+
+class _Example:
+    """One call of answer and solution."""
+
+    def __init__(self, exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> None:
+        self.arguments = arguments
+        self.got = outcome_of(answer, arguments)
+        self.expected = outcome_of(exercise.solution, arguments)
+
+
+def _more_examples(exercise: Exercise, answer: Any) -> list[_Example]:
+    arguments = [case.arguments for case in exercise.cases]
+    if exercise.draw is not None:
+        generator = torch.Generator().manual_seed(0)
+        arguments += [exercise.draw(generator) for _ in range(N_EXAMPLES)]
+    return [_Example(exercise, answer, a) for a in arguments]
+
+
+def _agreement(mistake: Mistake, examples: list[_Example]) -> int:
+    """In how many examples the answer does what the mistake does; 0 if not in the first."""
+    agreed = [_agrees(mistake, example) for example in examples]
+    return sum(agreed) if agreed[0] else 0
+
+
+def _agrees(mistake: Mistake, example: _Example) -> bool:
+    wrong, got = outcome_of(mistake.wrong, example.arguments), example.got
+    if wrong.error or got.error:
+        return type(wrong.error) is type(got.error) and _message(wrong.error) == _message(got.error)
+    if not difference(wrong.value, example.expected.value):
+        return False  # in this example the mistake does not show
+    return not difference(got.value, wrong.value)
+
+
+# --- relations to the right result -----------------------------------------------------------
+
+RELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "minus what is expected; look at the signs": lambda e: -e,
+    "the square of what is expected; a root is missing": lambda e: e**2,
+    "the root of what is expected; a square is missing": lambda e: e.sqrt(),
+    "100 times what is expected; a fraction is asked for, not percent": lambda e: 100 * e,
+    "a hundredth of what is expected": lambda e: e / 100,
+    "twice what is expected": lambda e: 2 * e,
+    "half of what is expected": lambda e: e / 2,
+    "one more than what is expected": lambda e: e + 1,
+    "one less than what is expected": lambda e: e - 1,
+    "1 minus what is expected": lambda e: 1 - e,
+    "1 divided by what is expected": lambda e: 1 / e,
+    "the logarithm of what is expected": lambda e: e.log(),
+    "the exponential of what is expected": lambda e: e.exp(),
+}
+FACTORS: dict[str, Callable[[float], float]] = {
+    "{n} times what is expected; a sum in place of a mean, or a division too few?": lambda n: n,
+    "what is expected, divided by {n}; a mean in place of a sum, or divided twice?": lambda n: (
+        1 / n
+    ),
+    "the root of {n} times what is expected": lambda n: n**0.5,
+    "what is expected, divided by the root of {n}": lambda n: n**-0.5,
+    "divided by {n} - 1 in place of {n}": lambda n: n / (n - 1),
+    "divided by {n} in place of {n} - 1": lambda n: (n - 1) / n,
+    "a root of something divided by {n} - 1 in place of {n}": lambda n: (n / (n - 1)) ** 0.5,
+    "a root of something divided by {n} in place of {n} - 1": lambda n: ((n - 1) / n) ** 0.5,
+}
+
+
+def _relation(exercise: Exercise, examples: list[_Example]) -> str:
+    """What the results have in common with the right ones, in words; empty if nothing."""
+    usable = [e for e in examples if e.got.error is None and e.expected.error is None]
+    pairs = [(e.arguments, _parts(e.got.value), _parts(e.expected.value)) for e in usable]
+    n_parts = {len(part) for _, got, expected in pairs for part in (got, expected)}
+    if len(usable) < 3 or len(n_parts) != 1:
+        return ""
+    for i in range(n_parts.pop()):
+        one = [(arguments, got[i], expected[i]) for arguments, got, expected in pairs]
+        what = "the result" if len(pairs[0][1]) == 1 else f"value {i} of the result"
+        if not all(_close(got, expected) for _, got, expected in one):
+            found = _relation_of(exercise, one)
+            return f"{what} is {found}" if found else ""
+    return ""
+
+
+def _relation_of(exercise: Exercise, pairs: list[tuple[tuple[Any, ...], Tensor, Tensor]]) -> str:
+    for text, change in RELATIONS.items():
+        if all(_close(got, change(expected)) for _, got, expected in pairs):
+            return text
+    for name, sizes in _sizes(exercise, [arguments for arguments, _, _ in pairs]):
+        for text, factor in FACTORS.items():
+            if all(
+                n > 1 and _close(got, factor(n) * expected)
+                for n, (_, got, expected) in zip(sizes, pairs, strict=True)
+            ):
+                return text.format(n=name)
+    if all(e.ndim == 2 and _close(got, e.T) for _, got, e in pairs):
+        return "the transposed of what is expected; rows and columns are exchanged"
+    if all(
+        got.shape == e.shape and _close(got.flatten().sort().values, e.flatten().sort().values)
+        for _, got, e in pairs
+    ):
+        return "right but for its order: the values stand in other places"
+    return ""
+
+
+def _sizes(exercise: Exercise, calls: list[tuple[Any, ...]]) -> Iterator[tuple[str, list[float]]]:
+    """Sizes and whole numbers among the arguments, by name, one for each call; no constants."""
+    for i, name in enumerate(inspect.signature(exercise.solution).parameters):
+        values = [arguments[i] for arguments in calls]
+        if all(type(value) is int for value in values):
+            yield name, values
+        elif all(isinstance(value, Tensor) for value in values):
+            for axis in range(min(value.ndim for value in values)):
+                yield f"{name}.shape[{axis}]", [value.shape[axis] for value in values]
+
+
+def _parts(value: Any) -> list[Tensor]:
+    values = value if isinstance(value, tuple | list) else [value]
+    tensors = [torch.tensor(float(v)) if isinstance(v, int | float) else v for v in values]
+    return [v.detach().double() for v in tensors if isinstance(v, Tensor)]
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+
+def _message(error: BaseException | None) -> str:
+    return (str(error).splitlines() or ["no message"])[0]
+
+
+def _line(error: BaseException, function: Callable[..., Any]) -> str:
+    """Where in the function's own file the error arose."""
+    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
+    return f", at line {frames[-1].lineno} of the cell: {frames[-1].line}" if frames else ""

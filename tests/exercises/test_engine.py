@@ -1,0 +1,389 @@
+"""check, hint, solution, predict and progress on a toy exercise."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from metalearn_edu import cli, exercises
+from metalearn_edu.exercises import Case, Exercise, Mistake, Option, Question, check
+from metalearn_edu.exercises import exercise as engine
+from metalearn_edu.exercises.limits import OutOfTime, call_within
+from metalearn_edu.exercises.record import progress_file, read_record, update_record
+
+X = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+
+
+def means(x):
+    """Means (d,) of the rows x (n, d)."""
+    return x.mean(dim=0)
+
+
+def over_columns(x):
+    return x.mean(dim=1)
+
+
+def buggy_means(x):
+    return x.median(dim=0).values
+
+
+def no_order(answer):
+    same = torch.allclose(answer(X), answer(X.flip(0)))
+    return "" if same else "the order of the rows must not matter"
+
+
+def toy(**changes):
+    settings = {
+        "solution": means,
+        "lesson": 99,
+        "aim": "average",
+        "minutes": 2,
+        "difficulty": "easy",
+        "cases": [Case((X,), torch.tensor([2.0, 3.0]))],
+        "draw": lambda g: (torch.randn(int(torch.randint(2, 9, (), generator=g)), 3, generator=g),),
+        "mistakes": [Mistake(over_columns, "this is a mean for each row")],
+        "hints": ["Average.", "Use `mean`."],
+    }
+    return Exercise(**(settings | changes))
+
+
+QUESTION = Question(
+    name="sure",
+    lesson=99,
+    aim="decide",
+    minutes=1,
+    difficulty="easy",
+    text="Is `x < y` so?",
+    options={
+        "a": Option("yes", "Because."),
+        "b": Option("no", "Look again."),
+        "c": Option("it depends", "On what?"),
+    },
+    right="a",
+)
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch, tmp_path):
+    """The toy exercise and question are all there are, and progress goes to a file of the test."""
+    monkeypatch.setenv("METALEARN_EDU_PROGRESS", str(tmp_path / "folder" / "progress.json"))
+    monkeypatch.setattr("metalearn_edu.exercises.record._in_memory", {})
+    monkeypatch.setattr(exercises, "_hints_given", {})
+
+    def use(exercise):
+        monkeypatch.setattr(
+            exercises, "all_exercises", lambda: {"means": exercise, "sure": QUESTION}
+        )
+        return exercise
+
+    use(toy())
+    return use
+
+
+def answer(capsys, function):
+    check(function, "means")
+    return capsys.readouterr().out
+
+
+# --- check -----------------------------------------------------------------------------------
+
+
+def test_a_stub_a_right_and_a_wrong_answer(capsys):
+    def my_means(x):
+        raise NotImplementedError
+
+    check(my_means)
+    assert capsys.readouterr().out == "my_means: not attempted yet\n"
+    check(means)
+    assert capsys.readouterr().out == "means: correct\n"
+    assert answer(capsys, over_columns) == (
+        "over_columns: not right yet: for x = [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]: "
+        "the result has shape (3,), expected (2,).\nHint: this is a mean for each row\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda x: -x.mean(dim=0), "the result is minus what is expected"),
+        (lambda x: x.mean(dim=0) ** 2, "the square of what is expected"),
+        (lambda x: x.sum(dim=0), "x.shape[0] times what is expected; a sum in place of a mean"),
+        (lambda x: x.sum(dim=0) / (len(x) - 1), "divided by x.shape[0] - 1 in place of x.shape[0]"),
+        (lambda x: x.mean(dim=0) / len(x), "what is expected, divided by x.shape[0]"),
+        (lambda x: x.mean(dim=0) + 1, "one more than what is expected"),
+        (lambda x: x.mean(dim=0).flip(0), "right but for its order"),
+        (lambda x: torch.tensor([2.0, 3.0]), "the small cases are right, and others are not"),
+        (lambda x: x.median(dim=0).values + 0.3, "Average."),
+        (lambda x: x.mean(dim=0).nothing, "Average."),
+    ],
+)
+def test_mistakes_that_are_in_no_table(wrong, hint, capsys):
+    hints = answer(capsys, wrong).split("Hint: ")
+    assert len(hints) == 2 and hint in hints[1]
+
+
+class Odd:
+    """Nothing can be done with it."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("value", [Odd, object, lambda: [X], lambda: {"a": X}, X.to_sparse, str])
+def test_odd_results_are_answered(value, capsys):
+    assert "not right yet" in answer(capsys, lambda x: value())
+
+
+def test_an_error_is_one_line_that_says_where(capsys):
+    def broken(x):
+        return torch.nn.functional.one_hot(x, 3)
+
+    out = answer(capsys, broken)
+    assert "it stops with RuntimeError: one_hot" in out and "Traceback" not in out
+    assert "of the cell: return torch.nn.functional.one_hot(x, 3)" in out
+
+
+def test_what_torch_cannot_do_is_an_attempt(capsys):
+    def unsupported(x):
+        raise NotImplementedError("Could not run 'aten::nothing'")
+
+    assert "it stops with NotImplementedError: Could not run" in answer(capsys, unsupported)
+
+
+def test_other_arguments_are_named(capsys):
+    assert "it takes (x, y), but it is called with (x)" in answer(capsys, lambda x, y: x)
+
+
+def test_a_property_is_checked_after_the_cases(table, capsys):
+    table(toy(properties=[no_order], draw=None))
+    out = answer(capsys, lambda x: torch.tensor([2.0, 3.0]) + (x[0, 0] > 0))
+    assert "not right yet: the order of the rows must not matter\n" in out
+
+
+def test_a_detached_or_half_detached_result_is_found(table, capsys):
+    table(toy(differentiable=True))
+    assert "correct" in answer(capsys, means)
+    assert "no gradient flows" in answer(capsys, lambda x: x.mean(dim=0).detach())
+    half = answer(capsys, lambda x: (x[0] + x[1:].detach().sum(dim=0)) / len(x))
+    assert "the values are right, but value 0 of the gradients by the arguments is 0 at" in half
+
+
+def test_what_was_printed_is_shown_once(capsys):
+    def chatty(x):
+        print("rows:", 3)
+        return None
+
+    assert answer(capsys, chatty).endswith("It printed:\n    rows: 3\n")
+
+
+def test_random_numbers_go_on_as_if_there_was_no_check(capsys):
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    check(means)
+    assert torch.equal(torch.rand(2), wanted)
+
+
+def test_a_bug_that_stays_is_not_attempted_yet(table, capsys):
+    table(toy(buggy=buggy_means))
+
+    def my_means(x):
+        """Another text."""
+        return x.median(dim=0).values
+
+    assert answer(capsys, my_means) == "my_means: not attempted yet\n"
+    assert "not right yet" in answer(capsys, lambda x: x.median(dim=0).values)
+
+
+def test_check_says_what_it_needs(capsys):
+    check(X)
+    assert "check needs the function itself" in capsys.readouterr().out
+    check(over_columns)
+    assert "there is no exercise 'over_columns'; is it one of means?" in capsys.readouterr().out
+
+
+# --- time ------------------------------------------------------------------------------------
+
+
+def swallows_everything():
+    while True:
+        try:
+            time.sleep(0.001)
+        except:  # noqa: E722
+            continue
+
+
+def swallows_exceptions():
+    while True:
+        try:
+            time.sleep(0.001)
+        except Exception:
+            continue
+
+
+@pytest.mark.parametrize("function", [swallows_everything, swallows_exceptions])
+def test_an_endless_loop_is_stopped(function):
+    with pytest.raises(OutOfTime):
+        call_within(0.2, function)
+
+
+def test_who_sleeps_is_left_behind():
+    began = time.monotonic()
+    with pytest.raises(OutOfTime):
+        call_within(0.2, time.sleep, 10)
+    assert time.monotonic() - began < 5
+
+
+def test_values_and_errors_come_back():
+    assert call_within(10, lambda a: a + 1, 2) == 3
+    with pytest.raises(ZeroDivisionError):
+        call_within(10, lambda: 1 / 0)
+
+
+def test_the_checker_stops_an_endless_answer(monkeypatch, capsys):
+    monkeypatch.setattr(engine, "LIMIT_SECONDS", 0.2)
+    assert "still running after 0.2 seconds" in answer(capsys, lambda x: swallows_exceptions())
+
+
+# --- hint, solution, predict -----------------------------------------------------------------
+
+
+def test_hints_come_one_by_one():
+    texts = [exercises.hint("my_means").text for _ in range(3)]
+    assert texts == ["Average.", "Use `mean`.", "Average."]
+    hint = exercises.hint("means")
+    assert repr(hint) == "Hint 2 of 2:\nUse `mean`."
+    assert hint._repr_html_() == (
+        "<details><summary>Hint 2 of 2</summary>Use <code>mean</code>.</details>"
+    )
+
+
+def test_the_solution_is_the_source_of_the_function():
+    text = exercises.solution("means").text
+    assert text.startswith("def my_means(x):") and "x.mean(dim=0)" in text
+    assert "<details><summary>Solution</summary><pre>def my_means" in (
+        exercises.solution("means")._repr_html_()
+    )
+
+
+def test_unknown_names_are_refused_with_similar_ones():
+    with pytest.raises(ValueError, match="no exercise 'mean'; is it one of means"):
+        exercises.hint("mean")
+    with pytest.raises(ValueError, match="no question 'means'; is it one of sure"):
+        exercises.predict("means")
+
+
+def test_a_prediction_by_letter(capsys):
+    exercises.predict("sure", "b")
+    exercises.predict("sure", " A")
+    assert capsys.readouterr().out == "b: not right yet. Look again.\na: correct. Because.\n"
+    assert read_record() == {"sure": {"state": "correct", "choice": "a"}}
+    with pytest.raises(ValueError, match="choose one of a, b, c; got 'd'"):
+        exercises.predict("sure", "d")
+
+
+def test_a_prediction_by_widget_is_remembered():
+    widget = exercises.predict("sure")
+    assert widget.button.disabled and widget.reply.value == ""
+    widget.choice.value = "b"
+    assert not widget.button.disabled
+    widget.button.click()
+    assert widget.reply.value == '<div role="status">b: not right yet. Look again.</div>'
+    again = exercises.predict("sure")
+    assert (again.choice.value, again.reply.value) == ("b", widget.reply.value)
+
+
+def test_a_question_reads_without_a_kernel_and_always_the_same():
+    bundle, _ = exercises.predict("sure")._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "Is <code>x &lt; y</code> so?" in bundle["text/html"]
+    assert "<details><summary>Answer</summary>a: Because.</details>" in bundle["text/html"]
+    assert bundle["text/plain"].startswith("Is `x < y` so?\n  a: yes\n")
+    update_record("sure", "correct", choice="a")
+    assert exercises.predict("sure")._repr_mimebundle_()[0]["text/html"] == bundle["text/html"]
+
+
+@pytest.mark.parametrize("right, letters", [("d", "abc"), ("a", "acb")])
+def test_a_question_needs_its_right_option(right, letters):
+    options = {letter: Option("x", "y") for letter in letters}
+    with pytest.raises(ValueError, match="options must be lettered a, b, c"):
+        Question(**(vars(QUESTION) | {"options": options, "right": right}))
+
+
+# --- progress --------------------------------------------------------------------------------
+
+
+def test_progress_is_kept_and_shown(capsys):
+    assert "[....................] 0 of 2 correct" in repr(exercises.progress())
+    check(over_columns, "means")
+    check(means)
+    check(over_columns, "means")  # what was correct stays correct
+    table = exercises.progress(99)
+    assert "[x] 99  means" in repr(table) and "[ ] 99  sure" in repr(table)
+    assert "[##########..........] 1 of 2 correct" in repr(table)
+    assert '<progress value="1" max="2">' in table._repr_html_()
+    stored = json.loads(progress_file().read_text(encoding="utf-8"))
+    assert stored == {"format": 1, "exercises": {"means": {"state": "correct"}}}
+    assert [path.name for path in progress_file().parent.iterdir()] == ["progress.json"]
+    with pytest.raises(ValueError, match="lesson 7 has no exercises"):
+        exercises.progress(7)
+
+
+def test_a_stub_leaves_no_trace(capsys):
+    def my_means(x):
+        raise NotImplementedError
+
+    check(my_means)
+    assert not progress_file().exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"exercises": {"means": 1}}', '{"exercises": {"means": {}}}', "\xff"]
+)
+def test_a_damaged_file_is_put_aside(text):
+    progress_file().parent.mkdir()
+    for number in (1, 2):
+        progress_file().write_bytes(text.encode("latin-1"))
+        with pytest.warns(UserWarning, match=f"cannot be read .*kept as .*damaged-{number}.json"):
+            assert read_record() == {}
+    update_record("means", "tried")
+    assert read_record() == {"means": {"state": "tried"}}
+    backup = progress_file().with_name("progress.damaged-1.json")
+    assert backup.read_bytes() == text.encode("latin-1")
+
+
+def test_without_a_place_to_write_memory_must_do(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("METALEARN_EDU_PROGRESS", str(tmp_path / "file" / "progress.json"))
+    with pytest.warns(UserWarning, match="METALEARN_EDU_PROGRESS"):
+        update_record("means", "correct")
+    update_record("sure", "tried")  # no second warning
+    assert read_record()["means"] == {"state": "correct"}
+
+
+def test_progress_can_be_switched_off_or_lies_in_the_users_folder(monkeypatch):
+    monkeypatch.setenv("METALEARN_EDU_PROGRESS", "off")
+    update_record("means", "tried")
+    assert progress_file() is None and read_record() == {"means": {"state": "tried"}}
+    monkeypatch.delenv("METALEARN_EDU_PROGRESS")
+    assert progress_file().parts[-2:] == ("metalearn_edu", "progress.json")
+
+
+def test_the_command_line(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(list(arguments))
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    update_record("means", "correct")
+    assert run("exercises", "list")[1].splitlines()[0].split() == (
+        ["99", "means", "2", "min", "easy", "average"]
+    )
+    assert "def my_means(x):" in run("exercises", "solutions", "99_toy.ipynb")[1]
+    assert run("exercises", "solutions", "07")[2].startswith(
+        "metalearn-edu: no exercises for '07'; there are some for 99"
+    )
+    assert "1 of 2 correct" in run("progress")[1]
+    assert "0 of 2 correct" in run("progress", "--reset")[1]
