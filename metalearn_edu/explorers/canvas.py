@@ -1,0 +1,376 @@
+"""Draw your own characters, and see which of them a network takes the next for.
+
+Introduced in notebook 00. What is unusual:
+
+- The pad sends strokes and not pixels. Python draws them anew in the size, place and pen width of
+  Glyphs, so that a network trained on Glyphs does not stumble over a thick pen or a small hand.
+- A mouse, a pen and a finger draw; a keyboard cannot. So each drawing can also be picked from a
+  list of samples, which is what the tests do as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from ipywidgets import Dropdown, HBox, Text, ToggleButtons, VBox
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..learners import MetaLearner
+from ..plotting import BLUE
+from ..pretrained import list_pretrained, load_pretrained
+from ..tasks import load_glyphs, load_image_folder
+from .base import Explorer
+from .game import DARK_GREEN, blank_page, show_letter
+
+__all__ = ["DrawYourOwn", "DrawingPad", "draw_strokes"]
+
+SIDE = 28  # pixels of an item
+# Of the middle of Glyphs' drawings, in pixels: the longer side of the ink, and the pen's width.
+INK, PEN = 20.0, 2.3
+FINE = 8  # dots a pixel, along each axis, before they are averaged
+MOST = 10  # characters
+QUERY = "query"
+NO_SAMPLE = "none"
+# Learners that take any number of classes; MAML's last layer, for one, has a fixed number.
+ANY_WAY = ("prototypical", "relation", "task-conditioned")
+
+
+def draw_strokes(strokes: Sequence[Sequence[Sequence[float]]]) -> Tensor:
+    """Strokes as an item like those of Glyphs: (1, 28, 28) floats in [0, 1], ink bright.
+
+    Args:
+        strokes: each a list of points (x, y), in any unit, y downwards; a single point is a dot.
+    """
+    page = Image.new("L", (FINE * SIDE, FINE * SIDE))
+    if strokes:
+        points = np.concatenate([np.asarray(stroke, dtype=float) for stroke in strokes])
+        low, high = points.min(axis=0), points.max(axis=0)
+        size = max((high - low).max(), 1e-6)
+        pen = ImageDraw.Draw(page)
+        for stroke in strokes:
+            path = (np.asarray(stroke, dtype=float) - (low + high) / 2) / size * (INK - PEN)
+            _ink(pen, FINE * (path + SIDE / 2), FINE * PEN)
+    dots = np.asarray(page, dtype=np.float32).reshape(SIDE, FINE, SIDE, FINE)
+    return torch.from_numpy(dots.mean(axis=(1, 3)) / 255)[None]
+
+
+def _ink(pen: ImageDraw.ImageDraw, path: np.ndarray, width: float) -> None:
+    """A line through the points (n, 2), with round ends and corners."""
+    pen.line([tuple(point) for point in path], fill=255, width=round(width))
+    for x, y in path:
+        pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=255)
+
+
+class DrawingPad(anywidget.AnyWidget):
+    """A white square to draw on with mouse, pen or finger. It works offline.
+
+    Attributes:
+        strokes: what is drawn: a list of strokes, each a list of [x, y] from 0 to 1, y downwards.
+            Setting it draws it.
+    """
+
+    # While a stroke is being drawn, the pad alone knows how far it is, so it listens to no one.
+    # It tells Python ten times a second; if the kernel is busy, only the newest news is kept.
+    _esm = """
+    function render({ model, el }) {
+      const side = 240, fine = 2;
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = fine * side;
+      canvas.style.cssText = `width: ${side}px; height: ${side}px; border: 1px solid #767676;` +
+        "background: white; touch-action: none; cursor: crosshair";
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", "Drawing pad, for mouse, pen and touch");
+      el.append(canvas);
+      const pen = canvas.getContext("2d");
+      let strokes = [], pointer = null, told = 0;
+
+      function paint() {
+        pen.clearRect(0, 0, canvas.width, canvas.height);
+        pen.lineWidth = 0.07 * canvas.width;
+        pen.lineCap = pen.lineJoin = "round";
+        for (const stroke of strokes) {
+          const points = stroke.map(([x, y]) => [x * canvas.width, y * canvas.height]);
+          pen.beginPath();
+          pen.moveTo(...points[0]);
+          for (const point of points) pen.lineTo(...point);
+          pen.stroke();
+        }
+      }
+      function tell() {
+        told = performance.now();
+        model.set("strokes", structuredClone(strokes));
+        model.save_changes();
+      }
+      function listen() {
+        if (pointer !== null) return;
+        strokes = structuredClone(model.get("strokes"));
+        paint();
+      }
+      function place(event) {
+        const box = canvas.getBoundingClientRect();
+        const x = (event.clientX - box.left) / box.width;
+        const y = (event.clientY - box.top) / box.height;
+        return [x, y].map((share) => Math.round(1000 * Math.min(1, Math.max(0, share))) / 1000);
+      }
+      canvas.addEventListener("pointerdown", (event) => {
+        if (pointer !== null || event.button !== 0) return;
+        pointer = event.pointerId;
+        canvas.setPointerCapture(pointer);
+        strokes.push([place(event)]);
+        paint();
+        event.preventDefault();
+        event.stopPropagation();
+      });
+      canvas.addEventListener("pointermove", (event) => {
+        if (event.pointerId !== pointer) return;
+        strokes.at(-1).push(place(event));
+        paint();
+        if (performance.now() - told > 100) tell();
+      });
+      const lift = (event) => {
+        if (event.pointerId !== pointer) return;
+        pointer = null;
+        tell();
+      };
+      canvas.addEventListener("pointerup", lift);
+      canvas.addEventListener("pointercancel", lift);
+      model.on("change:strokes", listen);
+      listen();
+      return () => model.off("change:strokes", listen);
+    }
+    export default { render };
+    """
+    strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
+
+
+class DrawYourOwn(Explorer):
+    """One drawing each of 2 to 10 characters, and a query that a pretrained network names.
+
+    Draw a character, choose the next number, and so on; then choose "query". What was drawn stays
+    while the kernel runs, and `save` writes it to a folder that `load_image_folder` reads.
+
+    Args:
+        state: first values of the controls.
+    """
+
+    title = "Draw your own"
+    question = (
+        "Invent three characters, then draw one of them again. How different may the second "
+        "drawing be (turned, larger, with a loop left out) until the network takes it for another?"
+    )
+    size = (8.9, 3.3)
+
+    def __init__(self, **state: Any) -> None:
+        self.learners, self._samples = _learners(), _samples()
+        self.drawings: dict[str, Tensor] = {}  # by place: items (1, 28, 28)
+        self._strokes: dict[str, list[Any]] = {}
+        self.pad, self.folder = DrawingPad(), Text("my_characters", description="folder")
+        super().__init__(**state)
+        self.pad.observe(lambda _: self._pad_changed(), names="strokes")
+
+    def controls(self) -> dict[str, Any]:
+        places = [*map(str, range(MOST)), QUERY]
+        samples = [NO_SAMPLE, *self._samples]
+        return {
+            "learner": Dropdown(options=list(self.learners), description="learner"),
+            "place": ToggleButtons(options=places, description="I draw character"),
+            "sample": Dropdown(options=samples, description="or pick a sample"),
+        }
+
+    def arrange(self) -> list[Any]:
+        """The pad on the left, what is done with it on the right."""
+        self.inputs["place"].style.button_width = "48px"
+        self.inputs["place"].layout.width = "760px"
+        undo = self.button("Undo", "take back the last stroke", self.undo)
+        clear = self.button("Clear", "an empty pad", self.clear)
+        self.save_button = self.button(
+            "Save", "write the characters to the folder", self._save_here
+        )
+        self.load_button = self.button("Load", "read characters from the folder", self._load_here)
+        title, learner, place, sample, buttons, message, *rest = super().arrange()
+        files = HBox([self.save_button, self.load_button])
+        side = [HBox([undo, clear]), sample, learner, buttons, self.folder, files]
+        return [title, place, HBox([self.pad, VBox(side)]), message, *rest]
+
+    def after_change(self, name: str) -> None:
+        place, sample = self.state["place"], self.state["sample"]
+        if name == "place":
+            with self._hold():
+                self.inputs["sample"].value = NO_SAMPLE
+                self.pad.strokes = self._strokes.get(place, [])
+        if name == "sample" and sample != NO_SAMPLE:
+            self._put(place, self._samples[sample])
+
+    def reset(self) -> None:
+        """Back to the start, with all drawings thrown away."""
+        self._forget()
+        super().reset()
+        self.refresh()
+
+    # ------------------------------------------------------------ drawings
+
+    def undo(self) -> None:
+        """Take back the last stroke on the pad."""
+        self.pad.strokes = self.pad.strokes[:-1]
+
+    def clear(self) -> None:
+        """Throw the drawing in this place away."""
+        with self._hold():
+            self.inputs["sample"].value = NO_SAMPLE
+            self._put(self.state["place"], None)
+        self.refresh()
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the characters, dark on white, as `folder`/character 0/drawing.png and so on.
+
+        `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that was
+        saved there before and is no longer in its place is removed.
+
+        Raises:
+            ValueError: fewer than two characters are drawn.
+        """
+        if len(self._characters()) < 2:
+            raise ValueError("draw at least two characters before you save them")
+        for place in map(str, range(MOST)):
+            file = Path(folder) / f"character {place}" / "drawing.png"
+            if place in self.drawings:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                ink = (255 * self.drawings[place][0]).round().to(torch.uint8)
+                Image.fromarray(255 - ink.numpy()).save(file)
+            elif file.exists():
+                file.unlink()
+                file.parent.rmdir()
+
+    def load(self, folder: str | os.PathLike[str]) -> None:
+        """Take the characters from a folder of pictures, the first of each class.
+
+        Raises:
+            ValueError: there are more than 10 classes, or fewer than 2.
+            FileNotFoundError: there is no such folder.
+        """
+        dataset = load_image_folder(folder, ink="dark")
+        if dataset.n_classes > MOST:
+            raise ValueError(f"{folder} has {dataset.n_classes} classes; there is room for {MOST}")
+        self._forget()
+        for label in range(dataset.n_classes):
+            self.drawings[str(label)] = dataset.items_of(label)[0]
+        self.refresh()
+
+    def scores(self, learner: str) -> dict[str, float]:
+        """By character, the probability that a learner gives it; empty until there are two."""
+        places = self._characters()
+        if len(places) < 2 or QUERY not in self.drawings:
+            return {}
+        support = torch.stack([self.drawings[place] for place in places])
+        predictor = self.learners[learner].adapt(support, torch.arange(len(places)))
+        with torch.no_grad():
+            shares = predictor(self.drawings[QUERY][None])[0].softmax(dim=0).tolist()
+        return dict(zip(places, shares, strict=True))
+
+    def _characters(self) -> list[str]:
+        return sorted(place for place in self.drawings if place != QUERY)
+
+    def _put(self, place: str, item: Tensor | None) -> None:
+        """An item that was not drawn on the pad, or none."""
+        self._strokes.pop(place, None)
+        self.drawings.pop(place, None)
+        if item is not None:
+            self.drawings[place] = item
+        with self._hold():
+            self.pad.strokes = []
+
+    def _forget(self) -> None:
+        self.drawings.clear()
+        self._strokes.clear()
+        with self._hold():
+            self.pad.strokes = []
+
+    def _pad_changed(self) -> None:
+        if not self._depth:
+            self._moved(self._take_strokes)
+
+    def _take_strokes(self) -> None:
+        place, strokes = self.state["place"], self.pad.strokes
+        self._strokes[place] = strokes
+        self.drawings.pop(place, None)
+        if strokes:
+            self.drawings[place] = draw_strokes(strokes)
+        with self._hold():
+            self.inputs["sample"].value = NO_SAMPLE
+        self.refresh()
+
+    def _save_here(self) -> None:
+        self.save(self.folder.value)
+        self._say(f"Saved {len(self._characters())} characters in the folder {self.folder.value}")
+
+    def _load_here(self) -> None:
+        self.load(self.folder.value)
+        self._say(f"Loaded {len(self._characters())} characters.")
+
+    # ------------------------------------------------------------ drawing
+
+    def draw(self, fig: Figure, **state: Any) -> None:
+        """The query on the left, the characters on the right with the share that each gets."""
+        ax, scores = blank_page(fig), self.scores(state["learner"])
+        best = max(scores, key=scores.__getitem__, default=None)
+        ax.text(8, 16, "query", va="center", fontsize=13)
+        self._tile(ax, QUERY, 8, 30, 120, state["place"])
+        if best is not None:
+            ax.text(8, 170, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
+        for place in range(MOST):
+            row, column = divmod(place, MOST // 2)
+            left, top, name = 170 + 96 * column, 8 + 116 * row, str(place)
+            self._tile(ax, name, left, top, 76, state["place"])
+            weight = "bold" if name == best else "normal"
+            color = DARK_GREEN if name == best else "black"
+            ax.text(left, top + 88, name, va="center", fontsize=13, color=color, weight=weight)
+            if name in scores:
+                ax.add_patch(Rectangle((left, top + 97), 76 * scores[name], 6, color=color))
+                text: Any = {"ha": "right", "va": "center", "color": color, "weight": weight}
+                ax.text(left + 76, top + 88, f"{100 * scores[name]:.0f} %", fontsize=13, **text)
+
+    def _tile(
+        self, ax: Axes, place: str, left: float, top: float, side: float, chosen: str
+    ) -> None:
+        frame = BLUE if place == chosen else "0.75"
+        show_letter(ax, self.drawings.get(place), left, top, side, frame)
+
+    def describe(self, **state: Any) -> str:
+        scores, drawn = self.scores(state["learner"]), ", ".join(self._characters())
+        start = f"Characters drawn: {drawn}." if drawn else "Nothing is drawn yet."
+        if not scores:
+            return f"{start} With two characters and a query, {state['learner']} gives an answer."
+        shares = ", ".join(f"{place} {100 * share:.0f} %" for place, share in scores.items())
+        best = max(scores, key=scores.__getitem__)
+        return f"{start} {state['learner']} takes the query for character {best}: {shares}."
+
+
+def _learners() -> dict[str, MetaLearner]:
+    """The pretrained learners that take a few classes of 28x28 grey pictures."""
+    loaded = {name: load_pretrained(name) for name in list_pretrained()}
+    return {
+        name: learner
+        for name, (learner, card) in loaded.items()
+        if card["recipe"]["algorithm"] in ANY_WAY and card["item_shape"] == [1, SIDE, SIDE]
+    }
+
+
+def _samples() -> dict[str, Tensor]:
+    """Three drawings each of some letters that the learners have not seen, by name."""
+    letters = load_glyphs("meta-test")
+    return {
+        f"{letters.class_names[c].lower()}, drawing {i + 1}": letters.items_of(c)[i]
+        for c in range(0, letters.n_classes, 13)
+        for i in range(3)
+    }
