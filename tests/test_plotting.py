@@ -85,6 +85,13 @@ def test_figure_png_is_a_picture_of_the_size_asked_for():
     assert Image.open(io.BytesIO(data)).size == (200, 100)
 
 
+def test_png_keeps_up_to_256_colours_nearly_as_they_are():
+    image = np.full((4, 6, 3), 255, dtype=np.uint8)
+    image[:2] = (213, 94, 0)
+    decoded = np.asarray(Image.open(io.BytesIO(plotting.encode_png(image))).convert("RGB"))
+    assert np.abs(decoded.astype(int) - image).max() <= 4
+
+
 # ---------------------------------------------------------------- pictures
 
 

@@ -27,9 +27,9 @@ import ipywidgets as widgets
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.image import imread, imsave
+from PIL import Image
 
-from ..plotting import SMALL, STYLE, _wrap, figure_png, new_figure
+from ..plotting import SMALL, STYLE, _wrap, encode_png, figure_png, new_figure
 
 __all__ = ["Explorer"]
 
@@ -137,9 +137,8 @@ class Explorer(widgets.VBox):
         fig.set_layout_engine("none")
         fig.text(0.01, 0.5, caption, fontsize=SMALL, va="center")
         parts = [self._png, figure_png(fig, self.dpi)]
-        stacked = io.BytesIO()
-        imsave(stacked, np.concatenate([imread(io.BytesIO(part)) for part in parts]), format="png")
-        return stacked.getvalue()
+        pictures = [np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in parts]
+        return encode_png(np.concatenate(pictures))
 
     def set(self, **state: Any) -> None:
         """Move controls from Python, then draw once.

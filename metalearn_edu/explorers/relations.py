@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -47,24 +48,24 @@ def plot_relations(
     n_queries, n_way = scores.shape
     low, high = scores.min().item(), scores.max().item()
     ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 1.6 * max(high - low, 1e-6))
-    _tile(ax, queries[:, None], -1.6, -0.5)
-    _tile(ax, classes[None], -0.5, -1.6)
+    tile(ax, queries[:, None], -1.6, -0.5)
+    tile(ax, classes[None], -0.5, -1.6)
     for row, column in torch.cartesian_prod(torch.arange(n_queries), torch.arange(n_way)).tolist():
         place: Any = {"ha": "center", "va": "center_baseline", "fontsize": SMALL}
         ax.text(column, row, _number(scores[row, column].item()), **place)
     for row, label in enumerate(labels.tolist()):
-        _frame(ax, label - 0.46, row - 0.46, 0.92, 0.92, GREEN)
+        frame(ax, label - 0.46, row - 0.46, 0.92, 0.92, GREEN)
     answers = scores.argmax(dim=1)
     rows = torch.arange(n_queries)
     ax.plot((answers + 0.36).numpy(), (rows - 0.34).numpy(), "ko", ms=4, ls="none")
     if chosen is not None:
-        _frame(ax, -1.6, chosen - 0.5, n_way + 1.1, 1, "black")
+        frame(ax, -1.6, chosen - 0.5, n_way + 1.1, 1, "black")
     ax.set(xlim=(-1.65, n_way - 0.45), ylim=(n_queries - 0.45, -1.65))
-    _bare(ax)
+    bare(ax)
     return ax
 
 
-def _tile(ax: Axes, items: Tensor, left: float, top: float) -> None:
+def tile(ax: Axes, items: Tensor, left: float, top: float) -> None:
     """Pictures (rows, columns, C, H, W) as dark ink, a cell each, from a corner rightwards down."""
     rows, columns = items.shape[:2]
     image = 1 - items.mean(dim=2).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
@@ -74,11 +75,11 @@ def _tile(ax: Axes, items: Tensor, left: float, top: float) -> None:
     ax.hlines([top + r for r in range(rows + 1)], left, left + columns, color="0.8", lw=0.8)
 
 
-def _frame(ax: Axes, x: float, y: float, width: float, height: float, color: str) -> None:
+def frame(ax: Axes, x: float, y: float, width: float, height: float, color: str) -> None:
     ax.add_patch(Rectangle((x, y), width, height, fill=False, ec=color, lw=2.2, zorder=3))
 
 
-def _bare(ax: Axes) -> None:
+def bare(ax: Axes) -> None:
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
@@ -110,7 +111,7 @@ class RelationExplorer(Explorer):
     query as pictures, with their scores as bars.
 
     Args:
-        learner: a trained network for images.
+        learner: a trained network for images; call `refresh` if you train it further.
         dataset: images with at least 8 classes of at least 14 items.
         seed: of the episodes.
     """
@@ -121,14 +122,19 @@ class RelationExplorer(Explorer):
         "them? And what becomes of the scores when the shots are added up and not averaged?"
     )
     size = (9.4, 5.2)
-    slow = True
+    episode_control = "episode"
     n_query = 4
 
     def __init__(
         self, learner: RelationNetwork, dataset: FewShotDataset, *, seed: int = 4, **state: Any
     ) -> None:
         self.learner, self.dataset, self.seed = learner, dataset, seed
+        self._views = lru_cache(maxsize=8)(self._look)
         super().__init__(**state)
+
+    def refresh(self) -> None:
+        self._views.cache_clear()
+        super().refresh()
 
     def controls(self) -> dict[str, Any]:
         others = [name for name in ("mean", "sum") if name != self.learner.aggregate]
@@ -148,17 +154,19 @@ class RelationExplorer(Explorer):
         n_columns = 1.4 + min(n_shot, N_SHOWN)
         n_rows = max(n_way, N_ROWS)
         widths = [n_way + 1.5, 10 * n_columns / n_rows, 4]
-        table, pairs, bars = fig.subplots(1, 3, width_ratios=widths)
+        fig.set_layout_engine("none")  # the axes do their own layout: quicker, and nothing jumps
+        place: Any = {"left": 0.02, "right": 0.99, "top": 0.94, "bottom": 0.11, "wspace": 0.08}
+        table, pairs, bars = fig.subplots(1, 3, width_ratios=widths, gridspec_kw=place)
         pictures: Any = {"classes": view.support[:, 0], "queries": view.queries}
         plot_relations(view.scores, view.labels, **pictures, chosen=chosen, ax=table)
         table.set_title(f"{view.n_right} of {N_QUERIES} queries right", loc="left")
         query = view.queries[chosen].expand(n_way, 1, *view.queries.shape[1:])
-        _tile(pairs, query, -1.4, -0.5)
-        _tile(pairs, view.support[:, :N_SHOWN], 0, -0.5)
+        tile(pairs, query, -1.4, -0.5)
+        tile(pairs, view.support[:, :N_SHOWN], 0, -0.5)
         more = "" if n_shot <= N_SHOWN else f", {N_SHOWN} of {n_shot}"
         pairs.set_title(f"query {chosen} | class{more}", loc="left")
         pairs.set(xlim=(-1.45, n_columns - 1.35), ylim=(n_rows - 0.45, -0.55))
-        _bare(pairs)
+        bare(pairs)
         self._draw_bars(bars, view.scores[chosen], int(view.labels[chosen]))
 
     def _draw_bars(self, ax: Axes, scores: Tensor, label: int) -> None:
@@ -190,8 +198,11 @@ class RelationExplorer(Explorer):
             "green frame is a query's own class and a dot is the class with its highest score."
         )
 
+    def _view(self, **state: Any) -> _View:
+        return self._views(**{k: v for k, v in state.items() if k != "query"})
+
     @torch.no_grad()
-    def _view(self, n_way: int, n_shot: int, aggregate: str, episode: int, query: int) -> _View:
+    def _look(self, n_way: int, n_shot: int, aggregate: str, episode: int) -> _View:
         sampler = EpisodeSampler(self.dataset, n_way, n_shot, self.n_query)
         task = sampler.episodes(self.seed, episode, 1)[0]
         given = self.learner

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ipywidgets import Dropdown, FloatSlider, IntSlider
+from ipywidgets import FloatSlider, IntSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..learners import TaskConditionedNetwork
-from ..plotting import plot_curves
+from ..plotting import VERMILLION, plot_curves
 from ..tasks import Sinusoids
 from .adaptation import MOST_SHOTS, support_points, wave
 from .base import Explorer
@@ -20,7 +20,6 @@ from .prototypes import principal_plane
 
 __all__ = ["TaskSpaceExplorer", "task_plane"]
 
-PLANES = {"the tasks themselves": "tasks", "their vectors": "vectors"}
 N_TASKS, N_NEAREST = 200, 5
 
 
@@ -37,7 +36,8 @@ def task_plane(amplitude: Tensor, phase: Tensor) -> Tensor:
 class _View:
     """The task in hand among others."""
 
-    here: Tensor  # (2,) its place
+    place: Tensor  # (2,) where it lies in the plane of tasks
+    vector: Tensor  # (2,) where its vector lies in the plane of vectors
     nearest: Tensor  # (N_NEAREST,) which tasks have the most similar vectors
     gap: float  # how far away these lie in the plane of tasks
     x: Tensor  # (201, 1)
@@ -52,10 +52,10 @@ class _View:
 class TaskSpaceExplorer(Explorer):
     """A wave of the user's choice as a point among other tasks, and what the network makes of it.
 
-    On the left 200 tasks, as what they are or as the vectors that they get from ten points each
-    (their two principal directions); colour is the phase, size the amplitude. The cross is the
-    vector of the task in hand, rings are the five tasks whose vectors are nearest to it, counted
-    in all directions. On the right the network, told this vector.
+    On the left 200 tasks as what they are, in the middle the vectors that they get from ten points
+    each (their two principal directions); colour is the phase, size the amplitude. The cross is
+    the task in hand and its vector, rings are the five tasks whose vectors are nearest to it,
+    counted in all directions. On the right the network, told this vector.
 
     Args:
         learner: a regression network on one number; it is not changed.
@@ -70,8 +70,8 @@ class TaskSpaceExplorer(Explorer):
         "Go once along the border of the half-disc: amplitude 5, phase from 0 to 3.1. Which way "
         "does the vector take? And how few support points leave it among the right neighbours?"
     )
-    size = (9.0, 3.6)
-    slow = True
+    size = (11.0, 3.7)
+    episode_control = "points"
 
     def __init__(self, learner: TaskConditionedNetwork, *, seed: int = 7, **state: Any) -> None:
         width = learner.task_encoder.task_embedding_dim
@@ -89,9 +89,8 @@ class TaskSpaceExplorer(Explorer):
         super().__init__(**state)
 
     def controls(self) -> dict[str, Any]:
-        """Which wave, what the learner sees of it, and which plane is drawn."""
+        """Which wave, and what the learner sees of it."""
         return {
-            "plane": Dropdown(options=PLANES, value="vectors", description="left"),
             "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
             "phase": FloatSlider(0.8, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
             "n_shot": IntSlider(10, 1, MOST_SHOTS, description="support points, n_shot"),
@@ -99,14 +98,23 @@ class TaskSpaceExplorer(Explorer):
         }
 
     def draw(self, fig: Figure, **state: Any) -> None:
-        """The plane with all tasks, and the function of the one in hand."""
+        """All tasks, their vectors, and the function of the one in hand."""
+        fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
+        margins: Any = {"left": 0.05, "right": 0.99, "top": 0.91, "bottom": 0.25, "wspace": 0.13}
+        tasks, vectors, right = fig.subplots(1, 3, width_ratios=(1, 1, 1.2), gridspec_kw=margins)
         view = self._view(state)
-        left, right = fig.subplots(1, 2, width_ratios=(1, 1))
-        self._draw_plane(left, view, state)
+        self._draw_plane(tasks, task_plane(*self.tasks), view.place, view.nearest)
+        tasks.set(xlabel="A cos phase", ylabel="A sin phase")
+        tasks.set_title("200 tasks", loc="left")
+        self._draw_plane(vectors, self._project(self.vectors), view.vector, view.nearest)
+        vectors.set(xlabel="first principal direction", ylabel="second", xticks=[], yticks=[])
+        vectors.set_title("their vectors", loc="left")
+        names: Any = {"loc": "upper center", "ncols": 2, "handletextpad": 0.2}
+        vectors.legend(bbox_to_anchor=(-0.1, -0.18), **names)
         curves = {"Task-conditioned": view.answer}
         plot_curves(view.x, curves, truth=view.truth, support=support_points(state), ax=right)
-        right.legend(loc="lower center", ncols=3, handlelength=1.0, columnspacing=0.6)
-        right.set(xlim=(-5.2, 5.2), ylim=(-7.6, 5.6))
+        right.legend(loc="upper center", bbox_to_anchor=(0.45, -0.18), ncols=3, columnspacing=0.8)
+        right.set(xlim=(-5.2, 5.2), ylim=(-5.6, 5.6), ylabel="")
         right.set_title(f"squared error {view.error:.2f}", loc="left")
 
     def describe(self, **state: Any) -> str:
@@ -120,28 +128,19 @@ class TaskSpaceExplorer(Explorer):
             "it in the plane (A cos phase, A sin phase)."
         )
 
-    def _draw_plane(self, ax: Axes, view: _View, state: dict[str, Any]) -> None:
-        places = self._places(state["plane"])
+    def _draw_plane(self, ax: Axes, places: Tensor, here: Tensor, nearest: Tensor) -> None:
+        """The other tasks (200, 2), rings around the nearest, and a cross (2,) where we are."""
         amplitude, phase = self.tasks
+        colors: Any = {"c": phase, "cmap": "viridis", "vmin": 0, "vmax": torch.pi}
         x, y = places.T
-        dots = ax.scatter(
-            x, y, c=phase, s=6 + 12 * amplitude, cmap="viridis", vmin=0, vmax=torch.pi
-        )
-        ax.figure.colorbar(dots, ax=ax, label="phase (radians)", shrink=0.9)
+        ax.scatter(x, y, s=6 + 12 * amplitude, **colors)
         ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.5, "ms": 12, "ls": "none"}
-        ax.plot(*places[view.nearest].T, "o", label="nearest vectors", **ring)
-        ax.plot(*view.here, "X", ms=14, color="#D55E00", mec="white", label="this task")
-        names = {
-            "tasks": ("A cos phase", "A sin phase"),
-            "vectors": ("first principal direction", "second direction"),
-        }[state["plane"]]
-        ax.set(xlabel=names[0], ylabel=names[1])
-        ax.margins(0.08)
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, handletextpad=0.2)
-
-    def _places(self, plane: str) -> Tensor:
-        """Where the other tasks lie, (200, 2)."""
-        return task_plane(*self.tasks) if plane == "tasks" else self._project(self.vectors)
+        ax.plot(*places[nearest].T, "o", label="nearest vectors", **ring)
+        ax.plot(*here, "X", ms=14, color=VERMILLION, mec="white", label="this task")
+        low, high = places.amin(dim=0), places.amax(dim=0)
+        edge = 0.12 * (high - low)
+        limits = torch.stack([low - edge, high + edge], dim=1).tolist()
+        ax.set(xlim=limits[0], ylim=limits[1])
 
     def _project(self, vectors: Tensor) -> Tensor:
         return (vectors - self.mean) @ self.axes
@@ -160,5 +159,5 @@ class TaskSpaceExplorer(Explorer):
         nearest = (self.vectors - e).square().sum(dim=1).topk(N_NEAREST, largest=False).indices
         true_place = task_plane(*(torch.tensor(state[key]) for key in ("amplitude", "phase")))
         gaps = (task_plane(*self.tasks)[nearest] - true_place).norm(dim=1)
-        here = true_place if state["plane"] == "tasks" else self._project(e)[0]
-        return _View(here, nearest, gaps.mean().item(), x, truth, answer)
+        vector = self._project(e)[0]
+        return _View(true_place, vector, nearest, gaps.mean().item(), x, truth, answer)

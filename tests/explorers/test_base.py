@@ -3,6 +3,7 @@ import io
 import time
 
 import ipywidgets as widgets
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -209,7 +210,7 @@ def test_the_still_picture_is_the_picture_with_its_words_below():
     line = Line(slope=3)
     picture, still = (imread(io.BytesIO(png)) for png in (line.png(), line.still()))
     assert still.shape[1] == 288 and 160 < still.shape[0] < 220
-    assert (still[:144] == picture).all() and (still[144:] < 0.5).any()
+    assert np.abs(still[:144] - picture).max() < 0.05 and (still[144:] < 0.5).any()
 
 
 def test_the_bundle_holds_a_picture_and_a_text_of_our_own():

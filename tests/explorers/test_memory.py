@@ -78,24 +78,27 @@ def test_origin_is_the_item_before_the_last_wiping(streams, write_first):
 @pytest.mark.parametrize(("step", "stream"), [(1, 2), (7, 1), (LENGTH, 0)])
 def test_draws_its_whole_range(explorer, step, stream):
     axes = explorer.figure(step=step, stream=stream).axes
-    strip, item, answer, read, least_used, write, usage, memory = axes
-    assert len(strip.lines) == step  # a bar under each item so far
+    strip, item, answer, weights, memory = axes
+    right, wrong = (len(lines.get_segments()) for lines in strip.collections)
+    assert right + wrong == step  # a bar under each item so far
     n_right = int(explorer.right[stream, :step].sum())
+    assert right == n_right
     assert strip.get_title(loc="left") == f"stream {stream}: {n_right} of {step} right so far"
     heard = "none yet" if step == 1 else f"label {int(explorer.y[stream, step - 2])}"
     assert item.get_xlabel() == f"arriving now: {heard}"
     shown = torch.tensor(item.images[0].get_array())
     torch.testing.assert_close(1 - shown, explorer.x[stream, step - 1, 0])
     record = explorer.record
-    rows = zip(
-        (answer, read, least_used, write, usage),
-        (record.probabilities, record.read, record.least_used, record.write, record.usage),
-        strict=True,
-    )
-    for ax, values in rows:
-        heights = [bar.get_height() for bar in ax.patches]
-        assert heights == pytest.approx(values[stream, step - 1].tolist())
-        assert max(heights) <= ax.get_ylim()[1]
+    heights = [bar.get_height() for bar in answer.patches]
+    assert heights == pytest.approx(record.probabilities[stream, step - 1].tolist())
+    kinds = (record.read, record.least_used, record.write, record.usage)
+    labels = [label.get_text() for label in weights.get_yticklabels()]
+    for patch, label, values in zip(weights.patches, labels, kinds, strict=True):
+        heights = patch.get_data().values - patch.get_data().baseline
+        top = float(label.rpartition(" ")[2])  # the label says what a full bar means
+        assert heights.max() <= 1 + 1e-6
+        expected = values[stream, step - 1].tolist()
+        assert (top * heights).tolist() == pytest.approx(expected, rel=0.2, abs=1e-6)
     torch.testing.assert_close(
         torch.tensor(memory.images[0].get_array()), record.memory[stream, step - 1].T
     )
@@ -127,7 +130,8 @@ def test_two_rows_of_items_and_a_training_learner_stays_in_training(streams):
     explorer = MemoryExplorer(learner, long, n_streams=1)
     assert learner.training
     strip = explorer.figure(step=30).axes[0]
-    assert len({line.get_ydata()[0] for line in strip.lines}) == 2
+    segments = [s for lines in strip.collections for s in lines.get_segments()]
+    assert len(segments) == 30 and len({s[0, 1] for s in segments}) == 2
 
 
 def test_the_widget_moves(explorer):

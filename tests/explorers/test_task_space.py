@@ -25,8 +25,7 @@ def line(axes, label):
 @pytest.mark.parametrize(
     "state",
     [
-        {"plane": "tasks"},
-        {"plane": "tasks", "amplitude": 0.1, "phase": 0.0, "n_shot": 1},
+        {"amplitude": 0.1, "phase": 0.0, "n_shot": 1},
         {"amplitude": 5.0, "phase": 3.1, "n_shot": 20, "points": 9},
         {"n_shot": 1, "points": 3},
     ],
@@ -44,14 +43,14 @@ def test_the_plane_says_all_about_a_wave():
 
 
 def test_this_task_lies_where_it_is(explorer):
-    left = explorer.figure(plane="tasks", amplitude=2.0, phase=1.0).axes[0]
+    left = explorer.figure(amplitude=2.0, phase=1.0).axes[0]
     x, y = (values[0] for values in line(left, "this task").get_data())
     assert (x, y) == pytest.approx((2 * math.cos(1), 2 * math.sin(1)))
     assert len(left.collections[0].get_offsets()) == 200
 
 
 def test_the_curve_is_what_the_learner_says(explorer, learner):
-    right = explorer.figure(n_shot=7, phase=2.0).axes[1]
+    right = explorer.figure(n_shot=7, phase=2.0).axes[2]
     x, y = (torch.tensor(v)[:, None] for v in line(right, "support").get_data())
     assert len(x) == 7
     torch.testing.assert_close(y, 3 * torch.sin(x - 2))
@@ -62,15 +61,17 @@ def test_the_curve_is_what_the_learner_says(explorer, learner):
 
 def test_rings_are_the_nearest_vectors_in_both_planes(explorer):
     view = explorer._view(explorer.state)
-    x, y = (torch.tensor(v)[:, None] for v in line(explorer.figure().axes[1], "support").get_data())
+    x, y = (torch.tensor(v)[:, None] for v in line(explorer.figure().axes[2], "support").get_data())
     vector = explorer.learner.task_encoder(x[None], y[None])[0, 0].detach()
     order = sorted(range(200), key=lambda i: (explorer.vectors[i] - vector).norm().item())
     assert set(view.nearest.tolist()) == set(order[:N_NEAREST])
-    for plane in ("tasks", "vectors"):
-        left = explorer.figure(plane=plane).axes[0]
-        rings = torch.tensor(line(left, "nearest vectors").get_xydata())
-        places = torch.tensor(left.collections[0].get_offsets().data)
+    tasks, vectors, _ = explorer.figure().axes
+    for plane in (tasks, vectors):
+        rings = torch.tensor(line(plane, "nearest vectors").get_xydata())
+        places = torch.tensor(plane.collections[0].get_offsets().data)
         torch.testing.assert_close(rings, places[view.nearest], check_dtype=False)
+    cross = torch.tensor(line(vectors, "this task").get_xydata())[0]
+    torch.testing.assert_close(cross, explorer._project(vector), check_dtype=False)
 
 
 def test_the_two_directions_keep_most_of_the_differences(explorer):
@@ -91,7 +92,6 @@ def test_moved_widget_redraws(explorer):
     before, text = explorer.picture.value, explorer.text.value
     explorer.inputs["phase"].set_state({"value": 2.0})
     assert explorer.picture.value != before and explorer.text.value != text
-    explorer.inputs["plane"].value = "tasks"
     explorer.reset()
     assert explorer.picture.value == before
 
