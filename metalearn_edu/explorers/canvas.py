@@ -190,7 +190,7 @@ class DrawYourOwn(Explorer):
 
     def arrange(self) -> list[Any]:
         """The pad on the left, what is done with it on the right."""
-        self.inputs["place"].style.button_width = "48px"
+        self.inputs["place"].style.button_width = "56px"
         self.inputs["place"].layout.width = "760px"
         undo = self.button("Undo", "take back the last stroke", self.undo)
         clear = self.button("Clear", "an empty pad", self.clear)
@@ -201,7 +201,8 @@ class DrawYourOwn(Explorer):
         title, learner, place, sample, buttons, message, *rest = super().arrange()
         files = HBox([self.save_button, self.load_button])
         side = [HBox([undo, clear]), sample, learner, buttons, self.folder, files]
-        return [title, place, HBox([self.pad, VBox(side)]), message, *rest]
+        board = HBox([self.pad, VBox(side)], layout={"grid_gap": "16px"})
+        return [title, place, board, message, *rest]
 
     def after_change(self, name: str) -> None:
         place, sample = self.state["place"], self.state["sample"]

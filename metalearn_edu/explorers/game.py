@@ -33,7 +33,6 @@ __all__ = ["ALL_SCRIPTS", "LetterGame", "blank_page", "show_letter", "wilson_int
 ALL_SCRIPTS = "all scripts"
 DARK_GREEN = "#007a5a"
 MOST_WAYS, MOST_ROUNDS = 20, 50
-IN_A_ROW = 10  # letters
 
 
 def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
@@ -214,7 +213,8 @@ class LetterGame(Explorer):
         if not self.answers:
             return line
         data = f"data:text/csv;charset=utf-8,{quote(self._csv())}"
-        return f'{line}<a download="letter_game.csv" href="{data}">Save all answers as CSV</a>'
+        link = f'<a download="letter_game.csv" href="{data}" style="text-decoration: underline">'
+        return f"{line}{link}Save all answers as CSV</a>"
 
     # ------------------------------------------------------------ drawing
 
@@ -229,10 +229,11 @@ class LetterGame(Explorer):
         for row, name in enumerate(("you", *self.rivals)):
             _mark(ax, name, row, 400, 20 + 22 * row)
             ax.text(414, 20 + 22 * row, name, **text)
-        pitch = 640 / min(n_way, IN_A_ROW)
+        in_a_row = _in_a_row(n_way)
+        pitch = 640 / in_a_row
         side = min(74 if n_way > 5 else 118, pitch - 10)
         for label in range(n_way):
-            row, column = divmod(label, IN_A_ROW)
+            row, column = divmod(label, in_a_row)
             left, top = column * pitch + (pitch - side) / 2, 128 + row * 102
             true = bool(votes) and label == question.truth
             show_letter(
@@ -301,11 +302,19 @@ class LetterGame(Explorer):
         self._laying_out = True  # new buttons choose the first of them; that is no one's answer
         with self._hold():
             if len(answer.options) != n_way:
+                # In between one other label: ipywidgets' buttons see no change where the new
+                # labels are the first ones of the old (jupyter-widgets 8.1).
+                answer.options = ["..."]
                 answer.options = [(str(label), label) for label in range(n_way)]
                 # A button has margins of 2 pixels on either side.
-                answer.style.button_width = f"{640 // min(n_way, IN_A_ROW) - 4}px"
+                answer.style.button_width = f"{640 // _in_a_row(n_way) - 4}px"
             answer.value = self.answers.get(self._key())
         self._laying_out = False
+
+
+def _in_a_row(n_way: int) -> int:
+    """Letters beside each other; at most two rows."""
+    return n_way if n_way <= 5 else 5 if n_way <= 10 else 10
 
 
 def _mark(ax: Axes, name: str, index: int, x: float, y: float) -> None:
