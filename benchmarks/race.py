@@ -102,6 +102,6 @@ def speed(times: list[float], peer: list[float]) -> float:
 
 def largest_difference(results: list[Sequence[Tensor]]) -> float:
     """Largest |a - b| / |a| between a tensor a of the first result and its like b in another."""
-    first, *others = results
+    first, *others = [[tensor.double() for tensor in result] for result in results]
     pairs = [pair for other in others for pair in zip(first, other, strict=True)]
     return max((float((a - b).norm() / a.norm()) for a, b in pairs), default=0.0)

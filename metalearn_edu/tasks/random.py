@@ -48,8 +48,8 @@ def draw_distinct(numbers: np.ndarray, n: np.ndarray) -> np.ndarray:
     last = n - k + np.arange(k).reshape(-1, *[1] * n.ndim)  # (k, *shape)
     drawn = (numbers[:k] * (last + 1)).astype(np.int64, order="C")
     for i in range(1, k):
-        before = (drawn[:i] == drawn[i]).any(axis=0)
-        drawn[i] = np.where(before, last[i], drawn[i])
+        before = np.logical_or.reduce(drawn[:i] == drawn[i])
+        np.copyto(drawn[i], last[i], where=before)
     return np.take_along_axis(drawn, np.argsort(numbers[k:], axis=0), axis=0)
 
 

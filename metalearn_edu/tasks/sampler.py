@@ -93,6 +93,7 @@ class EpisodeSampler(TaskSource):
         large = [pool for pool in pools if len(pool) >= self.n_way]
         if not large:
             raise ValueError(self._refusal(max(map(len, pools))))
+        self._labels = [torch.arange(n_way).repeat_interleave(n) for n in (n_shot, n_query)]
         # One flat table for pools of unequal size, as FewShotDataset has for its classes.
         self._members = np.concatenate(large)
         self._sizes = np.array([len(pool) for pool in large])
@@ -134,25 +135,24 @@ class EpisodeSampler(TaskSource):
     def _gather(self, classes: Tensor, chosen: Tensor) -> EpisodeBatch:
         """Episodes of `classes` (T, n_way) with item `chosen` (n_shot + n_query, T, n_way)."""
         rows = self.dataset.order[self.dataset.starts[classes // self.turns] + chosen]
-        support_rows, query_rows = rows.movedim(0, 2).split([self.n_shot, self.n_query], dim=2)
-        batch = EpisodeBatch(
-            self._items(support_rows, classes),
-            self._labels(len(classes), self.n_shot),
-            self._items(query_rows, classes),
-            self._labels(len(classes), self.n_query),
-            classes,
-        )
-        return batch.to(batch.support_x.device)
+        support_x, query_x = self._items(rows.movedim(0, 2), classes)
+        support_y, query_y = (y.expand(len(classes), -1).clone() for y in self._labels)
+        batch = EpisodeBatch(support_x, support_y, query_x, query_y, classes)
+        return batch.to(support_x.device)
 
-    def _items(self, rows: Tensor, classes: Tensor) -> Tensor:
-        """(T, n_way * per_class, *item) floats from rows (T, n_way, per_class)."""
-        items = self.dataset.take(rows.flatten(0, 1))  # (T * n_way, per_class, *item)
+    def _items(self, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Support and query items (T, n_way * per_class, *item) of rows (T, n_way, need).
+
+        All are gathered and scaled in one block, of which the two are views.
+        """
+        sides = rows.split([self.n_shot, self.n_query], dim=2)
+        items = self.dataset.take(torch.cat([side.flatten() for side in sides]))
         if self.turns > 1:
-            items = _turn(items, classes.flatten() % self.turns)
-        return scale(items).reshape(len(classes), -1, *self.dataset.item_shape)
-
-    def _labels(self, n_tasks: int, per_class: int) -> Tensor:
-        return torch.arange(self.n_way).repeat_interleave(per_class).repeat(n_tasks, 1)
+            turns = (classes % self.turns)[..., None]  # (T, n_way, 1)
+            items = _turn(items, torch.cat([turns.expand_as(side).flatten() for side in sides]))
+        support, query = scale(items).split([side.numel() for side in sides])
+        shape = len(classes), -1, *self.dataset.item_shape
+        return support.view(shape), query.view(shape)
 
     def __repr__(self) -> str:
         data = f"{self.dataset.name}, {self.dataset.n_classes} classes"
@@ -240,7 +240,7 @@ def create_task_batch(
 
 
 def _turn(images: Tensor, turns: Tensor) -> Tensor:
-    """Images (B, items, C, H, W) turned by turns (B,) * 90 degrees, counter-clockwise."""
+    """Images (B, C, H, W) turned by turns (B,) * 90 degrees, counter-clockwise."""
     turns = turns.to(images.device)
     order = turns.argsort()
     quarters = images.index_select(0, order).split(turns.bincount(minlength=4).tolist())
