@@ -1,28 +1,126 @@
-"""Reference solutions of the exercises of notebook 01, and the examples they are compared on."""
+"""The exercises of notebook 01: labels, episodes, how many there are, and two samplers to mend."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+
+from .exercise import Answer, Case, Exercise, Mistake
+from .question import Option, Question
 
 __all__ = [
-    "COUNT_EXAMPLES",
-    "COUNT_HINT",
-    "LABEL_EXAMPLES",
-    "LABEL_HINT",
-    "SPLIT_EXAMPLES",
-    "SPLIT_HINT",
+    "EXERCISES",
     "count_episodes",
+    "deal_classes",
+    "draw_items",
     "episode_labels",
     "split_items",
 ]
 
 
+def _int(low: int, high: int, generator: Generator) -> int:
+    """A random whole number from low to high - 1."""
+    return int(torch.randint(low, high, (), generator=generator))
+
+
+# --- labels ----------------------------------------------------------------------------------
+
+
 def episode_labels(class_ids: Tensor, chosen: Tensor) -> Tensor:
     """Labels (S,) of items of the classes class_ids (S,): their places in chosen (n_way,)."""
     return (class_ids[:, None] == chosen).int().argmax(dim=1)
+
+
+def _ranks(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return torch.unique(class_ids, return_inverse=True)[1]
+
+
+def _ranks_in_chosen(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return torch.searchsorted(chosen.sort().values, class_ids)
+
+
+def _class_numbers(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return class_ids
+
+
+def _chosen_by_number(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return chosen[class_ids]
+
+
+def _order_of_arrival(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    seen = list(dict.fromkeys(class_ids.tolist()))
+    return torch.tensor([seen.index(c) for c in class_ids.tolist()])
+
+
+def _table(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return (class_ids[:, None] == chosen).int()
+
+
+def _over_items(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return (class_ids[:, None] == chosen).int().argmax(dim=0)
+
+
+def _draw_labels(generator: Generator) -> tuple[Tensor, Tensor]:
+    n_way, n_items = _int(2, 7, generator), _int(4, 15, generator)
+    chosen = torch.randperm(1000, generator=generator)[:n_way]
+    return chosen[torch.randint(n_way, (n_items,), generator=generator)], chosen
+
+
+LABELS = Exercise(
+    solution=episode_labels,
+    lesson=1,
+    aim="turn class numbers into the labels of an episode",
+    minutes=5,
+    difficulty="easy",
+    cases=[
+        Case((torch.tensor([7, 3, 7, 9]), torch.tensor([9, 3, 7])), torch.tensor([2, 1, 2, 0])),
+        Case((torch.tensor([41, 853]), torch.tensor([853, 41])), torch.tensor([1, 0])),
+        Case((torch.tensor([5, 5, 5]), torch.tensor([8, 5])), torch.tensor([1, 1, 1])),
+    ],
+    draw=_draw_labels,
+    mistakes=[
+        Mistake(
+            _ranks,
+            "these are ranks among the sorted class numbers of the items (`torch.unique` sorts); "
+            "the label is the place in `chosen`",
+        ),
+        Mistake(
+            _ranks_in_chosen,
+            "these are ranks among the sorted chosen classes; then the smallest class number "
+            "always has the label 0. Do not sort `chosen`",
+        ),
+        Mistake(_class_numbers, "these are still the class numbers; labels run from 0 to n_way-1"),
+        Mistake(
+            _chosen_by_number,
+            "`chosen[class_ids]` goes from labels to classes; the other way round is asked for",
+        ),
+        Mistake(
+            _order_of_arrival,
+            "this numbers the classes as they first come among the items; the order of `chosen` "
+            "counts",
+        ),
+        Mistake(
+            _table,
+            "this table has a row for each item, with a 1 at the place of its class; what is that "
+            "place? `argmax(dim=1)` tells",
+        ),
+        Mistake(
+            _over_items,
+            "this is one number for each chosen class; take the place along the classes, dim=1",
+        ),
+    ],
+    hints=[
+        "For each item, ask at which place of `chosen` its class stands. A comparison of every "
+        "item with every chosen class gives a table of true and false.",
+        "`class_ids[:, None] == chosen` is `(S, n_way)`, with one `True` in each row.",
+        "`.int().argmax(dim=1)` gives the place of the one in each row.",
+    ],
+)
+
+
+# --- support and query sets ------------------------------------------------------------------
 
 
 def split_items(items: Tensor, n_shot: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -35,32 +133,465 @@ def split_items(items: Tensor, n_shot: int) -> tuple[Tensor, Tensor, Tensor, Ten
     return support_x, support_y, query_x, query_y
 
 
+Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _labels_in_turns(items: Tensor, n_shot: int) -> Parts:
+    support_x, support_y, query_x, query_y = split_items(items, n_shot)
+    n_way = items.shape[1]
+    turns = [
+        torch.arange(n_way).repeat(y.shape[1] // n_way).repeat(len(y), 1)
+        for y in (support_y, query_y)
+    ]
+    return support_x, turns[0], query_x, turns[1]
+
+
+def _query_with_support(items: Tensor, n_shot: int) -> Parts:
+    support_x, support_y, _, _ = split_items(items, n_shot)
+    _, _, everything, labels = split_items(items, 0)
+    return support_x, support_y, everything, labels
+
+
+def _query_is_support(items: Tensor, n_shot: int) -> Parts:
+    support_x, support_y, _, _ = split_items(items, n_shot)
+    return support_x, support_y, support_x, support_y
+
+
+def _cut_after_flattening(items: Tensor, n_shot: int) -> Parts:
+    flat = items.flatten(1, 2)
+    _, support_y, _, query_y = split_items(items, n_shot)
+    n = support_y.shape[1]
+    return flat[:, :n], support_y, flat[:, n:], query_y
+
+
+def _last_are_support(items: Tensor, n_shot: int) -> Parts:
+    n_query = items.shape[2] - n_shot
+    query_x, query_y, support_x, support_y = split_items(items, n_query)
+    return support_x, support_y, query_x, query_y
+
+
+def _labels_of_one_task(items: Tensor, n_shot: int) -> Parts:
+    support_x, support_y, query_x, query_y = split_items(items, n_shot)
+    return support_x, support_y[0], query_x, query_y[0]
+
+
+def _axes_kept(items: Tensor, n_shot: int) -> Parts:
+    _, support_y, _, query_y = split_items(items, n_shot)
+    return items[:, :, :n_shot], support_y, items[:, :, n_shot:], query_y
+
+
+def _draw_split(generator: Generator) -> tuple[Tensor, int]:
+    n_tasks, n_way, n_shot, n_query = (_int(1, 5, generator) for _ in range(4))
+    item = [(2,), (1, 2, 2), ()][_int(0, 3, generator)]
+    items = torch.rand(n_tasks, n_way + 1, n_shot + n_query, *item, generator=generator)
+    return items, n_shot
+
+
+SPLIT = Exercise(
+    solution=split_items,
+    lesson=1,
+    aim="cut drawn items into a support and a query set",
+    minutes=10,
+    difficulty="medium",
+    cases=[
+        Case(
+            (torch.arange(6.0).view(1, 2, 3, 1), 1),  # class c holds 3c, 3c + 1, 3c + 2
+            (
+                torch.tensor([[[0.0], [3.0]]]),
+                torch.tensor([[0, 1]]),
+                torch.tensor([[[1.0], [2.0], [4.0], [5.0]]]),
+                torch.tensor([[0, 0, 1, 1]]),
+            ),
+        ),
+        Case(
+            (torch.arange(8.0).view(2, 2, 2), 1),
+            (
+                torch.tensor([[0.0, 2.0], [4.0, 6.0]]),
+                torch.tensor([[0, 1], [0, 1]]),
+                torch.tensor([[1.0, 3.0], [5.0, 7.0]]),
+                torch.tensor([[0, 1], [0, 1]]),
+            ),
+        ),
+    ],
+    draw=_draw_split,
+    mistakes=[
+        Mistake(
+            _labels_in_turns,
+            "these labels read 0, 1, .., 0, 1, .. (`repeat`), but the items come class by class: "
+            "0, 0, .., 1, 1, .. (`repeat_interleave`)",
+        ),
+        Mistake(
+            _query_with_support,
+            "the query set holds the support items too; a learner would be asked for what it was "
+            "shown",
+        ),
+        Mistake(_query_is_support, "the query set is the support set once more"),
+        Mistake(
+            _cut_after_flattening,
+            "this cuts after the classes were joined, so that the first classes are all support; "
+            "cut each class, then join",
+        ),
+        Mistake(
+            _last_are_support,
+            "these are the last n_shot items of each class as the support set; take the first",
+        ),
+        Mistake(
+            _labels_of_one_task,
+            "the labels lack the task axis: every one of the T tasks has its own row, "
+            "`labels.repeat(T, 1)`",
+        ),
+        Mistake(
+            _axes_kept,
+            "the items still have a class axis and a shot axis; make one of them, "
+            "`x.flatten(1, 2)`",
+        ),
+    ],
+    hints=[
+        "Slice the third axis into two pieces. In each piece, let the class axis and the item axis "
+        "become one: `x.flatten(1, 2)`.",
+        "`torch.arange(3).repeat_interleave(2)` is 0, 0, 1, 1, 2, 2. The same labels serve every "
+        "task.",
+        "Do the same twice, in a loop over `items[:, :, :n_shot]` and `items[:, :, n_shot:]`.",
+    ],
+)
+
+
+# --- how many --------------------------------------------------------------------------------
+
+
 def count_episodes(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
     """Number of different episodes of a pool of n_classes classes with class_size items each."""
     items = math.comb(class_size, n_shot) * math.comb(class_size - n_shot, n_query)
     return math.perm(n_classes, n_way) * items**n_way
 
 
-LABEL_EXAMPLES = [
-    (torch.tensor([7, 3, 7, 9]), torch.tensor([9, 3, 7])),
-    (torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 2])),
-    (torch.tensor([41, 853]), torch.tensor([853, 41])),
+def _no_order(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    whole = count_episodes(n_classes, class_size, n_way, n_shot, n_query)
+    return whole // math.factorial(n_way)
+
+
+def _no_query(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    return math.perm(n_classes, n_way) * math.comb(class_size, n_shot) ** n_way
+
+
+def _one_class(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    items = math.comb(class_size, n_shot) * math.comb(class_size - n_shot, n_query)
+    return math.perm(n_classes, n_way) * items
+
+
+def _times_n_way(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    return n_way * _one_class(n_classes, class_size, n_way, n_shot, n_query)
+
+
+def _overlap(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    items = math.comb(class_size, n_shot) * math.comb(class_size, n_query)
+    return math.perm(n_classes, n_way) * items**n_way
+
+
+def _ordered_items(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    items = math.perm(class_size, n_shot + n_query)
+    return math.perm(n_classes, n_way) * items**n_way
+
+
+def _one_set(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    items = math.comb(class_size, n_shot + n_query)
+    return math.perm(n_classes, n_way) * items**n_way
+
+
+def _with_repeats(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    items = math.comb(class_size, n_shot) * math.comb(class_size - n_shot, n_query)
+    return n_classes**n_way * items**n_way
+
+
+def _draw_count(generator: Generator) -> tuple[int, int, int, int, int]:
+    n_way, n_shot, n_query = (_int(2, 5, generator) for _ in range(3))
+    n_classes, spare = n_way + _int(0, 4, generator), _int(1, 5, generator)
+    return n_classes, n_shot + n_query + spare, n_way, n_shot, n_query
+
+
+COUNT = Exercise(
+    solution=count_episodes,
+    lesson=1,
+    aim="see how many episodes a small pool gives",
+    minutes=10,
+    difficulty="medium",
+    cases=[
+        Case((3, 4, 2, 1, 2), 864),  # 3 * 2 ways to deal; 4 * 3 items for each of two classes
+        Case((3, 2, 2, 1, 1), 24),  # 3 * 2; 2 * 1 for each
+        Case((2, 3, 1, 1, 2), 6),  # 2; 3 * 1
+    ],
+    draw=_draw_count,
+    mistakes=[
+        Mistake(
+            _no_order,
+            "this forgets that labels count: A as 0 and B as 1 is another episode than A as 1 and "
+            "B as 0; `math.perm`",
+        ),
+        Mistake(_no_query, "this counts the support sets only; the query items are chosen too"),
+        Mistake(
+            _one_class,
+            "this chooses the items of one class; each of the n_way classes chooses on its own, "
+            "so take the power n_way",
+        ),
+        Mistake(
+            _times_n_way,
+            "choices of several classes multiply: to the power n_way, not times n_way",
+        ),
+        Mistake(
+            _overlap,
+            "this lets an item be support and query at once; the query items come from the "
+            "class_size - n_shot that are left",
+        ),
+        Mistake(
+            _ordered_items,
+            "this counts the orders of the items in a set, which make no other episode; "
+            "`math.comb`",
+        ),
+        Mistake(
+            _one_set,
+            "this chooses which items take part, but not which of them are support and which query",
+        ),
+        Mistake(_with_repeats, "this lets one class have two labels at once; `math.perm`"),
+    ],
+    hints=[
+        "Labels matter, so an ordered choice of `n_way` classes: `math.perm(n_classes, n_way)`. "
+        "For the small pool, 3 · 2 = 6.",
+        "Choose the support items of one class, then its query items from those that are left: "
+        "`math.comb(4, 1) * math.comb(3, 2)` = 4 · 3 = 12. Each class does this on its own.",
+        "For the small pool: 6 · 12² = 864.",
+    ],
+)
+
+
+# --- find the bug: always the first items ----------------------------------------------------
+
+
+def draw_items(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    """Places (n_draws, n_items) of items in a class of class_size, each row drawn anew."""
+    order = torch.rand(n_draws, class_size, generator=generator).argsort(dim=1)
+    return order[:, :n_items]
+
+
+def _first_items(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    places = torch.arange(n_items)
+    return places.repeat(n_draws, 1)
+
+
+def _shuffled_first(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    return torch.rand(n_draws, n_items, generator=generator).argsort(dim=1)
+
+
+def _with_replacement(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    return torch.randint(class_size, (n_draws, n_items), generator=generator)
+
+
+def _one_draw(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    return torch.randperm(class_size, generator=generator)[:n_items].repeat(n_draws, 1)
+
+
+def _neighbours(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    starts = torch.randint(class_size, (n_draws, 1), generator=generator)
+    return (starts + torch.arange(n_items)) % class_size
+
+
+def _own_numbers(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    return torch.rand(n_draws, class_size).argsort(dim=1)[:, :n_items]
+
+
+SAME_NUMBERS = (
+    "from a generator in the same state come other results; give `generator=generator` to every "
+    "function that draws"
+)
+SAME_ROWS = "all rows are the same; each needs random numbers of its own"
+REPEATS = "a number occurs twice in a row; an item would be support and query at once"
+
+
+def _a_table(answer: Answer, size: int, width: int, rows: int, seed: int) -> tuple[str, Tensor]:
+    """What is wrong with the kind of the result, and the result."""
+    generator = torch.Generator().manual_seed(seed)
+    table = answer(size, width, rows, generator)
+    if not isinstance(table, Tensor) or table.dtype != torch.int64:
+        kind = getattr(table, "dtype", type(table).__name__)
+        return f"the result is {kind}, expected a tensor of int64", torch.empty(0)
+    if table.shape != (rows, width):
+        return f"the result has shape {tuple(table.shape)}, expected {(rows, width)}", table
+    if table.min() < 0 or table.max() >= size:
+        return f"the result holds {table.max()}; numbers run from 0 to {size - 1}", table
+    return "", table
+
+
+def _is_a_draw(answer: Answer) -> str:
+    """Whether rows without repeats come from the generator."""
+    for size, width, rows in ((9, 4, 200), (3, 3, 50), (6, 2, 100)):
+        problem, table = _a_table(answer, size, width, rows, 0)
+        again = _a_table(answer, size, width, rows, 0)[1]
+        if problem:
+            return problem
+        if not torch.equal(table, again):
+            return SAME_NUMBERS
+        if (table.sort(dim=1).values.diff(dim=1) == 0).any():
+            return REPEATS
+    return ""
+
+
+def _pairs_are_fair(answer: Answer) -> str:
+    """Whether any two numbers stand in the first and the last column equally often."""
+    rows, seed = 6000, torch.Generator().seed() % 2**40
+    table = _a_table(answer, 5, 3, rows, seed)[1]
+    if (table == table[0]).all():
+        return SAME_ROWS
+    if table.max() < 3:
+        return FIRST_ITEMS
+    if (table.diff(dim=1) > 0).all():
+        return IN_ORDER
+    share = torch.bincount(5 * table[:, 0] + table[:, 2], minlength=25).view(5, 5) / rows
+    fair = (1 - torch.eye(5)) / 20
+    spread = 6 * math.sqrt(0.05 * 0.95 / rows)  # six standard deviations of a share
+    return "" if ((share - fair).abs() < spread).all() else UNFAIR
+
+
+FIRST_ITEMS = (
+    "only the first numbers are ever drawn, as many as a row is long; every one of the class must "
+    "have the same chance"
+)
+IN_ORDER = "every row is in increasing order, so the smallest number is always first"
+UNFAIR = (
+    "some pairs of numbers come together more often than others; each row must be an ordered "
+    "choice in which all have the same chance"
+)
+
+ITEMS = Exercise(
+    solution=draw_items,
+    buggy=_first_items,
+    lesson=1,
+    aim="find why items never change",
+    minutes=5,
+    difficulty="easy",
+    cases=[],
+    draw=None,
+    properties=[_is_a_draw, _pairs_are_fair],
+    mistakes=[
+        Mistake(_shuffled_first, FIRST_ITEMS),
+        Mistake(_with_replacement, REPEATS),
+        Mistake(_one_draw, SAME_ROWS),
+        Mistake(_neighbours, UNFAIR),
+        Mistake(_own_numbers, SAME_NUMBERS),
+    ],
+    hints=[
+        "Which items can `torch.arange(n_items)` never name?",
+        "Random numbers that are sorted give a random order: `torch.rand(...).argsort(dim=1)`. "
+        "Take the first columns of it.",
+        "The table of random numbers is `(n_draws, class_size)`.",
+    ],
+)
+
+
+# --- find the bug: labels in order -----------------------------------------------------------
+
+
+def deal_classes(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -> Tensor:
+    """Classes (n_tasks, n_way) of each task; the class in column i has the label i."""
+    return torch.rand(n_tasks, n_classes, generator=generator).argsort(dim=1)[:, :n_way]
+
+
+def _sorted_classes(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -> Tensor:
+    classes = torch.rand(n_tasks, n_classes, generator=generator).argsort(dim=1)[:, :n_way]
+    return classes.sort(dim=1).values  # tidy
+
+
+def _backwards(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -> Tensor:
+    return _sorted_classes(n_classes, n_way, n_tasks, generator).flip(1)
+
+
+def _one_order(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -> Tensor:
+    return _sorted_classes(n_classes, n_way, n_tasks, generator).roll(1, dims=1)
+
+
+EXERCISES: list[Exercise | Question] = [
+    LABELS,
+    SPLIT,
+    COUNT,
+    ITEMS,
+    Exercise(
+        solution=deal_classes,
+        buggy=_sorted_classes,
+        lesson=1,
+        aim="find why a learner can do without the support set",
+        minutes=5,
+        difficulty="medium",
+        cases=[],
+        draw=None,
+        properties=[_is_a_draw, _pairs_are_fair],
+        mistakes=[
+            Mistake(_backwards, UNFAIR),
+            Mistake(_one_order, UNFAIR),
+            Mistake(_shuffled_first, FIRST_ITEMS),
+            Mistake(_with_replacement, REPEATS),
+            Mistake(_one_draw, SAME_ROWS),
+            Mistake(_own_numbers, SAME_NUMBERS),
+        ],
+        hints=[
+            "In which column can class 0 stand? And the last class?",
+            "The order of the classes deals the labels. Which line destroys a random order?",
+        ],
+    ),
+    Question(
+        name="batch_shapes",
+        lesson=1,
+        aim="read the shapes of an episode batch",
+        minutes=2,
+        difficulty="easy",
+        text="Four tasks, 5-way 1-shot, 15 queries per class, images of 1 x 28 x 28. What are the "
+        "shapes of `support_x` and `query_x`?",
+        options={
+            "a": Option(
+                "(4, 5, 1, 28, 28) and (4, 15, 1, 28, 28)",
+                "`n_query` counts queries per class, and there are five classes.",
+            ),
+            "b": Option(
+                "(4, 5, 1, 28, 28) and (4, 75, 1, 28, 28)",
+                "S = 5 · 1 support items and Q = 5 · 15 queries in each of the four tasks.",
+            ),
+            "c": Option(
+                "(20, 1, 28, 28) and (300, 1, 28, 28)",
+                "The numbers of items are right, but the tasks must stay apart: T is the first "
+                "axis.",
+            ),
+            "d": Option(
+                "(4, 5, 1, 1, 28, 28) and (4, 5, 15, 1, 28, 28)",
+                "Classes and items share one axis; the labels say which item has which class.",
+            ),
+        },
+        right="b",
+    ),
+    Question(
+        name="always_right",
+        lesson=1,
+        aim="find a bug from its symptom",
+        minutes=3,
+        difficulty="easy",
+        text="Nearest pixel is right in all cases on the episodes of `sampler_one`. Why?",
+        options={
+            "a": Option(
+                "The queries are the support items.",
+                "That would explain it, but look at the slices: `items[:n_shot]` and "
+                "`items[n_shot:]` share nothing.",
+            ),
+            "b": Option(
+                "The letters of this split are easy.",
+                "With the package's sampler the same rule had about 45 % on the same letters.",
+            ),
+            "c": Option(
+                "Every task has one class only, so there is nothing to tell apart.",
+                "All items of a task come from one class and have the label 0; `n_way` is never "
+                "used. The training loss would be exactly 0 from the first step.",
+            ),
+            "d": Option(
+                "The labels are sorted.",
+                "Sorted labels alone would not help nearest pixel, which looks at pixels. Which "
+                "labels are there at all?",
+            ),
+        },
+        right="c",
+    ),
 ]
-LABEL_HINT = (
-    "the label is the place of the class in `chosen`: not its class number, and not its rank among "
-    "the sorted numbers"
-)
-SPLIT_EXAMPLES = [
-    (torch.arange(12.0).reshape(1, 3, 4, 1), 1),
-    (torch.arange(24.0).reshape(2, 3, 4, 1), 2),
-    (torch.arange(40.0).reshape(1, 2, 5, 2, 2), 3),
-]
-SPLIT_HINT = (
-    "the first n_shot items of each class are the support set, the others the query set; items and "
-    "labels come class by class: 0, 0, .., 1, 1, .."
-)
-COUNT_EXAMPLES = [(3, 4, 2, 1, 2), (3, 2, 2, 1, 1), (5, 6, 3, 2, 3), (6, 20, 2, 5, 15)]
-COUNT_HINT = (
-    "classes in order (math.perm), times, for each of the n_way classes, the ways to choose its "
-    "support items and then its query items from those left (math.comb)"
-)
