@@ -46,8 +46,8 @@ from metalearn_edu import (
     evaluate_meta_learner,
     load_glyphs,
 )
-from metalearn_edu.exercises import compare
-from metalearn_edu.exercises import tasks_and_episodes as answers
+from metalearn_edu.exercises import check, hint, predict, solution
+from metalearn_edu.exercises.tasks_and_episodes import count_episodes, split_items
 from metalearn_edu.explorers.episodes import EpisodeExplorer
 from metalearn_edu.plotting import plot_episode, plot_intervals, plot_items, use_course_style
 
@@ -243,7 +243,7 @@ print("each of the 6 pairs is fair in all three samplers")
 
 
 # %%
-def episode_labels(class_ids, chosen):
+def my_episode_labels(class_ids, chosen):
     """Episode labels of items.
 
     class_ids: (S,) int64 class numbers, each of which is in `chosen`.
@@ -253,30 +253,16 @@ def episode_labels(class_ids, chosen):
     raise NotImplementedError
 
 
-compare(episode_labels, answers.episode_labels, answers.LABEL_EXAMPLES, hint=answers.LABEL_HINT)
+check(my_episode_labels)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-#
-# For each item, ask at which place of `chosen` its class stands. A comparison of every item with
-# every chosen class gives a table of true and false.
-# </details>
-# <details><summary>Hint 2: the shape</summary>
-#
-# `class_ids[:, None] == chosen` is `(S, n_way)`, with one `True` in each row.
-# </details>
-# <details><summary>"I get labels in the order of the class numbers"</summary>
-#
-# `torch.unique(..., return_inverse=True)` sorts. Then the smallest class number always gets the
-# label 0, and the labels are no longer random. The order must come from `chosen`.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def episode_labels(class_ids, chosen):
-#     return (class_ids[:, None] == chosen).int().argmax(dim=1)
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("episode_labels")
+
+# %%
+solution("episode_labels")
 
 # %% [markdown]
 # ## The contract: `EpisodeBatch`
@@ -284,8 +270,10 @@ compare(episode_labels, answers.episode_labels, answers.LABEL_EXAMPLES, hint=ans
 # Every learner of this course eats the same thing: an **`EpisodeBatch`**, four tensors with the
 # task axis first. `T` is the number of tasks, `S = n_way * n_shot`, `Q = n_way * n_query`.
 #
-# > **Predict.** Four tasks, 5-way 1-shot, 15 queries per class, images of 1 x 28 x 28. What are
-# > the shapes of `support_x` and `query_x`?
+# > **Predict.** Choose an answer, then run the cell below the question.
+
+# %%
+predict("batch_shapes")
 
 # %%
 batch = create_task_batch(glyphs, n_way=5, n_shot=1, n_query=15, n_tasks=4, seed=3)
@@ -344,7 +332,7 @@ except ValueError as error:
 
 
 # %%
-def split_items(items, n_shot):
+def my_split_items(items, n_shot):
     """Support and query sets of T tasks.
 
     items: (T, n_way, n_shot + n_query, *item).
@@ -354,34 +342,16 @@ def split_items(items, n_shot):
     raise NotImplementedError
 
 
-compare(split_items, answers.split_items, answers.SPLIT_EXAMPLES, hint=answers.SPLIT_HINT)
+check(my_split_items)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-#
-# Slice the third axis into two pieces. In each piece, let the class axis and the item axis become
-# one: `x.flatten(1, 2)`.
-# </details>
-# <details><summary>Hint 2: the labels</summary>
-#
-# `torch.arange(3).repeat_interleave(2)` is 0, 0, 1, 1, 2, 2. The same labels serve every task.
-# </details>
-# <details><summary>"My labels read 0, 1, 2, 0, 1, 2"</summary>
-#
-# That is `repeat`. It fits items in the order *first item of each class, second item of each
-# class*. After `flatten(1, 2)` the items come class by class.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def split_items(items, n_shot):
-#     parts = []
-#     for x in (items[:, :, :n_shot], items[:, :, n_shot:]):
-#         labels = torch.arange(x.shape[1]).repeat_interleave(x.shape[2])
-#         parts += [x.flatten(1, 2), labels.repeat(len(x), 1)]
-#     return tuple(parts)
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("split_items")
+
+# %%
+solution("split_items")
 
 # %% [markdown]
 # ## Your own data
@@ -593,34 +563,21 @@ print("weighted by letters, one-script episodes are no longer easier")
 
 
 # %%
-def count_episodes(n_classes, class_size, n_way, n_shot, n_query):
+def my_count_episodes(n_classes, class_size, n_way, n_shot, n_query):
     """Number of different episodes, an int. `math.perm` and `math.comb` count for you."""
     raise NotImplementedError
 
 
-compare(count_episodes, answers.count_episodes, answers.COUNT_EXAMPLES, hint=answers.COUNT_HINT)
+check(my_count_episodes)
 
 # %% [markdown]
-# <details><summary>Hint 1: the classes</summary>
-#
-# Labels matter, so an *ordered* choice of `n_way` classes: `math.perm(n_classes, n_way)`. For the
-# small pool, 3 · 2 = 6.
-# </details>
-# <details><summary>Hint 2: the items of one class</summary>
-#
-# Choose the support items, then the query items from those that are left:
-# `math.comb(4, 1) * math.comb(3, 2)` = 4 · 3 = 12. Each class does this on its own.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def count_episodes(n_classes, class_size, n_way, n_shot, n_query):
-#     items = math.comb(class_size, n_shot) * math.comb(class_size - n_shot, n_query)
-#     return math.perm(n_classes, n_way) * items**n_way
-# ```
-#
-# For the small pool: 6 · 12² = 864.
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("count_episodes")
+
+# %%
+solution("count_episodes")
 
 # %% [markdown]
 # Now the real pool. We check the small case by brute force first: draw 20,000 episodes with the
@@ -631,8 +588,8 @@ seen = set()
 for _ in range(20_000):
     support, query = draw_episode(pool, 2, 1, 2, rng)
     seen.add((tuple(support), tuple(sorted(query))))
-print("small pool:", len(seen), "met,", answers.count_episodes(3, 4, 2, 1, 2), "exist")
-n_episodes = answers.count_episodes(test.n_classes, 20, 5, 1, 15)
+print("small pool:", len(seen), "met,", count_episodes(3, 4, 2, 1, 2), "exist")
+n_episodes = count_episodes(test.n_classes, 20, 5, 1, 15)
 print(f"meta-test: {len(test):,} pictures, about 10^{math.log10(n_episodes):.0f} episodes")
 
 # %% [markdown]
@@ -645,8 +602,8 @@ print(f"meta-test: {len(test):,} pictures, about 10^{math.log10(n_episodes):.0f}
 # ## Find the bug, three times
 #
 # Episode code rarely crashes. It goes wrong and the numbers look fine, or even better than fine.
-# Here are three samplers. Each has one defect. Look at the symptom, form a suspicion, then unfold
-# the answer. This line scores the nearest-pixel rule on a batch:
+# Here are three samplers. Each has one defect. Look at the symptom, form a suspicion, then say
+# what is wrong or mend it. This line scores the nearest-pixel rule on a batch:
 
 
 # %%
@@ -677,13 +634,12 @@ print(f"nearest pixel: {100 * pixel_accuracy(first):.1f} %")
 # %% [markdown]
 # A hundred percent, with a rule that had about 45 % a minute ago. What is wrong? Print the batch
 # if you want to know more.
-#
-# <details><summary>Answer</summary>
-#
-# Each "task" holds items of *one* class, all with the label 0. `n_way` is never used. There is
-# nothing to tell apart, so every answer is right, and the training loss is exactly 0 from the
-# first step. A task needs all its classes at once. The check says so.
-# </details>
+
+# %%
+predict("always_right")
+
+# %% [markdown]
+# A task needs all its classes at once. The package has a check for episodes, and it says so.
 
 # %%
 print(first)
@@ -698,7 +654,7 @@ def sampler_two(data, n_way, n_shot, n_query, n_tasks):
     """Draw n_tasks episodes."""
     classes = torch.rand(n_tasks, data.n_classes).argsort(dim=1)[:, :n_way]
     rows = data.starts[classes][..., None] + torch.arange(n_shot + n_query)
-    parts = answers.split_items(data.gather(data.order[rows]), n_shot)
+    parts = split_items(data.gather(data.order[rows]), n_shot)
     return EpisodeBatch(*parts, classes=classes)
 
 
@@ -722,7 +678,31 @@ for name, episodes in [("package", fair), ("sampler_two", second)]:
     print(len(pictures.flatten(1).unique(dim=0)), "different support pictures")
 
 # %% [markdown]
-# <details><summary>Answer</summary>
+# Every letter has one support picture in all its episodes. Here is the line of `sampler_two` that
+# chooses the items, as a function: for each class of each task, a row of places in the class. Mend
+# it (exercise 4, 5 minutes, easy). All random numbers shall come from `generator`.
+
+
+# %%
+def my_draw_items(class_size, n_items, n_draws, generator):
+    """Places (n_draws, n_items) of items in a class of class_size, int64, each row drawn anew."""
+    places = torch.arange(n_items)
+    return places.repeat(n_draws, 1)
+
+
+check(my_draw_items)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("draw_items")
+
+# %%
+solution("draw_items")
+
+# %% [markdown]
+# <details><summary>What the bug does</summary>
 #
 # `torch.arange(n_shot + n_query)` takes the *first* items of each class, every time. The support
 # picture of a letter never changes, and the last four drawings are never used. A learner can
@@ -740,7 +720,7 @@ def sampler_three(data, n_way, n_shot, n_query, n_tasks):
     classes = classes.sort(dim=1).values  # tidy
     turns = torch.rand(n_tasks, n_way, 20).argsort(dim=2)[..., : n_shot + n_query]
     rows = data.starts[classes][..., None] + turns
-    parts = answers.split_items(data.gather(data.order[rows]), n_shot)
+    parts = split_items(data.gather(data.order[rows]), n_shot)
     return EpisodeBatch(*parts, classes=classes)
 
 
@@ -788,7 +768,29 @@ plt.show()
 print(check_episodes(third[:60]))
 
 # %% [markdown]
-# <details><summary>Answer</summary>
+# This is how `sampler_three` chooses the classes. Mend it (exercise 5, 5 minutes, medium).
+
+
+# %%
+def my_deal_classes(n_classes, n_way, n_tasks, generator):
+    """Classes (n_tasks, n_way) of each task, int64; the class in column i has the label i."""
+    classes = torch.rand(n_tasks, n_classes, generator=generator).argsort(dim=1)[:, :n_way]
+    return classes.sort(dim=1).values  # tidy
+
+
+check(my_deal_classes)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("deal_classes")
+
+# %%
+solution("deal_classes")
+
+# %% [markdown]
+# <details><summary>What the bug does</summary>
 #
 # The tidy `sort` puts the classes in the order of their numbers, so letter 0 always has the label
 # 0, and letter 9 always has the label 4. The labels are in 0..4, as they should be, but they are

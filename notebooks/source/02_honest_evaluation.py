@@ -47,8 +47,8 @@ from metalearn_edu import (
     load_glyphs,
     meta_train,
 )
-from metalearn_edu.exercises import compare
-from metalearn_edu.exercises import honest_evaluation as answers
+from metalearn_edu.exercises import check, hint, predict, solution
+from metalearn_edu.exercises.honest_evaluation import episodes_needed, read_interval
 from metalearn_edu.explorers.intervals import IntervalExplorer
 from metalearn_edu.plotting import plot_intervals, use_course_style
 
@@ -153,32 +153,33 @@ plt.show()
 
 
 # %%
-def episodes_needed(std, half_width):
+def my_episodes_needed(std, half_width):
     """Smallest n with 1.96 * std / sqrt(n) <= half_width, an int."""
     raise NotImplementedError
 
 
-compare(episodes_needed, answers.episodes_needed, answers.NEEDED_EXAMPLES, hint=answers.NEEDED_HINT)
+check(my_episodes_needed)
 
 # %% [markdown]
-# <details><summary>Hint</summary>
-#
-# Solve 1.96 · std / √n = half_width for n, then round up with `math.ceil`.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def episodes_needed(std, half_width):
-#     return math.ceil((1.96 * std / half_width) ** 2)
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("episodes_needed")
+
+# %%
+solution("episodes_needed")
 
 # %%
 for points in (5, 1, 0.5, 0.1):
-    print(f"s = 9 points, ± {points} points: {answers.episodes_needed(9, points):6,} episodes")
+    print(f"s = 9 points, ± {points} points: {episodes_needed(9, points):6,} episodes")
 
 # %% [markdown]
 # This is why 600 to 1,000 episodes have become the custom. At $s = 9$, 600 of them give ± 0.7.
+#
+# A question to see whether it stuck. Choose an answer and press the button.
+
+# %%
+predict("half_as_wide")
 
 # %% [markdown]
 # ## Does the interval keep its promise?
@@ -289,7 +290,7 @@ print("s with 1 query per class is between 1.7 and 3 times the s with 15")
 
 
 # %%
-def read_interval(mean, half_width, n_episodes, n_queries):
+def my_read_interval(mean, half_width, n_episodes, n_queries):
     """What a published interval says.
 
     mean, half_width: fractions; n_queries: in the whole episode.
@@ -298,25 +299,16 @@ def read_interval(mean, half_width, n_episodes, n_queries):
     raise NotImplementedError
 
 
-compare(read_interval, answers.read_interval, answers.READ_EXAMPLES, hint=answers.READ_HINT)
+check(my_read_interval)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>
-#
-# half_width = 1.96 · s / √n_episodes, so s = half_width · √n_episodes / 1.96.
-# </details>
-# <details><summary>"My numbers are a hundred times too large"</summary>
-#
-# The arguments are fractions: 48.70 % is 0.487, ± 1.84 points are 0.0184.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def read_interval(mean, half_width, n_episodes, n_queries):
-#     s = half_width * math.sqrt(n_episodes) / 1.96
-#     return s, math.sqrt(mean * (1 - mean) / n_queries)
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("read_interval")
+
+# %%
+solution("read_interval")
 
 # %%
 published = {
@@ -324,7 +316,7 @@ published = {
     "ProtoNet, 75 queries": (0.4942, 0.0078, 600, 75),
 }
 for name, row in published.items():
-    s, binomial = answers.read_interval(*row)
+    s, binomial = read_interval(*row)
     rest = math.sqrt(s**2 - binomial**2)
     print(f"{name:21} s {100 * s:4.1f}, queries {100 * binomial:4.1f}, the rest {100 * rest:3.1f}")
 
@@ -357,7 +349,13 @@ print(f"half of the interval: {100 * half:.1f} points")
 
 # %% [markdown]
 # Six hundred scored episodes, and an uncertainty of zero. Our own interval for 600 is ± 0.7. Where
-# did the luck go? Think first; then look at the episodes with the check of lesson 01.
+# did the luck go?
+
+# %%
+predict("no_spread_at_all")
+
+# %% [markdown]
+# The check of lesson 01 finds it too, once we show it two rounds.
 
 # %%
 rounds = [val_tasks.episodes(seed=1, start=0, n_tasks=20) for _ in range(2)]
@@ -366,14 +364,10 @@ both = [torch.cat([getattr(r, part) for r in rounds]) for part in parts]
 print(check_episodes(*both))
 
 # %% [markdown]
-# <details><summary>Answer</summary>
-#
-# Every round draws the episodes 0 to 19 of seed 1: the *same* twenty. The rule is deterministic,
-# so all thirty means are equal, and their spread is exactly 0. This is **pseudo-replication**:
-# repeating a measurement on the same tasks tells nothing about other tasks. There are 20
-# independent scores here, not 600. The fix: 600 *different* episodes of a fixed seed,
-# `tasks.episodes(seed, 0, 600)`, and the spread between episodes.
-# </details>
+# Every round draws the episodes 0 to 19 of seed 1: the *same* twenty. This is
+# **pseudo-replication**: repeating a measurement on the same tasks tells nothing about other tasks.
+# The fix: 600 *different* episodes of a fixed seed, `tasks.episodes(seed, 0, 600)`, and the spread
+# between episodes.
 #
 # A subtler form is more common: pool the 30 × 20 scores and divide by $\sqrt{600}$. Then the
 # spread is not 0, but the interval is $\sqrt{30} \approx 5.5$ times too narrow. We measure what
@@ -392,6 +386,31 @@ def repeated_coverage(values, n_distinct, n_repeats, n_evaluations, generator):
 share = repeated_coverage(world.values, 20, 30, 4000, generator)
 assert 0.2 < share < 0.4, share
 print("a '95 %' interval that holds the truth in only 20 to 40 % of cases")
+
+# %% [markdown]
+# ### Exercise 4: mend the pooled interval (10 minutes, medium)
+#
+# Here is the pooled interval as a function. `scores` is `(n_rounds, n_tasks)`: rounds of a learner
+# that is *not* deterministic, so that the rounds differ, on the same tasks. We still report the
+# mean of all scores. How wide is its interval if other tasks might have been drawn?
+
+
+# %%
+def my_half_width_of_rounds(scores):
+    """Half of the 95 % interval of the mean of scores (n_rounds, n_tasks), a float."""
+    return (1.96 * scores.std() / math.sqrt(scores.numel())).item()
+
+
+check(my_half_width_of_rounds)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("half_width_of_rounds")
+
+# %%
+solution("half_width_of_rounds")
 
 # %% [markdown]
 # ## Training is luck, too
@@ -505,33 +524,21 @@ plt.show()
 
 
 # %%
-def paired_difference(first, second):
+def my_paired_difference(first, second):
     """first, second: (n,) accuracies on the same episodes. Returns two floats: mean, half-width."""
     raise NotImplementedError
 
 
-compare(
-    paired_difference, answers.paired_difference, answers.PAIRED_EXAMPLES, hint=answers.PAIRED_HINT
-)
+check(my_paired_difference)
 
 # %% [markdown]
-# <details><summary>Hint</summary>
-#
-# Subtract first, then treat the differences as you treated the four scores above.
-# </details>
-# <details><summary>"I combined the two standard deviations"</summary>
-#
-# That is the unpaired formula. It throws away that the episodes were the same.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def paired_difference(first, second):
-#     difference = first - second
-#     half = 1.96 * difference.std() / math.sqrt(len(difference))
-#     return difference.mean().item(), half.item()
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("paired_difference")
+
+# %%
+solution("paired_difference")
 
 # %% [markdown]
 # ## Chance, and the best of many
@@ -671,6 +678,33 @@ print("together: above 60 %;  one by one: below 30 %, next to chance")
 # different and easier problem, and it must be named.
 # </details>
 #
+# ### Exercise 5: each query on its own (5 minutes, easy)
+#
+# This is what the layer does, without its weights: `support_z` is `(S, d)`, `query_z` is `(Q, d)`.
+# Mend it so that a query gets the same numbers whichever other queries come with it. What may be
+# looked at is the support set.
+
+
+# %%
+def my_normalise_queries(support_z, query_z):
+    """Queries (Q, d) minus a mean, divided by a spread, both (d,)."""
+    mean = query_z.mean(dim=0)
+    variance = query_z.var(dim=0, correction=0)
+    return (query_z - mean) / (variance + 1e-5).sqrt()
+
+
+check(my_normalise_queries)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("normalise_queries")
+
+# %%
+solution("normalise_queries")
+
+# %% [markdown]
 # The check finds it without knowing the method: it scores the same queries together and one by
 # one.
 
