@@ -759,7 +759,8 @@ assert five.mean < 0.3 and ten.mean < five.mean < by_step["joint training"][10].
 #
 # ## 7. Explore
 #
-# The explorer adapts while you watch. All three starts are in it.
+# The explorer adapts all three starts while you watch: on the left what they say of a wave, on the
+# right their error after each number of steps.
 
 # %%
 from metalearn_edu.explorers.adaptation import AdaptationExplorer
@@ -769,8 +770,8 @@ explorer
 
 # %% [markdown]
 # Three things to try. Take away support points until the curve fails, and see where it fails first.
-# Raise `inner_lr` above the 0.01 of the training: when do the steps overshoot? Choose joint
-# training and 20 steps: can patience replace the start?
+# Raise `inner_lr` above the 0.01 of the training: when do the steps overshoot? Go on to 20 steps:
+# can patience replace the start?
 
 # %%
 explorer.set(n_shot=3, num_inner_steps=10)
@@ -853,6 +854,25 @@ assert glyph_steps[1].mean > 0.55
 # The paper trained with one step on Omniglot and tested with three. Whether that helps depends on
 # network and rate; choose it on meta-val, and not on meta-test.
 #
+# ### Explore
+#
+# The same start, one episode at a time. A query with a frame is wrong; the number in it is the class
+# that it is given.
+
+# %%
+from metalearn_edu.explorers.adaptation import GlyphAdaptationExplorer
+
+letters = GlyphAdaptationExplorer(glyph_maml, meta_test_glyphs)
+letters
+
+# %% [markdown]
+# Go from 0 to 5 steps: into which class do the answers fall? Then make `inner_lr` smaller and take
+# more steps. Then give five shots: does it matter less how many steps you take?
+
+# %%
+letters.set(n_shot=5, inner_lr=0.5, num_inner_steps=4)
+
+# %% [markdown]
 # ### Which class gets which output?
 #
 # ProtoNet does not care how we number the classes. MAML does: its last layer has one row of weights

@@ -540,8 +540,9 @@ assert mean[1] < mean[0] / 2, mean
 #
 # ## 7. Explore
 #
-# The explorer holds the FiLM network with its 16 numbers. The cross is the vector of the task that
-# you set, rings are the five tasks with the nearest vectors.
+# The explorer holds the FiLM network with its 16 numbers. On the left are tasks, in the middle their
+# vectors; colour is the phase. The cross is the task that you set and its vector, rings are the five
+# tasks with the nearest vectors.
 
 # %%
 from metalearn_edu.explorers.task_space import TaskSpaceExplorer
@@ -552,11 +553,10 @@ explorer
 # %% [markdown]
 # Three things to try. Go along the border of the half-disc, with amplitude 5 and the phase from 0
 # to 3.1. Take away support points: when does the cross leave its neighbourhood? Change "other
-# points" with `n_shot=2`: the task stays the same, what about its vector? (`plane` shows the tasks
-# themselves.)
+# points" with `n_shot=2`: the task stays the same, what about its vector?
 
 # %%
-explorer.set(plane="tasks", amplitude=4.5, phase=2.5, n_shot=2)
+explorer.set(amplitude=4.5, phase=2.5, n_shot=2)
 print(explorer.state)
 
 # %% [markdown]
