@@ -1,8 +1,8 @@
 """Why is an answer wrong? Its results are held against those of known wrong answers.
 
-If the results are what a known mistake gives, that is the hint. If not, we look for a simple
-relation to the right results that holds in all examples: the negative, the square, n times as
-much where n is a size of an argument.
+If the results, or the first wrong value of several, are what a known mistake gives, its hint fits.
+If not, we look for a simple relation to the right results that holds in all examples: the negative,
+the square, n times as much where n is a size of an argument.
 """
 
 from __future__ import annotations
@@ -94,16 +94,33 @@ def _more_examples(exercise: Exercise, answer: Any) -> list[_Example]:
 
 
 def _agreement(mistake: Mistake, examples: list[_Example]) -> int:
-    """In how many examples the answer does what the mistake does; 0 if not in the first."""
-    agreed = [_agrees(mistake, example) for example in examples]
+    """How much the answer does what the mistake does in the examples; 0 if not in the first."""
+    part = _first_wrong_part(examples[0])
+    agreed = [_agrees(mistake, example, part) for example in examples]
     return sum(agreed) if agreed[0] else 0
 
 
-def _agrees(mistake: Mistake, example: _Example) -> bool:
+def _agrees(mistake: Mistake, example: _Example, part: int) -> int:
+    """2 if the results are the same, 1 if at least the part is that is wrong, else 0."""
     wrong, got = outcome_of(mistake.wrong, example.arguments), example.got
     if wrong.error or got.error:
-        return type(wrong.error) is type(got.error) and _message(wrong.error) == _message(got.error)
-    return not difference(got.value, wrong.value)
+        same = type(wrong.error) is type(got.error) and _message(wrong.error) == _message(got.error)
+        return 2 * same
+    if not difference(got.value, wrong.value):
+        return 2
+    parts = [value for value in (got.value, wrong.value) if isinstance(value, tuple | list)]
+    if len(parts) < 2 or part >= min(map(len, parts)):
+        return 0
+    return not difference(parts[0][part], parts[1][part])
+
+
+def _first_wrong_part(example: _Example) -> int:
+    """Which value of a tuple is the first that is wrong; 0 if the result is no tuple."""
+    got, expected = example.got.value, example.expected.value
+    if not isinstance(got, tuple | list) or not isinstance(expected, tuple | list):
+        return 0
+    wrong = (i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if difference(a, b))
+    return next(wrong, 0)
 
 
 # --- relations to the right result -----------------------------------------------------------

@@ -387,3 +387,16 @@ def test_the_command_line(capsys):
     )
     assert "1 of 2 correct" in run("progress")[1]
     assert "0 of 2 correct" in run("progress", "--reset")[1]
+
+
+def sum_and_count(x):
+    """Sum and number of the rows x (n, d)."""
+    return x.sum(dim=0), len(x)
+
+
+def test_a_mistake_in_one_value_of_several_is_known_whatever_the_others_are(table, capsys):
+    mistake = Mistake(lambda x: (x.mean(dim=0), len(x)), "these are means")
+    case = Case((X,), (torch.tensor([6.0, 9.0]), 3))
+    table(toy(solution=sum_and_count, cases=[case], mistakes=[mistake]))
+    assert "Hint: these are means" in answer(capsys, lambda x: (x.mean(dim=0), 2))
+    assert "value 1 of the result is one less" in answer(capsys, lambda x: (x.sum(0), len(x) - 1))
