@@ -45,11 +45,11 @@ def item_by_item() -> Run:
     """A loop over tasks, classes and items."""
     sampler = make_sampler()
     batch = sampler.episodes(0, 0, N_TASKS)
-    assert batch.classes is not None
+    classes = torch.as_tensor(batch.classes)[..., None]  # (T, n_way, 1)
 
     def rows(images: Tensor, per_class: int) -> list[list[int]]:
         within = (images[:, :, 0, 0, 0] * 255).round().long().view(N_TASKS, N_WAY, per_class)
-        return (batch.classes[..., None] * N_ITEMS + within).flatten(1).tolist()
+        return (classes * N_ITEMS + within).flatten(1).tolist()
 
     support, query = rows(batch.support_x, N_SHOT), rows(batch.query_x, N_QUERY)
     items = sampler.dataset.items

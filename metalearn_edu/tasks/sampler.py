@@ -93,7 +93,8 @@ class EpisodeSampler(TaskSource):
         large = [pool for pool in pools if len(pool) >= self.n_way]
         if not large:
             raise ValueError(self._refusal(max(map(len, pools))))
-        self._labels = [torch.arange(n_way).repeat_interleave(n) for n in (n_shot, n_query)]
+        counts = self.n_shot, self.n_query
+        self._labels = [torch.arange(self.n_way).repeat_interleave(n) for n in counts]
         # One flat table for pools of unequal size, as FewShotDataset has for its classes.
         self._members = np.concatenate(large)
         self._sizes = np.array([len(pool) for pool in large])
