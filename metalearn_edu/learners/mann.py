@@ -33,9 +33,12 @@ from torch import Tensor, nn
 from ..arguments import as_integer
 from ..tasks import EpisodeBatch
 from .base import MetaLearner, check_shapes, embed_items
-from .prototypical import class_prototypes, squared_euclidean
+from .prototypical import class_prototypes
 
 __all__ = ["MANN", "LSTMController", "MANNController", "MemoryState"]
+
+METRIC_SHARPNESS = 10.0
+"""Factor on the cosines of the metric loss: the sharpness that a memory's heads start with."""
 
 
 class MemoryState(NamedTuple):
@@ -163,8 +166,12 @@ def address(key: Tensor, memory: Tensor, sharpness: Tensor) -> Tensor:
         memory: (B, slots, memory_dim).
         sharpness: (B, heads, 1), above 0 (the beta of neural Turing machines).
     """
-    cosine = F.normalize(key, dim=2) @ F.normalize(memory, dim=2).transpose(1, 2)
-    return torch.softmax(sharpness * cosine, dim=2)
+    return torch.softmax(sharpness * cosines(key, memory), dim=2)
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of each row of a (B, M, d) with each row of b (B, N, d): (B, M, N)."""
+    return F.normalize(a, dim=2) @ F.normalize(b, dim=2).transpose(1, 2)
 
 
 def least_used_slots(usage: Tensor, n: int) -> Tensor:
@@ -222,7 +229,9 @@ class MANN(MetaLearner):
         metric_weight: adds this many times the loss of a prototypical network on the same items to
             the loss, for the encoder alone. A memory finds nothing by embeddings that mean nothing,
             and learns nothing from what it does not find; with 0, the published loss, a
-            convolutional encoder waits for long.
+            convolutional encoder waits for long. Items and prototypes are compared by their cosine,
+            as the memory compares: with distances, which do not see a part that all embeddings
+            share, they soon all point the same way.
     Raises:
         ValueError: n_way below 2, a negative metric_weight, or a memory with fewer slots than
             classes.
@@ -307,10 +316,9 @@ class MANN(MetaLearner):
         return loss
 
     def _metric_loss(self, episodes: EpisodeBatch) -> Tensor:
-        """The loss of a prototypical network with distances of the order of 10, whatever d."""
+        """The loss of a prototypical network that compares as the memory does, by the cosine."""
         prototypes = class_prototypes(self._embed(episodes.support_x), episodes.support_y)
-        distances = squared_euclidean(self._embed(episodes.query_x), prototypes)
-        scores = -8 * distances / prototypes.shape[-1]
+        scores = METRIC_SHARPNESS * cosines(self._embed(episodes.query_x), prototypes)
         return F.cross_entropy(scores.flatten(0, 1), episodes.query_y.flatten())
 
     def _embed(self, x: Tensor) -> Tensor:

@@ -345,9 +345,22 @@ def test_the_metric_loss_is_added_with_its_weight():
     plain, helped = mann(), mann(metric_weight=0.7)
     batch = EpisodeBatch(X[:, :3], torch.arange(3).repeat(2, 1), X[:, 3:], Y[:, 3:] * 0 + cycle())
     prototypes = X[:, :3]
-    distances = (X[:, 3:, None] - prototypes[:, None]).square().sum(dim=3)
-    metric = F.cross_entropy((-8 * distances / D).flatten(0, 1), batch.query_y.flatten())
+    cosine = F.cosine_similarity(X[:, 3:, None], prototypes[:, None], dim=3)
+    metric = F.cross_entropy((10 * cosine).flatten(0, 1), batch.query_y.flatten())
     torch.testing.assert_close(helped.loss(batch), plain.loss(batch) + 0.7 * metric)
+
+
+def test_the_metric_loss_rises_when_all_items_point_one_way():
+    """As directions are all that a memory finds by; distances would not change."""
+    plain, helped = mann(), mann(metric_weight=1.0)
+    y = torch.arange(N_WAY).repeat(2, 1)
+    losses = []
+    for shared in (0, 1, 10):
+        x = torch.eye(N_WAY, D, dtype=torch.float64).repeat(2, 1, 1) + shared
+        batch = EpisodeBatch(x, y, x, y)
+        losses.append((helped.loss(batch) - plain.loss(batch)).item())
+    assert losses[0] < 0.01 < losses[1] < losses[2]
+    assert losses[2] == pytest.approx(math.log(N_WAY), abs=0.05)
 
 
 def cycle():
