@@ -32,8 +32,10 @@
 #
 # - **Predict.** A question before each result. Write your guess down first, on paper. A guess that
 #   turns out wrong teaches more than a result that you only read.
-# - **Exercise.** A function to write. One cell checks it and answers at once. Hints and the solution
-#   are folded below it. Nothing later depends on your code, so you can go on at any time.
+# - **Exercise.** A function to write. `check` looks at it and answers at once, `hint` gives one hint
+#   after the other, `solution` shows ours. Nothing later depends on your code, so you can go on at
+#   any time. Some questions come with answers to choose from; each answer says why it is right or
+#   not.
 # - **Explorer.** A figure with sliders and buttons, and a question that it answers.
 # - **Recap.** At the end: what you have learned, and three questions to check it.
 #
@@ -53,8 +55,9 @@ from metalearn_edu import (
     load_glyphs,
     meta_train,
 )
-from metalearn_edu.exercises import compare
-from metalearn_edu.exercises.start_here import SHARE_EXAMPLES, SHARE_HINT, share_right
+from metalearn_edu.exercises import check, hint, progress, solution
+from metalearn_edu.exercises.start_here import share_right
+from metalearn_edu.explorers.canvas import DrawYourOwn
 from metalearn_edu.explorers.game import LetterGame
 from metalearn_edu.plotting import (
     plot_episode,
@@ -63,6 +66,7 @@ from metalearn_edu.plotting import (
     plot_items,
     use_course_style,
 )
+from metalearn_edu.pretrained import load_pretrained
 
 use_course_style()
 torch.set_num_threads(1)
@@ -114,29 +118,36 @@ print("query  ", tuple(episode.query_x.shape))
 #
 # ## 3. Your turn
 #
-# Now play. On top is a query, below it are the five letters. Choose the number of the letter; the
-# true one is then framed, and the names of the players stand below their answers. Only the first
-# answer in a round counts. You play against **nearest pixel**, a rule that we will look into in a
-# moment. (In code it is a network that does nothing but write the pixels in a row.)
+# Now play. On top is a query, below it are the five letters. Press the button with the number of
+# the letter (or go to it with the Tab key and press Space). The true letter is then framed, and
+# marks below the letters show who chose which. Only the first answer in a round counts.
+#
+# You play against two machines. **Nearest pixel** is a rule that we will look into in a moment. (In
+# code it is a network that does nothing but write the pixels in a row.) **ProtoNet** comes with the
+# course: a network that has practised on the letters of meta-train. In section 7 you will train one
+# yourself.
 #
 # > **Predict.** In how many of 20 rounds will you be right?
 
 # %%
 pixel = PrototypicalNetwork(nn.Flatten())
-game = LetterGame(tasks, {"nearest pixel": pixel}, n_rounds=20)
+ready, _ = load_pretrained("prototypical_glyphs")
+game = LetterGame({"nearest pixel": pixel, "ProtoNet": ready})
 game
 
 # %% [markdown]
 # The picture moves only while a kernel runs: if clicking does nothing, run the cells from the top.
 # The game can also be moved from Python. Here someone gave the answer 3 in round 2. That was wrong:
-# the true letter is 2, and nearest pixel knew.
+# the true letter is 4, and both machines knew.
 
 # %%
 game.set(round=2, answer=3)
 game
 
 # %% [markdown]
-# The next line starts the game again, for you. Then play your 20 rounds.
+# The next line starts the game again, for you. Then play your 20 rounds. The line below the buttons
+# keeps the score, and its link saves all answers as a table. Later, if you like, play with more
+# letters, or with those of one script only.
 
 # %%
 game.reset()
@@ -231,30 +242,29 @@ def my_share_right(answers, truth):
     raise NotImplementedError
 
 
-compare(my_share_right, share_right, SHARE_EXAMPLES, hint=SHARE_HINT)
+check(my_share_right)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# A truth value counts as 1 if it is true and 0 if not. The mean of ones and zeros is a share.
-# </details>
-# <details><summary>Hint 2: the call</summary>
-# <code>(answers == truth).float()</code> makes the truth values numbers; <code>.mean()</code> is
-# their mean.
-# </details>
-# <details><summary>I get "mean(): could not infer output dtype"</summary>
-# Truth values have no mean in PyTorch. Make them numbers first, with <code>.float()</code>.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_share_right(answers, truth):
-#     return (answers == truth).float().mean().item()
-# ```
-# </details>
-#
+# Stuck? The next cell holds a hint; click on it to unfold it. Run the cell again for the next hint.
+# Below it is our solution.
+
+# %%
+hint("share_right")
+
+# %%
+solution("share_right")
+
+# %% [markdown]
 # Does the check say "correct"? Then you know how every exercise of this course works. If it says
 # "not attempted yet" you can still go on: from here we use the package's `share_right`.
 #
+# The course remembers what you have done. `progress()` shows all lessons, `progress(0)` this one;
+# in a terminal it is `metalearn-edu progress`.
+
+# %%
+progress(0)
+
+# %% [markdown]
 # ## 6. Nearest pixel, measured
 #
 # First the one episode from above: learn from its five support pictures, name its 75 queries.
@@ -349,14 +359,14 @@ print("above 85 %:", protonet_result.mean > 0.85)
 #
 # ## 8. You against the machine
 #
-# Let the trained network join your game. It answers all rounds, those that you have played too. Run
-# the cell, then play on above or here; both show the same game.
+# Let the network that you trained join your game. It answers all rounds, those that you have played
+# too. Run the cell, then play on above or here; both show the same game.
 #
-# > **Explore.** Which letters fool the machine and not you? And which fool you? Can you say what
-# > they have in common?
+# > **Explore.** Which letters fool the machines and not you? And which fool you? Can you say what
+# > they have in common? Then play ten rounds with `n_way` 20: who suffers most?
 
 # %%
-game.add_rival("ProtoNet", protonet)
+game.add_rival("my ProtoNet", protonet)
 game
 
 # %% [markdown]
@@ -365,6 +375,32 @@ game
 
 # %%
 print(game.score())
+
+# %% [markdown]
+# ### Draw your own (optional)
+#
+# So far all letters were ours. Now invent some: this part is only for play, needs no data, and
+# nothing later builds on it. Draw a character on the white square with the mouse, a pen or a finger,
+# choose the next number and draw another, two to ten in all. Then choose *query* and draw one of them
+# again. While you draw, the network says which one it takes it for and how sure it is. If you cannot
+# or do not want to draw, pick samples from the menu.
+#
+# Here three letters and a query are picked from Python.
+
+# %%
+drawing = DrawYourOwn()
+drawing.set(place="0", sample="tifinagh letter yey, drawing 1")
+drawing.set(place="1", sample="lisu letter kha, drawing 1")
+drawing.set(place="2", sample="old italic letter esh, drawing 1")
+drawing.set(place="query", sample="lisu letter kha, drawing 2")
+drawing
+
+# %% [markdown]
+# *Start again* gives you an empty square. *Save* writes your characters into a folder, one folder a
+# character, which `load_image_folder` reads as a data set of your own.
+#
+# > **Explore.** How different may the second drawing be, turned, squeezed, with a loop left out, until
+# > the network takes it for another? Does another learner from the menu forgive more?
 
 # %% [markdown]
 # ## 9. Limits, and the papers' numbers
