@@ -1,0 +1,272 @@
+"""A JupyterLab of this environment and a browser that works in it: for tests and benchmark.
+
+A lesson is opened, run and moved as a person would do it, with mouse and keyboard. What the page
+knows of cells and kernel we ask JupyterLab's own objects for, not the looks of the page.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# Headless, offline, and at home in a container.
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-dev-shm-usage", "--no-first-run", "--disable-sync"]
+# Errors in the console that say nothing about the course, each with its reason.
+HARMLESS = {
+    "the resource monitor and others ask for extensions that are not installed": (
+        r"Failed to load resource.* 404 .*(api/metrics|/lsp/status)"
+    ),
+}
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "apputils-extension/kernels-settings": {"showStatusBarItem": False},
+}
+STATE = """() => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    const kernel = panel?.sessionContext?.session?.kernel;
+    const cells = [...(panel?.content?.model?.cells ?? [])].filter((c) => c.type === "code");
+    const errors = cells.filter((c) => !(c.getMetadata("tags") ?? []).includes("raises-exception"))
+        .flatMap((c) => Array.from({length: c.outputs.length}, (_, i) => c.outputs.get(i).toJSON()))
+        .filter((output) => output.output_type === "error")
+        .map((output) => `${output.ename}: ${output.evalue}`);
+    const waiting = cells.filter((c) => c.executionCount === null).length;
+    return {status: kernel?.status ?? "none", cells: cells.length, waiting, errors};
+}"""
+
+
+def browser_path():
+    """Where a Chromium lies on this machine, or None."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def why_not():
+    """Why no browser can be driven here, or an empty string."""
+    if find_spec("playwright") is None:
+        return 'Playwright is not installed: pip install -e ".[test]"'
+    if browser_path() is None:
+        return "there is no Chromium: on Debian and Ubuntu, apt install chromium"
+    return ""
+
+
+def lessons():
+    """The names of all lessons."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+@contextmanager
+def jupyterlab():
+    """A server on a copy of the notebooks; yields its address, token included."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        _copy_lessons(folder / "notebooks")
+        variables = _settings(folder)
+        options = ["--no-browser", "--port=0", f"--ServerApp.root_dir={folder / 'notebooks'}"]
+        options += ["--LabApp.expose_app_in_browser=True", "--allow-root"]
+        log = folder / "log.txt"
+        with log.open("w") as stream:
+            command = [sys.executable, "-m", "jupyterlab", *options]
+            server = subprocess.Popen(command, env=variables, stdout=stream, stderr=stream)
+            try:
+                yield _address(folder, server, log)
+            finally:
+                server.terminate()
+                try:
+                    server.wait(timeout=20)
+                except subprocess.TimeoutExpired:
+                    server.kill()
+
+
+def _copy_lessons(folder):
+    """The lessons as they are stored, but as if no cell had been run: so we see what has."""
+    folder.mkdir()
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                cell["execution_count"] = None
+        (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def _settings(folder):
+    """The variables of a server that keeps to `folder` and asks for no news."""
+    for name, values in SETTINGS.items():
+        path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values), encoding="utf-8")
+    places = {
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTER_CONFIG_DIR": "config",
+    }
+    paths = {name: str(folder / place) for name, place in places.items()}
+    return {**os.environ, **paths, "METALEARN_EDU_PROGRESS": "off"}
+
+
+def _address(folder, server, log, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        for path in (folder / "runtime").glob("jpserver-*.json"):
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:  # half written
+                continue
+            return f"{found['url']}lab/tree/{{name}}.ipynb?token={found['token']}"
+        time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@contextmanager
+def chromium():
+    """A headless browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Lesson:
+    """A lesson open in JupyterLab.
+
+    Args:
+        browser: of Playwright.
+        address: with a place for the lesson's name.
+        name: of the lesson, without its ending.
+        width: of the window in pixels.
+    """
+
+    def __init__(self, browser, address, name, *, width=1280):
+        self.name, self.console = name, []
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page.set_default_timeout(60_000)
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.console.append(f"page error: {error}"))
+        self.page.goto(address.format(name=name) + "&reset")
+        self.wait(lambda state: state["cells"] and state["status"] == "idle", 120, "a kernel")
+
+    def _listen(self, message):
+        text = f"{message.text} {message.location.get('url', '')}"
+        if message.type == "error" and not any(re.search(p, text) for p in HARMLESS.values()):
+            self.console.append(text)
+
+    def state(self):
+        """Status of the kernel, number of code cells, how many wait, and the errors so far."""
+        return self.page.evaluate(STATE)
+
+    def wait(self, condition, seconds, what):
+        """Wait until a condition on `state` holds."""
+        deadline = time.monotonic() + seconds
+        while not condition(state := self.state()):
+            assert time.monotonic() < deadline, f"{self.name}: no {what} in {seconds} s: {state}"
+            self.page.wait_for_timeout(200)
+        return state
+
+    def run_all(self, seconds=420):
+        """Run All Cells, to the last or to the first error; returns the errors."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+        def over(state):
+            return state["errors"] or (not state["waiting"] and state["status"] == "idle")
+
+        return self.wait(over, seconds, "end of the run")["errors"]
+
+    def explorers(self):
+        """The explorers in the page, from top to bottom."""
+        found = self.page.locator(".jp-OutputArea-output:has(.widget-vbox .widget-html img)")
+        return [InPage(self, found.nth(i)) for i in range(found.count())]
+
+    def close(self):
+        """Stop the kernel and close the page."""
+        stop = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
+        self.page.evaluate(stop)
+        self.page.close()
+
+
+class InPage:
+    """An explorer as the page shows it."""
+
+    def __init__(self, lesson, box):
+        self.lesson, self.page, self.box = lesson, lesson.page, box
+        self.title = box.locator(".widget-html b").first.text_content()
+
+    def picture(self):
+        """The source of the picture."""
+        return self.box.locator(".widget-html img").first.get_attribute("src")
+
+    def message(self):
+        """The line under the controls."""
+        return " ".join(self.box.locator("[role=alert]").all_text_contents())
+
+    def words(self):
+        """What the picture and the score say in words."""
+        return " ".join(self.box.locator("[role=status]").all_text_contents())
+
+    def sliders(self):
+        """All sliders by their description."""
+        found = self.box.locator(".widget-hslider")
+        return {
+            found.nth(i).locator(".widget-label").text_content(): found.nth(i)
+            for i in range(found.count())
+        }
+
+    def menus(self):
+        """All menus by their description."""
+        found = self.box.locator(".widget-dropdown")
+        return {
+            found.nth(i).locator(".widget-label").text_content(): found.nth(i).locator("select")
+            for i in range(found.count())
+        }
+
+    def focus(self, slider):
+        """Give a slider the keyboard."""
+        slider.scroll_into_view_if_needed()
+        slider.locator(".noUi-handle").focus()
+
+    def press(self, *keys):
+        """Press keys one after the other, as fast as they come."""
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def click(self, name):
+        """Click the button with this text."""
+        self.box.get_by_role("button", name=name, exact=True).click()
+
+    def settled(self, seconds=60):
+        """Wait until nothing moves any more; returns the picture."""
+        deadline, last, since = time.monotonic() + seconds, None, time.monotonic()
+        while True:
+            now, seen = time.monotonic(), (self.picture(), self.message())
+            idle = self.lesson.state()["status"] == "idle" and "Working" not in seen[1]
+            if seen != last or not idle:
+                last, since = seen, now
+            elif now - since > 0.25:
+                return seen[0]
+            assert now < deadline, f"{self.title}: still busy after {seconds} s"
+            self.page.wait_for_timeout(40)
+
+    def changed(self, before, what, seconds=30):
+        """Wait for a picture other than `before`, and for it to settle; returns it."""
+        deadline = time.monotonic() + seconds
+        while self.picture() == before:
+            assert time.monotonic() < deadline, f"{self.title}: {what} changed nothing"
+            self.page.wait_for_timeout(30)
+        return self.settled()
+
+    def check_no_error(self, what):
+        """No line under the controls says that something went wrong; call it when all is still."""
+        assert not self.message(), f"{self.title}: {what}: {self.message()}"
