@@ -96,8 +96,8 @@ def _more_examples(exercise: Exercise, answer: Any) -> list[_Example]:
 def _agreement(mistake: Mistake, examples: list[_Example]) -> int:
     """How much the answer does what the mistake does in the examples; 0 if not in the first."""
     part = _first_wrong_part(examples[0])
-    agreed = [_agrees(mistake, example, part) for example in examples]
-    return sum(agreed) if agreed[0] else 0
+    first = _agrees(mistake, examples[0], part)
+    return first and first + sum(_agrees(mistake, example, part) for example in examples[1:])
 
 
 def _agrees(mistake: Mistake, example: _Example, part: int) -> int:
