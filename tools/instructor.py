@@ -55,11 +55,12 @@ def solved(notebook: NotebookNode) -> NotebookNode:
 
 def solve(source: str) -> str:
     """The code of a cell, with the course's own function for each that a learner writes."""
-    keys = {e.stub: e.key() for e in all_exercises().values() if isinstance(e, Exercise)}
+    exercises = {e.stub: e for e in all_exercises().values() if isinstance(e, Exercise)}
     lines = source.split("\n")
     for node in reversed(ast.parse(source).body):
-        if isinstance(node, ast.FunctionDef) and node.name in keys:
-            lines[node.lineno - 1 : node.end_lineno] = keys[node.name].rstrip("\n").split("\n")
+        if isinstance(node, ast.FunctionDef) and node.name in exercises:
+            key = exercises[node.name].key()
+            lines[node.lineno - 1 : node.end_lineno] = key.rstrip("\n").split("\n")
     return "\n".join(lines)
 
 
