@@ -20,6 +20,7 @@ from torch import Tensor
 from .arguments import as_integer
 from .learners import MANN
 from .learners.base import MetaLearner
+from .learners.chunks import tasks_at_once
 from .tasks import EpisodeBatch, Streams, TaskSource
 from .tasks.sampler import as_task_source
 
@@ -133,7 +134,7 @@ def evaluate_meta_learner(
     *,
     n_episodes: int = 600,
     seed: int = TEST_SEED,
-    chunk_size: int = 20,
+    chunk_size: int | None = None,
     check_transduction: bool = False,
 ) -> Evaluation:
     """Score a learner on fresh episodes 0 .. n_episodes - 1 of `seed`.
@@ -142,7 +143,8 @@ def evaluate_meta_learner(
     and the dtype of its parameters.
 
     Args:
-        chunk_size: episodes scored at once; bounds the memory, does not change the result.
+        chunk_size: episodes scored at once; bounds the memory, does not change the result. Default:
+            as many as are fast, by what one episode computes (see `learners.chunks`).
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
@@ -179,7 +181,7 @@ def evaluate_streams(
     *,
     n_episodes: int = 600,
     seed: int = TEST_SEED,
-    chunk_size: int = 20,
+    chunk_size: int | None = None,
 ) -> dict[int, Evaluation]:
     """Accuracy at the 1st, 2nd, ... appearance of a class in a stream. Introduced in notebook 08.
 
@@ -189,7 +191,7 @@ def evaluate_streams(
     Args:
         learner: a MANN.
         tasks: streams; those of `seed` from 0 on.
-        chunk_size: streams scored at once; bounds the memory, does not change the result.
+        chunk_size: streams scored at once, as in `evaluate_meta_learner`.
     Returns:
         an Evaluation by instance number, from 1; its values are means over the classes of a stream.
     Raises:
@@ -228,15 +230,16 @@ def _score_in_chunks(
     tasks: TaskSource,
     n_episodes: int,
     seed: int,
-    chunk_size: int,
+    chunk_size: int | None,
 ) -> Tensor:
     """`score` of episodes 0 .. n_episodes - 1 of `seed`, a row each, in eval mode, in chunks."""
     n_episodes = as_integer("n_episodes", n_episodes, 2)
-    chunk_size = as_integer("chunk_size", chunk_size)
+    chunk_size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
     with _eval_mode(learner), torch.no_grad():
+        step = chunk_size or tasks_at_once(lambda: score(learner, tasks.episodes(seed, 0, 1)))
         rows = [
-            score(learner, tasks.episodes(seed, start, min(chunk_size, n_episodes - start)))
-            for start in range(0, n_episodes, chunk_size)
+            score(learner, tasks.episodes(seed, start, min(step, n_episodes - start)))
+            for start in range(0, n_episodes, step)
         ]
     return torch.cat(rows)
 

@@ -17,7 +17,7 @@ from metalearn_edu.evaluation import (
     instance_numbers,
     score_episodes,
 )
-from metalearn_edu.learners import MANN, EnhancedProtoNet, LSTMController, MetaLearner
+from metalearn_edu.learners import MANN, EnhancedProtoNet, LSTMController, MetaLearner, chunks
 from metalearn_edu.learners.base import count_classes
 from metalearn_edu.tasks import EpisodeBatch, EpisodeSampler, FewShotDataset, Sinusoids, Streams
 
@@ -102,6 +102,29 @@ def test_chunks_do_not_change_the_result(chunk_size):
     whole = evaluate_meta_learner(Nearest(), tasks_of(0.5), **options)
     chunked = evaluate_meta_learner(Nearest(), tasks_of(0.5), **options, chunk_size=chunk_size)
     assert torch.equal(chunked.values, whole.values)
+
+
+class Wide(Nearest):
+    """Computes `width` numbers a task on the way; remembers how many tasks it was given at once."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width, self.seen = width, []
+
+    def learn_task(self, support_x, support_y):
+        self.seen.append(len(support_x))
+        return support_x + support_x.new_ones(len(support_x), self.width).mean() - 1
+
+
+def test_chunks_shrink_with_the_work_of_a_task(monkeypatch):
+    monkeypatch.setattr(chunks, "WORK", 2**22)
+    options = {"n_episodes": 70, "seed": 3}
+    small, large, huge = Wide(10), Wide(2**16), Wide(2**20)  # floats of 4 bytes
+    results = [evaluate_meta_learner(w, tasks_of(0.5), **options) for w in (small, large, huge)]
+    assert small.seen == [1, 70]  # one to see how much it computes
+    assert large.seen == [1, 15, 15, 15, 15, 10]
+    assert huge.seen == [1] * 71
+    assert all(torch.equal(result.values, results[0].values) for result in results)
 
 
 def test_the_episodes_are_fixed_by_the_seed():
