@@ -2,7 +2,8 @@
 
 If the results, or the first wrong value of several, are what a known mistake gives, its hint fits.
 If not, we look for a simple relation to the right results that holds in all examples: the negative,
-the square, n times as much where n is a size of an argument.
+the square, n times as much where n is a size of an argument. Last we ask whether they are right for
+other arguments.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor
 
 from .differences import copy_of, difference
+from .slips import slips
 
 if TYPE_CHECKING:
     from .exercise import Exercise
 
-__all__ = ["Mistake", "Outcome", "explain", "failure", "outcome_of"]
+__all__ = ["Mistake", "Outcome", "explain", "failure", "known_mistake", "outcome_of"]
 
 N_EXAMPLES = 8
 
@@ -70,10 +72,13 @@ def failure(outcome: Outcome, expected: Any) -> str:
 
 def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
     """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
-    examples = [_Example(exercise, answer, failed), *_more_examples(exercise, answer)]
-    hits = [(_agreement(mistake, examples), mistake.hint) for mistake in exercise.mistakes]
-    best = max(hits, key=lambda hit: hit[0], default=(0, ""))
-    return best[1] if best[0] else _relation(exercise, examples)
+    examples = _examples(exercise, answer, failed)
+    return _known(exercise, examples) or _relation(exercise, examples) or _slip(exercise, examples)
+
+
+def known_mistake(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
+    """The hint of the known mistake that gives what the answer gives; empty if none does."""
+    return _known(exercise, _examples(exercise, answer, failed))
 
 
 class _Example:
@@ -85,12 +90,18 @@ class _Example:
         self.expected = outcome_of(exercise.solution, arguments)
 
 
-def _more_examples(exercise: Exercise, answer: Any) -> list[_Example]:
-    arguments = [case.arguments for case in exercise.cases]
+def _examples(exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> list[_Example]:
+    arguments = [failed, *(case.arguments for case in exercise.cases)]
     if exercise.draw is not None:
         generator = torch.Generator().manual_seed(0)
         arguments += [exercise.draw(generator) for _ in range(N_EXAMPLES)]
     return [_Example(exercise, answer, a) for a in arguments]
+
+
+def _known(exercise: Exercise, examples: list[_Example]) -> str:
+    hits = [(_agreement(mistake, examples), mistake.hint) for mistake in exercise.mistakes]
+    best = max(hits, key=lambda hit: hit[0], default=(0, ""))
+    return best[1] if best[0] else ""
 
 
 def _agreement(mistake: Mistake, examples: list[_Example]) -> int:
@@ -210,6 +221,16 @@ def _parts(value: Any) -> list[Tensor]:
 
 def _close(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def _slip(exercise: Exercise, examples: list[_Example]) -> str:
+    """For which other arguments all results are right, in words; empty if for none."""
+    part = _first_wrong_part(examples[0])
+    for text, slipped in slips(exercise.solution, examples[0].arguments):
+        hint = f"these results are right for {text}; look where you use it"
+        if all(_agrees(Mistake(slipped, hint), example, part) for example in examples):
+            return hint
+    return ""
 
 
 # --- errors ----------------------------------------------------------------------------------

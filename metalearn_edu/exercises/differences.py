@@ -121,11 +121,11 @@ def _short(value: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """An argument in a few words: itself if it is small."""
+    """An argument in a few words: itself if it is small; of a function, its name."""
     if isinstance(value, Tensor | np.ndarray):
         small = np.prod(value.shape) <= 12
         kind = "tensor" if isinstance(value, Tensor) else "array"
         return str(value.tolist()) if small else f"a {kind} of shape {tuple(value.shape)}"
     if isinstance(value, int | float | str | list | tuple) and len(repr(value)) <= 80:
         return repr(value)
-    return f"a {type(value).__name__}"
+    return getattr(value, "__name__", f"a {type(value).__name__}")

@@ -13,13 +13,14 @@ import inspect
 import io
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from .diagnosis import Mistake, explain, failure, outcome_of
+from .diagnosis import Mistake, explain, failure, known_mistake, outcome_of
 from .differences import copy_of, difference, show
 from .limits import OutOfTime, call_within
 
@@ -224,10 +225,20 @@ def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> s
             "outer loop must differentiate through this step"
         )
     found = difference(outcome.value, expected, "the gradients by the arguments")
-    return found and (
-        f"{_call(exercise, arguments)}: the values are right, but {found}.\n"
-        "Hint: does a part of the computation go through `.detach()` or `.data`?"
-    )
+    if not found:
+        return ""
+    mistakes = [Mistake(_by_gradients(m.wrong), m.hint) for m in exercise.mistakes]
+    by_gradients = replace(exercise, solution=_by_gradients(exercise.solution), mistakes=mistakes)
+    reason = known_mistake(by_gradients, _by_gradients(answer), arguments) or CUT
+    return f"{_call(exercise, arguments)}: the values are right, but {found}.\nHint: {reason}"
+
+
+CUT = "does a part of the computation go through `.detach()` or `.data`?"
+
+
+def _by_gradients(function: Answer) -> Answer:
+    """The function with its gradients as the result: some mistakes show in these alone."""
+    return wraps(function)(lambda *arguments: _gradients(function, arguments))
 
 
 def _gradients(function: Answer, arguments: tuple) -> list[Tensor] | None:

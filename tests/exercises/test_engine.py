@@ -400,3 +400,43 @@ def test_a_mistake_in_one_value_of_several_is_known_whatever_the_others_are(tabl
     table(toy(solution=sum_and_count, cases=[case], mistakes=[mistake]))
     assert "Hint: these are means" in answer(capsys, lambda x: (x.mean(dim=0), 2))
     assert "value 1 of the result is one less" in answer(capsys, lambda x: (x.sum(0), len(x) - 1))
+
+
+def test_a_mistake_that_gradients_alone_show_is_known(table, capsys):
+    def half(x):
+        return (x[0] + x[1:].detach().sum(dim=0)) / len(x)
+
+    table(toy(differentiable=True, mistakes=[Mistake(half, "only the first row has a gradient")]))
+    out = answer(capsys, lambda x: (x[0] + x.data[1:].sum(dim=0)) / len(x))
+    assert "Hint: only the first row has a gradient" in out
+
+
+def blend(first, second, share, n_times, backwards):
+    """first, moved n_times by a share of the way to second, or away from it."""
+    for _ in range(n_times):
+        first = first + (-share if backwards else share) * (second - first)
+    return first
+
+
+def draw_blend(generator):
+    first, second = torch.randn(2, 3, generator=generator)
+    share, n_times = torch.rand(2, generator=generator).tolist()
+    return first, second, 0.1 + share, int(5 * n_times), share > 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "slip"),
+    [
+        (lambda a, b, s, n, back: blend(a, b, s, n + 1, back), "`n_times + 1` in place of"),
+        (lambda a, b, s, n, back: blend(a, b, s, 1, back), "`1` in place of `n_times`"),
+        (lambda a, b, s, n, back: blend(a, b, s, n, False), "`False` in place of `backwards`"),
+        (lambda a, b, s, n, back: blend(a, b, 1 - s, n, back), "`1 - share` in place of `share`"),
+        (lambda a, b, s, n, back: blend(b, a, s, n, back), "`first` and `second` exchanged"),
+        (lambda a, b, s, n, back: blend(a, a, s, n, back), "`first` in place of `second`"),
+        (lambda a, b, s, n, back: b, "`second` in place of `first`"),
+    ],
+)
+def test_an_answer_that_is_right_for_other_arguments(wrong, slip, table, capsys):
+    case = Case((torch.zeros(2), torch.ones(2), 0.5, 2, False), torch.full((2,), 0.75))
+    table(toy(solution=blend, cases=[case], draw=draw_blend, mistakes=[]))
+    assert f"these results are right for {slip}" in answer(capsys, wrong)

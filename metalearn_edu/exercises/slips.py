@@ -1,0 +1,77 @@
+"""Slips of the pen: a right function, called with one argument changed or in another's place.
+
+One step too many, the support set where the query set belongs, a flag that is ignored: such answers
+are right for other arguments than those that were given.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["slips"]
+
+Function = Callable[..., Any]
+
+CHANGES: dict[type, dict[str, Function]] = {
+    bool: {"not {n}": lambda b: not b, "True": lambda b: True, "False": lambda b: False},
+    int: {
+        "{n} + 1": lambda n: n + 1,
+        "{n} - 1": lambda n: n - 1,
+        "1": lambda n: 1,
+        "0": lambda n: 0,
+    },
+    float: {
+        "-{n}": lambda x: -x,
+        "1": lambda x: 1.0,
+        "0": lambda x: 0.0,
+        "2 * {n}": lambda x: 2 * x,
+        "{n} / 2": lambda x: x / 2,
+        "{n} ** 2": lambda x: x**2,
+        "1 - {n}": lambda x: 1 - x,
+    },
+    Tensor: {
+        "-{n}": lambda x: -x,
+        "0": torch.zeros_like,
+        "{n}.mean()": lambda x: x.mean().expand_as(x),
+    },
+}
+
+
+def slips(solution: Function, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Function]]:
+    """(what was confused, the solution with this slip) for arguments of these kinds."""
+    names = list(inspect.signature(solution).parameters)
+    for i, (name, value) in enumerate(zip(names, arguments, strict=True)):
+        for text, change in CHANGES.get(type(value), {}).items():
+            yield _instead(text.format(n=name), name), _with(solution, {i: (i, change)})
+        for j, other in enumerate(names):
+            if i == j or type(arguments[j]) is not type(value):
+                continue
+            yield _instead(other, name), _with(solution, {i: (j, _same)})
+            if i < j:
+                both = {i: (j, _same), j: (i, _same)}
+                yield f"`{name}` and `{other}` exchanged", _with(solution, both)
+
+
+def _instead(used: str, right: str) -> str:
+    return f"`{used}` in place of `{right}`"
+
+
+def _with(solution: Function, places: Mapping[int, tuple[int, Function]]) -> Function:
+    """The solution that gets, in each of these places, a changed argument of some place."""
+
+    def slipped(*arguments: Any) -> Any:
+        changed = list(arguments)
+        for place, (source, change) in places.items():
+            changed[place] = change(arguments[source])
+        return solution(*changed)
+
+    return slipped
+
+
+def _same(value: Any) -> Any:
+    return value
