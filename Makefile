@@ -2,11 +2,12 @@
 PYTHON ?= python3
 TOOL = .venv/bin/python -m
 
-.PHONY: help lab test build check lint format types bench instructor clean
+.PHONY: help lab test build check lint format types browser bench instructor clean
 
 help:
 	@$(PYTHON) course.py help
-	@echo "With make: lab, test, build, check, clean as above; lint, format, types, bench after the first run."
+	@echo "With make: lab, test, build, check, clean as above; after the first run also"
+	@echo "lint, format, types, browser, instructor, bench."
 
 lab test build clean:
 	@$(PYTHON) course.py $@
@@ -24,6 +25,10 @@ format:
 
 types:
 	$(TOOL) mypy
+
+# Every lesson in JupyterLab in a Chromium; part of `make test` too.
+browser:
+	$(TOOL) pytest -n0 -rs --durations=0 tests/browser
 
 instructor:
 	$(TOOL) tools.instructor

@@ -8,8 +8,16 @@ import os
 
 import course
 
+# Begun in this order and before all others: what is quick to fail, then the longest file.
+FIRST = ("tests/test_lint.py", "tests/test_setup.py", "tests/browser/")
+
 for _name, _value in (course.ONE_THREAD | course.NO_BARS).items():
     os.environ.setdefault(_name, _value)
 os.environ.setdefault("METALEARN_EDU_CACHE", str(course.CACHE / "metalearn_edu"))
 os.environ["METALEARN_EDU_PROGRESS"] = "off"  # nobody's own progress is touched
 os.environ.pop("MPLBACKEND", None)  # the notebooks' kernels choose their own
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with FIRST; the others keep their order."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(name) for name in FIRST])

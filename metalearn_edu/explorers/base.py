@@ -43,7 +43,7 @@ class Explorer(widgets.VBox):
         size: of the picture, (width, height) in inches; shown at `dpi` pixels an inch.
         slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is let
             go, not while it is dragged, and say that we are busy.
-        episode_control: the control, an IntSlider, that the button "New episode" moves on by one
+        episode_control: the control, an IntSlider, that the button `episode_label` moves on by one
             (from its end back to its start); empty: no such button.
         inputs: the controls by name.
         raise_errors: raise what a moved control causes, besides showing it; set by the tests.
@@ -55,6 +55,7 @@ class Explorer(widgets.VBox):
     dpi: int = 72
     slow: bool = False
     episode_control: str = ""
+    episode_label: str = "New episode"
     raise_errors: bool = False
 
     def __init__(self, **state: Any) -> None:
@@ -73,7 +74,9 @@ class Explorer(widgets.VBox):
         self.buttons = widgets.HBox([self.reset_button])
         if self.episode_control:
             self._check_names({self.episode_control: None})
-            self.episode_button = self.button("New episode", "draw another one", self.new_episode)
+            self.episode_button = self.button(
+                self.episode_label, f"the next {self.episode_control}", self.new_episode
+            )
             self.buttons.children = (self.episode_button, self.reset_button)
         super().__init__(self.arrange())
         self._redraw()

@@ -33,6 +33,7 @@ class EpisodeExplorer(Explorer):
         "it leave as it was?"
     )
     size = (8.6, 5.0)
+    episode_control = "seed"
 
     def __init__(self, dataset: FewShotDataset | None = None) -> None:
         self.dataset = load_glyphs("meta-test") if dataset is None else dataset

@@ -99,7 +99,7 @@ class LetterGame(Explorer):
         "instead of 5 do to you, to the network and to the pixels?"
     )
     size = (8.9, 4.6)
-    episode_control = "round"
+    episode_control, episode_label = "round", "Next round"
 
     def __init__(
         self,
@@ -133,7 +133,6 @@ class LetterGame(Explorer):
         """The buttons of the answer stand right below the letters."""
         answer = self.inputs["answer"]
         answer.layout.width, answer.layout.flex_flow = f"{round(72 * self.size[0])}px", "column"
-        self.episode_button.description = "Next round"
         title, script, n_way, round_, _, buttons, message, picture, *rest = super().arrange()
         settings = HBox([script, n_way], layout={"flex_flow": "row wrap"})
         game = [settings, round_, buttons, message, picture, answer, self.score_line]

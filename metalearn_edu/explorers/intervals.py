@@ -90,6 +90,7 @@ class IntervalExplorer(Explorer):
         "episodes with many, and does the answer depend on how much the tasks differ?"
     )
     size = (9.0, 4.2)
+    episode_control, episode_label = "seed", "Evaluate again"
     n_evaluations = 30
 
     def controls(self) -> dict[str, Any]:

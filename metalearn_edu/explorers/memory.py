@@ -101,6 +101,7 @@ class MemoryExplorer(Explorer):
         "in it, and is it of the same class? And what is read at the first item of a class?"
     )
     size = (9.6, 6.2)
+    episode_control, episode_label = "stream", "Next stream"
 
     def __init__(
         self, learner: MANN, streams: Streams, *, seed: int = 5, n_streams: int = 5, **state: Any

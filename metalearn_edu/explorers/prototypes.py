@@ -133,6 +133,7 @@ class PrototypeExplorer(Explorer):
     )
     size = (7.6, 4.6)
     slow = True
+    episode_control = "episode"
     n_query = 10
 
     def __init__(self, embedded: FewShotDataset, *, seed: int = 3, **state: Any) -> None:

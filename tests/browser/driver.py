@@ -16,7 +16,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+import nbformat
+
+from tools import build_notebooks as build
+from tools.instructor import solved
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # Headless, offline, and at home in a container.
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
@@ -32,7 +36,7 @@ SETTINGS = {
     "apputils-extension/kernels-settings": {"showStatusBarItem": False},
 }
 STATE = """() => {
-    const panel = window.jupyterapp.shell.currentWidget;
+    const panel = window.jupyterapp?.shell.currentWidget;
     const kernel = panel?.sessionContext?.session?.kernel;
     const cells = [...(panel?.content?.model?.cells ?? [])].filter((c) => c.type === "code");
     const errors = cells.filter((c) => !(c.getMetadata("tags") ?? []).includes("raises-exception"))
@@ -60,12 +64,12 @@ def why_not():
 
 def lessons():
     """The names of all lessons."""
-    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+    return [source.stem for source in build.find_sources()]
 
 
 @contextmanager
 def jupyterlab():
-    """A server on a copy of the notebooks; yields its address, token included."""
+    """A server on solved copies of the notebooks; yields its address, token included."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         _copy_lessons(folder / "notebooks")
@@ -87,14 +91,13 @@ def jupyterlab():
 
 
 def _copy_lessons(folder):
-    """The lessons as they are stored, but as if no cell had been run: so we see what has."""
+    """The instructor's copies, as if no cell had been run: so we see what has."""
     folder.mkdir()
-    for path in NOTEBOOKS.glob("*.ipynb"):
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        for cell in notebook["cells"]:
-            if cell["cell_type"] == "code":
-                cell["execution_count"] = None
-        (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+    for source in build.find_sources():
+        copy = solved(nbformat.read(build.notebook_of(source), as_version=4))
+        for cell in build.code_cells(copy):
+            cell.execution_count = None
+        nbformat.write(copy, folder / f"{source.stem}.ipynb")
 
 
 def _settings(folder):
@@ -167,6 +170,11 @@ class Lesson:
         """Status of the kernel, number of code cells, how many wait, and the errors so far."""
         return self.page.evaluate(STATE)
 
+    def notebook(self):
+        """The notebook with its outputs as they are in the page now."""
+        model = "window.jupyterapp.shell.currentWidget.content.model"
+        return nbformat.reads(self.page.evaluate(f"() => JSON.stringify({model})"), as_version=4)
+
     def wait(self, condition, seconds, what):
         """Wait until a condition on `state` holds."""
         deadline = time.monotonic() + seconds
@@ -231,6 +239,11 @@ class InPage:
             found.nth(i).locator(".widget-label").text_content(): found.nth(i).locator("select")
             for i in range(found.count())
         }
+
+    def episode_button(self):
+        """What stands on the button beside "Start again", or None where there is none."""
+        row = self.box.locator(".widget-hbox:has(> button:text-is('Start again')) > button")
+        return next((name for name in row.all_inner_texts() if name != "Start again"), None)
 
     def focus(self, slider):
         """Give a slider the keyboard."""

@@ -1,16 +1,38 @@
 """Every lesson in a real JupyterLab: it runs, its explorers move, and no one complains."""
 
+import nbformat
 import pytest
 
 from tests.browser import driver
+from tools import build_notebooks as build
+from tools.instructor import changes, solved
 
 WITHOUT_EXPLORER = {"07_what_maml_learns", "10_in_context_learning", "11_which_algorithm"}
+
+
+def learner(name):
+    return nbformat.read(build.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+
+
+def assert_solved(name, copy):
+    """Each check says "correct", and nothing else differs from the learner's notebook."""
+    build.strip(copy)
+    assert changes(learner(name), copy) == []
+
+
+@pytest.mark.skipif(not driver.why_not(), reason="they run in the browser, below")
+@pytest.mark.parametrize("name", driver.lessons())
+def test_solved_lesson_without_a_browser(name):
+    copy = solved(learner(name))
+    build.execute(copy, None)
+    assert_solved(name, copy)
 
 
 @pytest.mark.parametrize("name", driver.lessons())
 def test_lesson(open_lesson, name):
     lesson = open_lesson(name)
     assert lesson.run_all() == []
+    assert_solved(name, lesson.notebook())
     explorers = {explorer.title: explorer for explorer in lesson.explorers()}
     assert explorers or name in WITHOUT_EXPLORER
     if name.startswith("00"):
@@ -31,10 +53,9 @@ def move_everything(explorer):
     for name, menu in explorer.menus().items():
         move_menu(explorer, menu, name)
     assert restart(explorer) == start, f"{explorer.title}: it does not start again as it was"
-    for name in ("New episode", "Next round"):
-        if explorer.box.get_by_role("button", name=name, exact=True).count():
-            explorer.click(name)
-            explorer.changed(start, name)
+    if name := explorer.episode_button():
+        explorer.click(name)
+        explorer.changed(start, name)
     explorer.check_no_error("a button")
 
 
@@ -77,9 +98,9 @@ def play_three_rounds(game):
 
 
 SHAPES = {
-    "0": [(0.5, 0.1), (0.5, 0.9)],
     "1": [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)],
     "2": [(0.1, 0.1), (0.9, 0.9), (0.5, 0.5), (0.1, 0.9)],
+    "0": [(0.5, 0.1), (0.5, 0.9)],
 }
 
 
