@@ -1,9 +1,9 @@
 """Why is an answer wrong? Its results are held against those of known wrong answers.
 
 If the results, or the first wrong value of several, are what a known mistake gives, its hint fits.
-If not, we look for a simple relation to the right results that holds in all examples: the negative,
-the square, n times as much where n is a size of an argument. Last we ask whether they are right for
-other arguments.
+If that is not so in all examples, we look for a simple relation to the right results that does hold
+in all: the negative, the square, n times as much where n is a size of an argument. Then we ask
+whether they are right for other arguments. Last, a mistake that fits most examples will do.
 """
 
 from __future__ import annotations
@@ -73,12 +73,19 @@ def failure(outcome: Outcome, expected: Any) -> str:
 def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
     """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
     examples = _examples(exercise, answer, failed)
-    return _known(exercise, examples) or _relation(exercise, examples) or _slip(exercise, examples)
+    hits = _hits(exercise, examples)
+    return (
+        _best(hits, len(examples))
+        or _relation(exercise, examples)
+        or _slip(exercise, examples)
+        or _best(hits, len(examples) / 2)
+    )
 
 
 def known_mistake(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
     """The hint of the known mistake that gives what the answer gives; empty if none does."""
-    return _known(exercise, _examples(exercise, answer, failed))
+    examples = _examples(exercise, answer, failed)
+    return _best(_hits(exercise, examples), len(examples) / 2)
 
 
 class _Example:
@@ -98,17 +105,24 @@ def _examples(exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> list[
     return [_Example(exercise, answer, a) for a in arguments]
 
 
-def _known(exercise: Exercise, examples: list[_Example]) -> str:
-    hits = [(_agreement(mistake, examples), mistake.hint) for mistake in exercise.mistakes]
-    best = max(hits, key=lambda hit: hit[0], default=(0, ""))
-    return best[1] if best[0] else ""
+Hit = tuple[int, int, str]
 
 
-def _agreement(mistake: Mistake, examples: list[_Example]) -> int:
-    """How much the answer does what the mistake does in the examples; 0 if not in the first."""
+def _hits(exercise: Exercise, examples: list[_Example]) -> list[Hit]:
+    """Of each known mistake: in how many examples the answer does what it does, how well, hint."""
     part = _first_wrong_part(examples[0])
-    first = _agrees(mistake, examples[0], part)
-    return first and first + sum(_agrees(mistake, example, part) for example in examples[1:])
+    hits = []
+    for mistake in exercise.mistakes:
+        if _agrees(mistake, examples[0], part):  # what does not explain the failure is no reason
+            agreed = [_agrees(mistake, example, part) for example in examples]
+            hits.append((sum(map(bool, agreed)), sum(agreed), mistake.hint))
+    return hits
+
+
+def _best(hits: list[Hit], at_least: float) -> str:
+    """The hint of the mistake that agrees best, in so many examples at least; empty if none."""
+    enough = [hit for hit in hits if hit[0] >= at_least]
+    return max(enough, key=lambda hit: hit[1])[2] if enough else ""
 
 
 def _agrees(mistake: Mistake, example: _Example, part: int) -> int:

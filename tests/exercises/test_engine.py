@@ -440,3 +440,11 @@ def test_an_answer_that_is_right_for_other_arguments(wrong, slip, table, capsys)
     case = Case((torch.zeros(2), torch.ones(2), 0.5, 2, False), torch.full((2,), 0.75))
     table(toy(solution=blend, cases=[case], draw=draw_blend, mistakes=[]))
     assert f"these results are right for {slip}" in answer(capsys, wrong)
+
+
+def test_what_holds_always_counts_more_than_a_mistake_that_fits_sometimes(table, capsys):
+    by_chance = Mistake(lambda x: x[0] + x[-1] - (len(x) - 3) * 99, "first plus last row")
+    table(toy(mistakes=[by_chance]))  # twice the mean, if there are three evenly spaced rows
+    assert "twice what is expected" in answer(capsys, lambda x: 2 * x.mean(dim=0))
+    rarely = answer(capsys, lambda x: 2 * x.mean(dim=0) if len(x) == 3 else x[0])
+    assert "Hint: Average." in rarely and "first plus last" not in rarely
