@@ -1,17 +1,20 @@
 """Why is an answer wrong? Its results are held against those of known wrong answers.
 
 If the results, or the first wrong value of several, are what a known mistake gives, its hint fits.
-If that is not so in all examples, we look for a simple relation to the right results that does hold
-in all: the negative, the square, n times as much where n is a size of an argument. Then we ask
-whether they are right for other arguments. Last, a mistake that fits most examples will do.
+If that is not so in all examples, we ask whether only their form is wrong, a list or another shape,
+and look for a simple relation to the right results that does hold in all: the negative, the square,
+n times as much where n is a size of an argument. Then we ask whether they are right for other
+arguments. Last, a mistake that fits most examples will do; of one that fits fewer we say "perhaps".
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -76,9 +79,12 @@ def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, .
     hits = _hits(exercise, examples)
     return (
         _best(hits, len(examples))
-        or _relation(exercise, examples)
+        or _form(examples)
+        or _relation(examples, partial(_by_formula, exercise))
         or _slip(exercise, examples)
         or _best(hits, len(examples) / 2)
+        or _relation(examples, _by_order)
+        or ("perhaps: " + _best(hits, 1) if hits else "")
     )
 
 
@@ -148,6 +154,30 @@ def _first_wrong_part(example: _Example) -> int:
     return next(wrong, 0)
 
 
+# --- right numbers in another form -----------------------------------------------------------
+
+FORM = (
+    "the numbers are right; only what holds them is not, see above. `torch.tensor` and "
+    "`torch.stack` make a tensor, `.to` changes its type, `.squeeze` and `.view` its shape"
+)
+
+
+def _form(examples: list[_Example]) -> str:
+    """Whether all numbers are right and only their kind, type or shape is not."""
+    usable = [e for e in examples if e.got.error is None and e.expected.error is None]
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # words and the like
+        pairs = [(_flat(e.got.value), _flat(e.expected.value)) for e in usable]
+        return FORM if len(pairs) > 2 and all(_close(*pair) for pair in pairs) else ""
+    return ""
+
+
+def _flat(value: Any) -> Tensor:
+    """All numbers of a result in one row."""
+    if isinstance(value, tuple | list):
+        return torch.cat([_flat(part) for part in value])
+    return torch.as_tensor(value).detach().double().flatten()
+
+
 # --- relations to the right result -----------------------------------------------------------
 
 RELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -179,7 +209,11 @@ FACTORS: dict[str, Callable[[float], float]] = {
 }
 
 
-def _relation(exercise: Exercise, examples: list[_Example]) -> str:
+# A result beside the right one, and the arguments that they are for.
+Pairs = list[tuple[tuple[Any, ...], Tensor, Tensor]]
+
+
+def _relation(examples: list[_Example], find: Callable[[Pairs], str]) -> str:
     """What the results have in common with the right ones, in words; empty if nothing."""
     usable = [e for e in examples if e.got.error is None and e.expected.error is None]
     pairs = [(e.arguments, _parts(e.got.value), _parts(e.expected.value)) for e in usable]
@@ -190,12 +224,12 @@ def _relation(exercise: Exercise, examples: list[_Example]) -> str:
         one = [(arguments, got[i], expected[i]) for arguments, got, expected in pairs]
         what = "the result" if len(pairs[0][1]) == 1 else f"value {i} of the result"
         if not all(_close(got, expected) for _, got, expected in one):
-            found = _relation_of(exercise, one)
+            found = find(one)
             return f"{what} is {found}" if found else ""
     return ""
 
 
-def _relation_of(exercise: Exercise, pairs: list[tuple[tuple[Any, ...], Tensor, Tensor]]) -> str:
+def _by_formula(exercise: Exercise, pairs: Pairs) -> str:
     for text, change in RELATIONS.items():
         if all(_close(got, change(expected)) for _, got, expected in pairs):
             return text
@@ -208,6 +242,10 @@ def _relation_of(exercise: Exercise, pairs: list[tuple[tuple[Any, ...], Tensor, 
                 return text.format(n=name)
     if all(e.ndim == 2 and _close(got, e.T) for _, got, e in pairs):
         return "the transposed of what is expected; rows and columns are exchanged"
+    return ""
+
+
+def _by_order(pairs: Pairs) -> str:
     if all(
         got.shape == e.shape and _close(got.flatten().sort().values, e.flatten().sort().values)
         for _, got, e in pairs
