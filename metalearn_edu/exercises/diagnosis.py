@@ -164,10 +164,11 @@ FORM = (
 
 def _form(examples: list[_Example]) -> str:
     """Whether all numbers are right and only their kind, type or shape is not."""
-    usable = [e for e in examples if e.got.error is None and e.expected.error is None]
+    if any(e.got.error or e.expected.error for e in examples):
+        return ""
     with contextlib.suppress(TypeError, ValueError, RuntimeError):  # words and the like
-        pairs = [(_flat(e.got.value), _flat(e.expected.value)) for e in usable]
-        return FORM if len(pairs) > 2 and all(_close(*pair) for pair in pairs) else ""
+        pairs = [(_flat(e.got.value), _flat(e.expected.value)) for e in examples]
+        return FORM if all(_close(*pair) for pair in pairs) else ""
     return ""
 
 
@@ -218,7 +219,7 @@ def _relation(examples: list[_Example], find: Callable[[Pairs], str]) -> str:
     usable = [e for e in examples if e.got.error is None and e.expected.error is None]
     pairs = [(e.arguments, _parts(e.got.value), _parts(e.expected.value)) for e in usable]
     n_parts = {len(part) for _, got, expected in pairs for part in (got, expected)}
-    if len(usable) < 3 or len(n_parts) != 1:
+    if examples[0].got.error or len(usable) < 3 or len(n_parts) != 1:
         return ""
     for i in range(n_parts.pop()):
         one = [(arguments, got[i], expected[i]) for arguments, got, expected in pairs]

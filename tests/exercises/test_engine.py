@@ -418,6 +418,13 @@ def test_right_numbers_in_another_form_are_known(form, table, capsys):
     assert "the numbers are right" not in answer(capsys, lambda x: form(x.amax(dim=0)))
 
 
+@pytest.mark.parametrize("change", [lambda m: m.tolist(), lambda m: m.flip(0), lambda m: 2 * m])
+def test_where_it_stops_with_an_error_nothing_is_nearly_right(change, table, capsys):
+    table(toy())  # the case has two columns, what is drawn has three
+    out = answer(capsys, lambda x: change(x.mean(dim=0)) if x.shape[1] == 3 else [][0])
+    assert "stops with IndexError" in out and "Hint: Average." in out
+
+
 def test_a_mistake_that_gradients_alone_show_is_known(table, capsys):
     def half(x):
         return (x[0] + x[1:].detach().sum(dim=0)) / len(x)
