@@ -1,7 +1,8 @@
 """All workloads by name."""
 
-from benchmarks import inner_loop, recurrent, sampling
+from benchmarks import embedding, evaluating, inner_loop, recurrent, sampling
 
 __all__ = ["WORKLOADS"]
 
-WORKLOADS = {**inner_loop.WORKLOADS, **recurrent.WORKLOADS, **sampling.WORKLOADS}
+MODULES = inner_loop, embedding, recurrent, sampling, evaluating
+WORKLOADS = {name: race for module in MODULES for name, race in module.WORKLOADS.items()}
