@@ -278,6 +278,8 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _slip(exercise: Exercise, examples: list[_Example]) -> str:
     """For which other arguments all results are right, in words; empty if for none."""
+    if examples[0].got.error:
+        return ""
     part = _first_wrong_part(examples[0])
     for text, slipped in slips(exercise.solution, examples[0].arguments):
         hint = f"these results are right for {text}; look where you use it"
