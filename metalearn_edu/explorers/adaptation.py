@@ -104,11 +104,13 @@ class AdaptationExplorer(Explorer):
         """How to adapt, and to which points of which wave."""
         return {
             "num_inner_steps": IntSlider(5, 0, MOST_STEPS, description="inner steps"),
-            "inner_lr": SelectionSlider(options=STEP_SIZES, value=0.01, description="inner_lr"),
-            "n_shot": IntSlider(10, 1, MOST_SHOTS, description="support points, n_shot"),
+            "inner_lr": SelectionSlider(
+                options=STEP_SIZES, value=0.01, description="inner_lr (step size)"
+            ),
+            "n_shot": IntSlider(10, 1, MOST_SHOTS, description="n_shot (support points)"),
             "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
             "phase": FloatSlider(0.4, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
-            "points": IntSlider(0, 0, 9, description="other points"),
+            "points": IntSlider(0, 0, 9, description="points (seed)"),
         }
 
     def draw(self, fig: Figure, **state: Any) -> None:
@@ -222,8 +224,12 @@ class GlyphAdaptationExplorer(Explorer):
         sizes = sorted({*GLYPH_STEP_SIZES, trained})
         return {
             "num_inner_steps": IntSlider(steps, 0, MOST_GLYPH_STEPS, description="inner steps"),
-            "inner_lr": SelectionSlider(options=sizes, value=trained, description="inner_lr"),
-            "n_shot": IntSlider(1, 1, self.most_shots, description="n_shot"),
+            "inner_lr": SelectionSlider(
+                options=sizes, value=trained, description="inner_lr (step size)"
+            ),
+            "n_shot": IntSlider(
+                1, 1, self.most_shots, description="n_shot (support items a class)"
+            ),
             "episode": IntSlider(0, 0, 19, description="episode"),
         }
 

@@ -66,9 +66,9 @@ class Explorer(widgets.VBox):
         self._check_names(state)
         self._assign_all(state)
         self._initial = self.state
-        # Room is kept for one line of message and three of text, so that nothing below them jumps.
+        # Room is kept for one line of message and four of text, so that nothing below them jumps.
         self.picture = widgets.HTML()
-        self.text = widgets.HTML(layout=widgets.Layout(min_height="66px", max_width="760px"))
+        self.text = widgets.HTML(layout=widgets.Layout(min_height="88px", max_width="760px"))
         self.message = widgets.HTML(layout=widgets.Layout(min_height="28px", max_width="760px"))
         self.reset_button = self.button("Start again", "the first settings", self.reset)
         self.buttons = widgets.HBox([self.reset_button])
@@ -181,10 +181,18 @@ class Explorer(widgets.VBox):
         for name, control in self.inputs.items():
             if not getattr(control, "description", ""):
                 raise ValueError(f"control {name!r} needs a description")
-            control.style.description_width = "initial"
-            control.layout.width = control.layout.width or "420px"
             if control.has_trait("continuous_update"):
                 control.continuous_update = not self.slow
+        self._align_inputs()
+
+    def _align_inputs(self) -> None:
+        """All begin at the same place, right of the longest description on their left."""
+        inputs = self.inputs.values()
+        on_the_left = [c.description for c in inputs if not isinstance(c, widgets.Checkbox)]
+        label = 16 + 7 * max(map(len, on_the_left))
+        for control in inputs:
+            control.style.description_width = f"{label}px"
+            control.layout.width = f"{label + 320}px"
 
     def _check_names(self, state: dict[str, Any]) -> None:
         unknown = sorted(set(state) - set(self.inputs))
@@ -252,7 +260,7 @@ class Explorer(widgets.VBox):
             self._say_error(error)
             raise
         self.picture.value = _image(self._png, words, *(self.dpi * side for side in self.size))
-        self.text.value = f'<div role="status">{words}</div>'
+        self.text.value = _line("status", words)
         self._drawn = state
         self._say("")
 
@@ -261,7 +269,7 @@ class Explorer(widgets.VBox):
         self._say(f"That did not work. {type(error).__name__}: {lines[0]}")
 
     def _say(self, text: str) -> None:
-        self.message.value = f'<div role="alert">{html.escape(text)}</div>' if text else ""
+        self.message.value = _line("alert", html.escape(text)) if text else ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **kwargs: Any) -> Any:
         """The widget, and the same as a picture and as text for where no widget runs."""
@@ -277,3 +285,8 @@ def _image(png: bytes, alt: str, width: float, height: float) -> str:
     data = b64encode(png).decode()
     size = f'width="{round(width)}" height="{round(height)}"'
     return f'<img src="data:image/png;base64,{data}" alt="{alt}" {size} style="max-width: none">'
+
+
+def _line(role: str, words: str) -> str:
+    """Words that a screen reader says when they change, their lines near to each other."""
+    return f'<div role="{role}" style="line-height: 1.5">{words}</div>'

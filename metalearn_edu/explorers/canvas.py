@@ -190,8 +190,9 @@ class DrawYourOwn(Explorer):
 
     def arrange(self) -> list[Any]:
         """The pad on the left, what is done with it on the right."""
-        self.inputs["place"].style.button_width = "62px"
-        self.inputs["place"].layout.width = "760px"
+        places = self.inputs["place"]
+        places.style.button_width, places.style.description_width = "62px", "initial"
+        places.layout.width = "760px"
         undo = self.button("Undo", "take back the last stroke", self.undo)
         clear = self.button("Clear", "an empty pad", self.clear)
         self.save_button = self.button(

@@ -41,9 +41,9 @@ class EpisodeExplorer(Explorer):
 
     def controls(self) -> dict[str, Any]:
         return {
-            "n_way": IntSlider(5, 2, 10, description="n_way"),
-            "n_shot": IntSlider(1, 1, 5, description="n_shot"),
-            "n_query": IntSlider(5, 1, 8, description="n_query"),
+            "n_way": IntSlider(5, 2, 10, description="n_way (classes)"),
+            "n_shot": IntSlider(1, 1, 5, description="n_shot (support items a class)"),
+            "n_query": IntSlider(5, 1, 8, description="n_query (queries a class)"),
             "script": Dropdown(options=[ALL_SCRIPTS, *self.dataset.groups], description="script"),
             "rotations": Checkbox(False, description="count turned letters as classes"),
             "seed": IntSlider(0, 0, 99, description="seed"),

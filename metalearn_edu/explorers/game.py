@@ -124,7 +124,7 @@ class LetterGame(Explorer):
         most = min(MOST_WAYS, self.dataset.n_classes)
         return {
             "script": Dropdown(options=[ALL_SCRIPTS, *self.dataset.groups], description="script"),
-            "n_way": IntSlider(min(5, most), 2, most, description="n_way, letters"),
+            "n_way": IntSlider(min(5, most), 2, most, description="n_way (letters)"),
             "round": IntSlider(1, 1, MOST_ROUNDS, description="round"),
             "answer": ToggleButtons(options=["0"], value=None, description="The query is letter"),
         }
@@ -132,6 +132,7 @@ class LetterGame(Explorer):
     def arrange(self) -> list[Any]:
         """The buttons of the answer stand right below the letters."""
         answer = self.inputs["answer"]
+        answer.style.description_width = "initial"
         answer.layout.width, answer.layout.flex_flow = f"{round(72 * self.size[0])}px", "column"
         title, script, n_way, round_, _, buttons, message, picture, *rest = super().arrange()
         settings = HBox([script, n_way], layout={"flex_flow": "row wrap"})

@@ -96,14 +96,17 @@ class IntervalExplorer(Explorer):
     def controls(self) -> dict[str, Any]:
         return {
             "n_episodes": SelectionSlider(options=EPISODES, value=100, description="episodes"),
-            "n_query": IntSlider(15, 1, 40, description="queries per class (5-way)"),
-            "accuracy": FloatSlider(0.8, min=0.3, max=0.95, step=0.05, description="true accuracy"),
+            "n_query": IntSlider(15, 1, 40, description="n_query (queries a class, of 5)"),
+            "accuracy": FloatSlider(
+                0.8, min=0.3, max=0.95, step=0.05, readout_format=".0%", description="true accuracy"
+            ),
             "between": FloatSlider(
                 0.08,
                 min=0,
                 max=0.15,
                 step=0.01,
-                description="spread of true accuracy between tasks",
+                readout_format=".0%",
+                description="spread of it between tasks",
             ),
             "seed": IntSlider(3, 0, 19, description="seed"),
         }

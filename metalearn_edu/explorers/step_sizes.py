@@ -93,10 +93,10 @@ class StepSizeExplorer(Explorer):
         """How many steps, and on which points of which wave."""
         return {
             "num_inner_steps": IntSlider(1, 0, 5, description="inner steps"),
-            "n_shot": IntSlider(10, 1, MOST_SHOTS, description="support points, n_shot"),
+            "n_shot": IntSlider(10, 1, MOST_SHOTS, description="n_shot (support points)"),
             "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
             "phase": FloatSlider(0.4, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
-            "points": IntSlider(0, 0, 9, description="other points"),
+            "points": IntSlider(0, 0, 9, description="points (seed)"),
         }
 
     def draw(self, fig: Figure, **state: Any) -> None:

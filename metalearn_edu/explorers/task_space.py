@@ -93,8 +93,8 @@ class TaskSpaceExplorer(Explorer):
         return {
             "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
             "phase": FloatSlider(0.8, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
-            "n_shot": IntSlider(10, 1, MOST_SHOTS, description="support points, n_shot"),
-            "points": IntSlider(0, 0, 9, description="other points"),
+            "n_shot": IntSlider(10, 1, MOST_SHOTS, description="n_shot (support points)"),
+            "points": IntSlider(0, 0, 9, description="points (seed)"),
         }
 
     def draw(self, fig: Figure, **state: Any) -> None:

@@ -46,6 +46,26 @@ STATE = """() => {
     const waiting = cells.filter((c) => c.executionCount === null).length;
     return {status: kernel?.status ?? "none", cells: cells.length, waiting, errors};
 }"""
+# Which messages to the kernel are not done yet. Widgets have a channel of their own, so that an
+# answer on the main one says nothing about them.
+LISTEN = """() => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const open = window.openMessages = new Set();
+    kernel.anyMessage.connect((_, {msg, direction}) => {
+        if (direction === "send" && msg.channel === "shell") open.add(msg.header.msg_id);
+        if (msg.content.execution_state === "idle") open.delete(msg.parent_header.msg_id);
+    });
+}"""
+# Twice, because a slider holds its newest value back while the kernel is busy. What the page has
+# got it handles in order: when it has handled a new answer, it has handled all.
+SETTLE = """async () => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    for (const _ of [1, 2]) {
+        while (window.openMessages.size) await new Promise(requestAnimationFrame);
+        await kernel.requestKernelInfo();
+    }
+    await new Promise(requestAnimationFrame);
+}"""
 
 
 def browser_path():
@@ -160,6 +180,7 @@ class Lesson:
         self.page.on("pageerror", lambda error: self.console.append(f"page error: {error}"))
         self.page.goto(address.format(name=name) + "&reset")
         self.wait(lambda state: state["cells"] and state["status"] == "idle", 120, "a kernel")
+        self.page.evaluate(LISTEN)
 
     def _listen(self, message):
         text = f"{message.text} {message.location.get('url', '')}"
@@ -259,26 +280,16 @@ class InPage:
         """Click the button with this text."""
         self.box.get_by_role("button", name=name, exact=True).click()
 
-    def settled(self, seconds=60):
-        """Wait until nothing moves any more; returns the picture."""
-        deadline, last, since = time.monotonic() + seconds, None, time.monotonic()
-        while True:
-            now, seen = time.monotonic(), (self.picture(), self.message())
-            idle = self.lesson.state()["status"] == "idle" and "Working" not in seen[1]
-            if seen != last or not idle:
-                last, since = seen, now
-            elif now - since > 0.25:
-                return seen[0]
-            assert now < deadline, f"{self.title}: still busy after {seconds} s"
-            self.page.wait_for_timeout(40)
+    def settled(self):
+        """Wait until the kernel has done all that it was asked for; returns the picture."""
+        self.page.evaluate(SETTLE)
+        return self.picture()
 
-    def changed(self, before, what, seconds=30):
-        """Wait for a picture other than `before`, and for it to settle; returns it."""
-        deadline = time.monotonic() + seconds
-        while self.picture() == before:
-            assert time.monotonic() < deadline, f"{self.title}: {what} changed nothing"
-            self.page.wait_for_timeout(30)
-        return self.settled()
+    def changed(self, before, what):
+        """Wait until all is still; returns the picture, which must not be `before`."""
+        after = self.settled()
+        assert after != before, f"{self.title}: {what} changed nothing"
+        return after
 
     def check_no_error(self, what):
         """No line under the controls says that something went wrong; call it when all is still."""
