@@ -7,6 +7,7 @@ various modes is there by name, for lesson 02 and for comparisons with published
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from .arguments import as_integer
 
-__all__ = ["MLP", "ConvMaps", "ConvNet", "PairConv", "PairLinear", "Standardise"]
+__all__ = ["MLP", "Average", "ConvMaps", "ConvNet", "PairConv", "PairLinear", "Standardise"]
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": lambda width: nn.GroupNorm(_n_groups(width), width),
@@ -52,16 +53,28 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *item) -> (B, output_dim)."""
+        self.check_items(x)
+        return super().forward(x)
+
+    def check_items(self, x: Tensor) -> None:
+        """Refuse items (B, *item) that do not hold input_dim numbers."""
         n_numbers = x.shape[1:].numel()
         if n_numbers != self.input_dim:
             raise ValueError(
                 f"input_dim is {self.input_dim}, but an item of shape {tuple(x.shape[1:])} "
                 f"holds {n_numbers} numbers"
             )
-        return super().forward(x)
 
 
-class ConvNet(nn.Module):
+class Average(nn.Module):
+    """The mean over all places of the maps: (B, C, H, W) -> (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C)."""
+        return x.mean(dim=(-2, -1))
+
+
+class ConvNet(nn.Sequential):
     """Four blocks of 3x3 convolution, normalisation, ReLU; then a flat embedding.
 
     The standard small encoder of the field (Vinyals et al. 2016): with pooling, 28x28 becomes
@@ -90,38 +103,31 @@ class ConvNet(nn.Module):
         norm: str = "group",
         n_blocks: int = 4,
     ) -> None:
-        super().__init__()
         counts = {"in_channels": in_channels, "width": width, "n_blocks": n_blocks}
         counts |= {} if output_dim is None else {"output_dim": output_dim}
         for argument, count in counts.items():
             as_integer(argument, count)
         _check_choice("downsample", downsample, ("pool", "stride"))
         _check_choice("norm", norm, tuple(NORMS))
-        self.in_channels, self.image_size = in_channels, image_size
+        dim = _embedding_dim(width, downsample, n_blocks, image_size)
         channels = [in_channels] + [width] * (n_blocks - 1)
-        self.blocks = nn.Sequential(*(_block(c, width, downsample, norm) for c in channels))
-        self.embedding_dim = self._embedding_dim(width, downsample, n_blocks)
-        self.output_dim = output_dim or self.embedding_dim
-        self.head = nn.Linear(self.embedding_dim, output_dim) if output_dim else nn.Identity()
-        self.average = downsample == "stride"
-
-    def _embedding_dim(self, width: int, downsample: str, n_blocks: int) -> int:
-        side = self.image_size
-        for _ in range(n_blocks):
-            side = side // 2 if downsample == "pool" else (side + 1) // 2
-        if side < 1:
-            raise ValueError(
-                f"image_size {self.image_size} is too small for {n_blocks} halvings by "
-                f"{downsample}; it must be at least {2**n_blocks}"
-            )
-        return width if downsample == "stride" else width * side * side
+        parts: dict[str, nn.Module] = {
+            "blocks": nn.Sequential(*(_block(c, width, downsample, norm) for c in channels)),
+            "embed": Average() if downsample == "stride" else nn.Flatten(),
+            "head": nn.Linear(dim, output_dim) if output_dim else nn.Identity(),
+        }
+        super().__init__(OrderedDict(parts))
+        self.in_channels, self.image_size = in_channels, image_size
+        self.embedding_dim, self.output_dim = dim, output_dim or dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, image_size, image_size) -> (B, embedding_dim or output_dim)."""
+        self.check_items(x)
+        return super().forward(x)
+
+    def check_items(self, x: Tensor) -> None:
+        """Refuse items (B, *item) that are not images of in_channels and image_size."""
         _check_images(x, self.in_channels, self.image_size)
-        z = self.blocks(x)
-        z = z.mean(dim=(-2, -1)) if self.average else z.flatten(1)
-        return self.head(z)
 
 
 class ConvMaps(nn.Module):
@@ -228,6 +234,18 @@ class PairConv(nn.Module):
     def _part(self, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         flat = F.conv2d(maps.flatten(0, -4), weight, bias, padding=1)
         return flat.unflatten(0, maps.shape[:-3])
+
+
+def _embedding_dim(width: int, downsample: str, n_blocks: int, image_size: int) -> int:
+    side = image_size
+    for _ in range(n_blocks):
+        side = side // 2 if downsample == "pool" else (side + 1) // 2
+    if side < 1:
+        raise ValueError(
+            f"image_size {image_size} is too small for {n_blocks} halvings by "
+            f"{downsample}; it must be at least {2**n_blocks}"
+        )
+    return width if downsample == "stride" else width * side * side
 
 
 def _block(fan_in: int, fan_out: int, downsample: str, norm: str) -> nn.Sequential:

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import vmap
 
 from ..arguments import as_integer
 from ..backbones import MLP
 from .base import LossFunction, MetaLearner, count_classes
+from .side_by_side import run
 
 __all__ = ["MAML", "MAMLModel"]
 
@@ -106,35 +107,41 @@ class MAML(MetaLearner):
             from the model's parameters, so that the outer gradient can run through them.
         Source: Finn et al. (2017), eq. 1.
         """
-        steps = self.num_steps if num_inner_steps is None else num_inner_steps
-        if self.engine == "higher":
-            return self._inner_loop_higher(support_x, support_y, steps)
-        params = self._start()
-        for _ in range(steps):
-            gradient = grad(self._support_loss)(params, support_x, support_y)
-            params = self._step(params, self._prepare(gradient))
-        return params
+        params = self.learn_task(support_x[None], support_y[None], num_inner_steps)
+        return {name: p[0] for name, p in params.items()}
 
     def _start(self) -> Params:
         """The parameters that the inner loop moves, where it starts."""
         params: Params = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         return params | {n: torch.zeros_like(p, requires_grad=True) for n, p in self.head.items()}
 
-    def _support_loss(self, params: Params, support_x: Tensor, support_y: Tensor) -> Tensor:
-        return self.loss_fn(functional_call(self.model, params, (support_x,)), support_y)
+    def _gradient(self, params: Params, support_x: Tensor, support_y: Tensor) -> Params:
+        """Gradient of each task's support loss by its own parameters.
+
+        No task's loss depends on another's parameters, so the gradient of the sum holds them all.
+        """
+        second_order = torch.is_grad_enabled() and not self.first_order
+        if not second_order:
+            params = {name: p.detach().requires_grad_() for name, p in params.items()}
+        with torch.enable_grad():
+            scores = run(self.model, params, support_x)
+            total = vmap(self.loss_fn)(scores, support_y).sum()
+        gradient = torch.autograd.grad(
+            total, list(params.values()), create_graph=second_order, materialize_grads=True
+        )
+        return dict(zip(params, gradient, strict=True))
 
     def _step(self, params: Params, gradient: Params) -> Params:
-        """One step of gradient descent."""
-        return {name: p - self.inner_lr * gradient[name] for name, p in params.items()}
+        """One step of gradient descent (eq. 1)."""
+        return {n: p.sub(gradient[n], alpha=self.inner_lr) for n, p in params.items()}
 
     def _prepare(self, gradient: Params) -> Params:
-        """Clip the inner gradient, and cut its history if we are first-order."""
+        """Clip each task's inner gradient."""
         if self.max_inner_grad_norm is not None:
-            squares = torch.stack([g.square().sum() for g in gradient.values()]).sum()
-            shrink = (self.max_inner_grad_norm / (squares + 1e-12).sqrt()).clamp(max=1)
-            gradient = {name: g * shrink for name, g in gradient.items()}
-        if self.first_order:
-            gradient = {name: g.detach() for name, g in gradient.items()}
+            squares = torch.stack([_per_task(g).square().sum(dim=1) for g in gradient.values()])
+            norms = (squares.sum(dim=0) + 1e-12).sqrt()[:, None]  # (T, 1)
+            shrink = (self.max_inner_grad_norm / norms).clamp(max=1)
+            gradient = {n: (_per_task(g) * shrink).view_as(g) for n, g in gradient.items()}
         return gradient
 
     def _inner_loop_higher(self, support_x: Tensor, support_y: Tensor, steps: int) -> Params:
@@ -147,8 +154,9 @@ class MAML(MetaLearner):
 
         def prepare(gradient: list[Tensor | None]) -> list[Tensor | None]:
             pairs = zip(names, gradient, strict=True)
-            known = self._prepare({name: g for name, g in pairs if g is not None})
-            return [known.get(name) for name in names]  # None: frozen or unused, stays in place
+            known = self._prepare({name: g[None] for name, g in pairs if g is not None})
+            cut = {n: g[0].detach() if self.first_order else g[0] for n, g in known.items()}
+            return [cut.get(name) for name in names]  # None: frozen or unused, stays in place
 
         keep_graph = torch.is_grad_enabled()
         optimizer = torch.optim.SGD(self.model.parameters(), lr=self.inner_lr)
@@ -174,22 +182,20 @@ class MAML(MetaLearner):
     ) -> Params:
         """Fast parameters of T tasks, each with a leading task axis."""
         self._check_fit(support_y)
-
-        def inner_loop(x: Tensor, y: Tensor) -> Params:
-            return self.inner_loop(x, y, num_inner_steps)
-
+        steps = self.num_steps if num_inner_steps is None else num_inner_steps
         if self.engine == "higher":
-            tasks = [inner_loop(x, y) for x, y in zip(support_x, support_y, strict=True)]
+            pairs = zip(support_x, support_y, strict=True)
+            tasks = [self._inner_loop_higher(x, y, steps) for x, y in pairs]
             return {name: torch.stack([t[name] for t in tasks]) for name in tasks[0]}
-        return vmap(inner_loop, randomness="different")(support_x, support_y)
+        params = {n: p.expand(len(support_x), *p.shape) for n, p in self._start().items()}
+        for _ in range(steps):
+            gradient = self._gradient(params, support_x, support_y)
+            params = self._step(params, self._prepare(gradient))
+        return params
 
     def predict(self, state: Params, query_x: Tensor) -> Tensor:
         """Scores of each task's queries under its own fast parameters."""
-
-        def scores(params: Params, x: Tensor) -> Tensor:
-            return functional_call(self.model, params, (x,))
-
-        return vmap(scores, randomness="different")(state, query_x)
+        return run(self.model, state, query_x)
 
     def _check_fit(self, support_y: Tensor) -> None:
         width = getattr(self.model, "output_dim", None)
@@ -205,6 +211,11 @@ class MAML(MetaLearner):
                 f"the model has output_dim {width}, but the tasks need {needed} "
                 f"({'targets' if regression else 'n_way'}); build it with output_dim={needed}"
             )
+
+
+def _per_task(g: Tensor) -> Tensor:
+    """(T, *shape) -> (T, numbers)."""
+    return g.reshape(len(g), -1)
 
 
 def _last_linear(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -63,4 +63,4 @@ class MetaSGD(MAML):
     def _step(self, params: Params, gradient: Params) -> Params:
         """One step of gradient descent, element by element (eq. 2)."""
         rates = self.rates
-        return {name: p - rates[name] * gradient[name] for name, p in params.items()}
+        return {n: torch.addcmul(p, rates[n], gradient[n], value=-1) for n, p in params.items()}

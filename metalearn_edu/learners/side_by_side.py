@@ -1,0 +1,302 @@
+"""One network for many tasks at once, each task with its own weights.
+
+`torch.func.vmap` does that for any network, but it calls a convolution in a slow way, and so are
+the second derivatives of PyTorch's own convolution and group norm. `run` walks the layers that it
+knows in a fast way and leaves every other network to vmap. The numbers are the same.
+
+The one idea: tasks side by side are groups of channels. Images (B, C, H, W) of T tasks become
+(B, T * C, H, W), and T convolutions become one with T times the groups; so does group norm, and
+pooling needs nothing. The derivatives of a convolution are convolutions again: of its three faces
+(forward, gradient by input, gradient by weight) each one's derivatives are the other two, which
+closes them under differentiation. On a CPU channels lie last in memory, where pooling is fastest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.func import functional_call, vmap
+
+from ..backbones import MLP, Average, ConvNet
+
+__all__ = ["run"]
+
+aten = torch.ops.aten
+
+
+def run(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
+    """What `model` says to the items of T tasks, with each task's own parameters.
+
+    Args:
+        model: any module; fast if it is a sequence of layers of the kinds in IMAGES and VECTORS.
+        params: all or some of its parameters, each with a leading axis of T.
+        x: (T, B, *item).
+    Returns:
+        (T, B, *output).
+    """
+    layers = _plan(model, x)
+    if layers is None:
+        scores = partial(functional_call, model)
+        return vmap(scores, randomness="different")(params, (x,))
+    if isinstance(model, (MLP, ConvNet)):
+        model.check_items(x.flatten(0, 1))
+    z, fresh = (_fold(x) if layers[0][2] is _conv else x), False
+    for name, layer, rule in layers:
+        if type(layer) is nn.ReLU and fresh:  # nobody else holds z
+            z = torch.relu_(z)
+        elif rule is None:
+            z = layer(z)
+        else:
+            own = {n: p.expand(len(x), *p.shape) for n, p in layer.named_parameters()}
+            z = rule(
+                layer,
+                z,
+                {n: params.get(f"{name}.{n}".lstrip("."), p) for n, p in own.items()},
+                len(x),
+            )
+        fresh = rule in (_conv, _group_norm, _linear)
+    return z
+
+
+def _plan(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Any]] | None:
+    """Layers in the order of their calls, by name, with our rule for each; None: leave it to vmap.
+
+    Hooks, parameters that two layers share, and any `forward` but those below are not for us.
+    """
+    plain = {nn.Sequential.forward, MLP.forward, ConvNet.forward}
+    n_names = sum(1 for _ in model.named_parameters(remove_duplicate=False))
+    if n_names != sum(1 for _ in model.parameters()):
+        return None
+    rules, plan = (IMAGES if x.ndim == 5 else VECTORS), []
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if layer._forward_hooks or layer._forward_pre_hooks:
+            return None
+        if type(layer).forward in plain:
+            continue
+        if not plan and type(layer) is nn.Flatten:
+            rules = VECTORS
+        if type(layer) not in rules or not _is_usual(layer):
+            return None
+        plan.append((name, layer, rules[type(layer)]))
+        rules = VECTORS if type(layer) in (nn.Flatten, Average) else rules
+    return plan or None
+
+
+def _is_usual(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Conv2d):
+        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    if isinstance(layer, nn.Flatten):
+        return (layer.start_dim, layer.end_dim) == (1, -1)
+    if isinstance(layer, nn.MaxPool2d):
+        return not layer.return_indices
+    return not isinstance(layer, nn.GroupNorm) or layer.affine
+
+
+# ------------------------------------------------------------------ the layers
+
+
+def _fold(x: Tensor) -> Tensor:
+    """Images (T, B, C, H, W) as (B, T * C, H, W)."""
+    x = x.transpose(0, 1).flatten(1, 2)
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
+def _conv(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
+    w, b = own["weight"].flatten(0, 1), own.get("bias")
+    settings = layer.stride, layer.padding, layer.dilation, n_tasks * layer.groups
+    return _Conv.apply(z, w, None if b is None else b.flatten(), settings)
+
+
+def _group_norm(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
+    w, b = own["weight"].flatten(), own["bias"].flatten()
+    return _GroupNorm.apply(z, w, b, n_tasks * layer.num_groups, layer.eps)
+
+
+def _average(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
+    return layer(z).unflatten(1, (n_tasks, -1)).transpose(0, 1)
+
+
+def _flatten(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
+    return z.unflatten(1, (n_tasks, -1)).flatten(2).transpose(0, 1)
+
+
+def _flatten_items(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
+    return z.flatten(2)
+
+
+def _linear(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
+    w = own["weight"].mT
+    return torch.baddbmm(own["bias"][:, None], z, w) if "bias" in own else z @ w
+
+
+Rule = Callable[[Any, Tensor, dict[str, Tensor], int], Tensor]
+ANYWHERE: dict[type[nn.Module], Rule | None] = dict.fromkeys(
+    (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity)
+)
+IMAGES = ANYWHERE | {
+    nn.Conv2d: _conv,
+    nn.GroupNorm: _group_norm,
+    nn.MaxPool2d: None,
+    nn.AvgPool2d: None,
+    Average: _average,
+    nn.Flatten: _flatten,
+}
+VECTORS = ANYWHERE | {nn.Flatten: _flatten_items, nn.Linear: _linear}
+
+
+# ------------------------------------------------------------------ derivatives
+
+Settings = tuple[list[int], list[int], list[int], int]  # stride, padding, dilation, groups
+
+
+class _Conv(Function):
+    """x (B, C, H, W), w (D, C / groups, h, v), bias b (D,) or None -> (B, D, H', W')."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, settings: Settings) -> Tensor:
+        ctx.save_for_backward(x, w)
+        ctx.settings = stride, padding, dilation, groups = settings
+        return aten.convolution(x, w, b, stride, padding, dilation, False, [0, 0], groups)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        by_x, by_w, by_b, _ = ctx.needs_input_grad
+        return (
+            _ConvByInput.apply(g, w, x.shape, ctx.settings) if by_x else None,
+            _ConvByWeight.apply(g, x, w.shape, ctx.settings) if by_w else None,
+            g.sum((0, 2, 3)) if by_b else None,
+            None,
+        )
+
+
+class _ConvByInput(Function):
+    """The gradient of _Conv by its input: g (B, D, H', W'), w -> (B, C, H, W) = shape."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, settings: Settings) -> Tensor:
+        ctx.save_for_backward(g, w)
+        ctx.settings = settings
+        return _conv_backward(g, _empty_like(g, shape), w, settings, [True, False, False])[0]
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> Any:
+        g, w = ctx.saved_tensors
+        by_g, by_w, _, _ = ctx.needs_input_grad
+        return (
+            _Conv.apply(v, w, None, ctx.settings) if by_g else None,
+            _ConvByWeight.apply(g, v, w.shape, ctx.settings) if by_w else None,
+            None,
+            None,
+        )
+
+
+class _ConvByWeight(Function):
+    """The gradient of _Conv by its weight: g (B, D, H', W'), x -> (D, C / groups, h, v) = shape."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, settings: Settings) -> Tensor:
+        ctx.save_for_backward(g, x)
+        ctx.settings = settings
+        return _conv_backward(g, x, x.new_empty(shape), settings, [False, True, False])[1]
+
+    @staticmethod
+    def backward(ctx: Any, u: Tensor) -> Any:
+        g, x = ctx.saved_tensors
+        by_g, by_x, _, _ = ctx.needs_input_grad
+        return (
+            _Conv.apply(x, u, None, ctx.settings) if by_g else None,
+            _ConvByInput.apply(g, u, x.shape, ctx.settings) if by_x else None,
+            None,
+            None,
+        )
+
+
+def _conv_backward(
+    g: Tensor, x: Tensor, w: Tensor, settings: Settings, mask: list[bool]
+) -> list[Tensor]:
+    stride, padding, dilation, groups = settings
+    return aten.convolution_backward(
+        g, x, w, None, stride, padding, dilation, False, [0, 0], groups, mask
+    )
+
+
+def _empty_like(g: Tensor, shape: torch.Size) -> Tensor:
+    """Something that only has a shape, in the memory format of g."""
+    last = g.is_contiguous(memory_format=torch.channels_last)
+    form = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(shape, dtype=g.dtype, device=g.device, memory_format=form)
+
+
+class _GroupNorm(Function):
+    """F.group_norm of x (B, C, H, W) with scale w (C,) and shift b (C,)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, n_groups: int, eps: float) -> Tensor:
+        n, c, height, width = x.shape
+        y, mean, rstd = aten.native_group_norm(x, w, b, n, c, height * width, n_groups, eps)
+        ctx.save_for_backward(x, w, mean, rstd)
+        ctx.settings = n_groups, eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return *_GroupNormBackward.apply(g, *ctx.saved_tensors, *ctx.settings), None, None
+
+
+class _GroupNormBackward(Function):
+    """The gradients of _GroupNorm by x, w and b, and the gradients of these in closed form."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        g: Tensor,
+        x: Tensor,
+        w: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        n_groups: int,
+        eps: float,
+    ) -> Any:
+        ctx.save_for_backward(g, x, w)
+        ctx.settings = n_groups, eps
+        n, c, height, width = x.shape
+        return aten.native_group_norm_backward(
+            g, x, mean, rstd, w, n, c, height * width, n_groups, [True, True, True]
+        )
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor, u: Tensor, s: Tensor) -> Any:
+        """Gradients of <v, r P(g w)> + <u, sum g z> + <s, sum g> by g, x and w.
+
+        Within a group of channels of an item, z is x at mean 0 and variance 1, r = 1 / (deviation
+        of x), and P(q) = q - mean(q) - z mean(q z): q without its mean and its part along z.
+        """
+        n_groups, eps = ctx.settings
+        g, x, w, v, u, s = (_by_group(t, n_groups) for t in (*ctx.saved_tensors, v, u, s))
+        z = x - _mean(x)
+        r = (_mean(z * z) + eps).rsqrt()
+        z, q = z * r, g * w
+        v_mean, v_z, q_mean, q_z = _mean(v), _mean(v * z), _mean(q), _mean(q * z)
+        p = r * (v - v_mean - v_z * z)
+        by_g = w * p + u * z + s
+        by_w = (g * p).sum((0, 3, 4))
+        by_z = u * g - r * (v_z * q + q_z * v)
+        by_r = _mean(v * q) - v_mean * q_mean - v_z * q_z
+        by_x = r * (by_z - _mean(by_z) - (_mean(by_z * z) + r * by_r) * z)
+        return by_g.flatten(1, 2), by_x.flatten(1, 2), by_w.flatten(), None, None, None, None
+
+
+def _by_group(t: Tensor, n_groups: int) -> Tensor:
+    """(B, C, H, W), or one number a channel (C,), as (B or 1, n_groups, C / n_groups, ., .)."""
+    t = t[None, :, None, None] if t.ndim == 1 else t
+    return t.unflatten(1, (n_groups, -1))
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean((2, 3, 4), keepdim=True)
