@@ -1,8 +1,8 @@
 """All workloads by name."""
 
-from benchmarks import embedding, evaluating, inner_loop, recurrent, sampling
+from benchmarks import embedding, evaluating, importing, inner_loop, recurrent, sampling
 
 __all__ = ["WORKLOADS"]
 
-MODULES = inner_loop, embedding, recurrent, sampling, evaluating
+MODULES = inner_loop, embedding, recurrent, sampling, evaluating, importing
 WORKLOADS = {name: race for module in MODULES for name, race in module.WORKLOADS.items()}

@@ -74,7 +74,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
 
 
 def test_import_brings_no_figures_and_no_widgets():
-    late = ["matplotlib", "ipywidgets", "IPython", "PIL", "higher"]
+    late = ["matplotlib", "ipywidgets", "IPython", "anywidget", "PIL", "typer", "pooch", "higher"]
     code = f"import sys, metalearn_edu; print([m for m in {late} if m in sys.modules])"
     assert run(code) == "[]\n"
 

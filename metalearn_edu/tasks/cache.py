@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import pooch
 
 __all__ = ["cache_folder", "cached_arrays", "load_arrays", "open_atomically", "save_arrays"]
 
@@ -31,6 +30,8 @@ _kept_in_memory: dict[Path, Arrays] = {}
 
 def cache_folder() -> Path:
     """The folder for made and downloaded data; it need not exist yet."""
+    import pooch  # not before it is needed: writing a checkpoint needs `open_atomically` alone
+
     return Path(os.environ.get("METALEARN_EDU_CACHE") or pooch.os_cache("metalearn_edu"))
 
 
