@@ -15,7 +15,7 @@
 # - train it, and measure it against a baseline on the same episodes;
 # - find two defects that raise no error.
 #
-# **Time:** 60 minutes, of which less than 2 minutes are computing.
+# **Time:** 60 minutes, 75 with all five exercises; less than 2 of them are computing.
 #
 # **Prerequisites:** [01_tasks_and_episodes](01_tasks_and_episodes.ipynb) (episodes, support and
 # query set) and [02_honest_evaluation](02_honest_evaluation.ipynb) (intervals, paired comparisons);
@@ -40,6 +40,7 @@ from torch import nn
 
 from metalearn_edu.backbones import ConvNet
 from metalearn_edu.evaluation import Comparison, evaluate_meta_learner
+from metalearn_edu.exercises import check, hint, predict, progress, solution
 from metalearn_edu.learners import PrototypicalNetwork, class_prototypes, embed_dataset
 from metalearn_edu.plotting import use_course_style
 from metalearn_edu.tasks import EpisodeSampler, load_glyphs
@@ -144,49 +145,37 @@ plt.show()
 # matrix product does all of it.
 #
 # An easier step first: `F.one_hot(support_y, 2)` is a table with a row for each item and a column
-# for each class. What are its column sums?
+# for each class, with a 1 at the class of the item. What are its column sums? And what does its
+# transposed, times the embeddings, add up?
 #
-# Now write the function. `support_z` is `(S, d)`, `support_y` is `(S,)`, and the result is
-# `(n_way, d)`.
+# Now write the function for any number of classes. Items may come in any order, and classes may
+# have unequal numbers of them. (`F.one_hot` gives whole numbers; `.to(support_z.dtype)` makes them
+# floats, which `@` needs.)
+
 
 # %%
-from metalearn_edu.exercises import compare
-from metalearn_edu.exercises.prototypical_networks import MEAN_EXAMPLES, mean_by_matmul
+def my_class_means(support_z, support_y, n_way):
+    """Prototypes of one task.
 
-
-def my_prototypes(support_z, support_y, n_way):
+    support_z: (S, d) float embeddings.
+    support_y: (S,) int64 labels 0..n_way-1, in any order; every class has at least one item.
+    Returns (n_way, d): row c is the mean of the items with label c.
+    """
     raise NotImplementedError
 
 
-compare(
-    my_prototypes,
-    mean_by_matmul,
-    MEAN_EXAMPLES,
-    hint="row c is the mean of the rows labelled c; classes may have unequal numbers of items",
-)
+check(my_class_means)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# The transposed one-hot table times the embeddings adds up, for each class, just the rows of that
-# class. Then divide by the number of items in the class.
-# </details>
-# <details><summary>Hint 2: the shapes</summary>
-# (n_way, S) @ (S, d) gives (n_way, d). The counts are (n_way,); to divide row by row they must be
-# (n_way, 1): write <code>shots[:, None]</code>.
-# </details>
-# <details><summary>I get "expected m1 and m2 to have the same dtype"</summary>
-# <code>F.one_hot</code> gives integers. Make them floats: <code>.to(support_z.dtype)</code>.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_prototypes(support_z, support_y, n_way):
-#     one_hot = F.one_hot(support_y, n_way).to(support_z.dtype)  # (S, n_way)
-#     shots = one_hot.sum(dim=0)                                 # (n_way,)
-#     return one_hot.T @ support_z / shots[:, None]
-# ```
-# </details>
-#
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("class_means")
+
+# %%
+solution("class_means")
+
+# %% [markdown]
 # The package version does the same for `T` tasks at once; the task axis leads. It agrees with the
 # loop:
 
@@ -240,9 +229,13 @@ print("equal to minus the squared distance:", torch.equal(scores, -squared))
 #
 # The paper squares the Euclidean distance. Does it matter? Take the query (2, 2) once more.
 #
-# > **Predict.** Squared, the distances were 2 and 8. Un-squared they are 1.41 and 2.83. Does the
-# > winner change? Does its probability? And what will cosine distance, $1 - \cos$, say of (2, 2),
-# > (1, 1) and (4, 4)?
+# > **Predict.** Choose an answer, then run the cells below the question.
+
+# %%
+predict("root_of_the_distance")
+
+# %% [markdown]
+# > **Predict.** And what will the cosine distance, $1 - \cos$, say of (2, 2), (1, 1) and (4, 4)?
 
 # %%
 for name in ("squared_euclidean", "euclidean", "cosine"):
@@ -317,51 +310,46 @@ for temperature in (1.0, 0.1):
 # gradient step. By hand for (2, 2): class 0 has $w = (2, 2)$, $b = -2$, score $8 - 2 = 6$; class 1
 # has $w = (8, 8)$, $b = -32$, score $32 - 32 = 0$. They differ by 6, as before.
 #
-# ### Exercise 2: the linear layer (5 minutes, easy)
+# ### Exercise 2: the support set writes a layer (7 minutes, medium)
 #
-# Write the scores `(Q, n_way)` as a linear layer with $w_k = 2c_k$ and
-# $b_k = -\lVert c_k \rVert^2$. `query_z` is `(Q, d)` and `prototypes` is `(n_way, d)`.
+# Write the function that learns a task: from a support set to the weight and the bias of a linear
+# layer, $w_k = 2c_k$ and $b_k = -\lVert c_k \rVert^2$. Take the prototypes from your function of
+# exercise 1, or import ours: `from metalearn_edu.exercises.prototypical_networks import class_means`.
+
 
 # %%
-from metalearn_edu.exercises.prototypical_networks import LINEAR_EXAMPLES, linear_scores
+def my_linear_layer(support_z, support_y, n_way):
+    """The linear layer that a support set writes.
 
-
-def my_linear_scores(query_z, prototypes):
+    support_z, support_y: (S, d) and (S,), as in exercise 1.
+    Returns weight (n_way, d) and bias (n_way,): the scores of query_z (Q, d) will be
+    query_z @ weight.T + bias.
+    """
     raise NotImplementedError
 
 
-compare(
-    my_linear_scores,
-    linear_scores,
-    LINEAR_EXAMPLES,
-    hint="score k is 2 c_k . z - |c_k|^2; leave |z|^2 out, and mind the minus of the bias",
-)
+check(my_linear_layer)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# A linear layer is <code>z @ weight.T + bias</code>, with one row of <code>weight</code> for each
-# class.
-# </details>
-# <details><summary>Hint 2: the shapes</summary>
-# weight (n_way, d), bias (n_way,); the bias is added to every row of (Q, n_way) by itself.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_linear_scores(query_z, prototypes):
-#     weight = 2 * prototypes                   # (n_way, d)
-#     bias = -prototypes.square().sum(dim=1)    # (n_way,)
-#     return query_z @ weight.T + bias
-# ```
-# </details>
-#
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("linear_layer")
+
+# %%
+solution("linear_layer")
+
+# %% [markdown]
 # We check the claim on many random points, in float64: the scores differ, the probabilities do not.
 
 # %%
+from metalearn_edu.exercises.prototypical_networks import linear_layer
+
 generator = torch.Generator().manual_seed(0)
 some_z = torch.randn(1000, 64, dtype=torch.float64, generator=generator)
 some_c = torch.randn(5, 64, dtype=torch.float64, generator=generator)
-linear = linear_scores(some_z, some_c)
+weight, bias = linear_layer(some_c, torch.arange(5), n_way=5)  # one item a class
+linear = some_z @ weight.T + bias
 minus_squared = on_paper.predict(some_c[None], some_z[None])[0]
 print("scores equal:", torch.allclose(linear, minus_squared))
 print("probabilities equal:", torch.allclose(linear.softmax(1), minus_squared.softmax(1)))
@@ -678,52 +666,47 @@ print(explorer.state)
 # (They used cosine similarity; we use the squared distance, to compare.) One method averages the
 # points and then measures, the other measures and then adds.
 #
-# > **Predict.** For which `n_shot` are the two the same?
-#
-# ### Exercise 3: attention (8 minutes, medium)
-#
-# Write the class probabilities `(Q, n_way)` from `query_z (Q, d)`, `support_z (S, d)`,
-# `support_y (S,)`.
+# > **Predict.** Choose an answer. The cell after exercise 3 will show it.
 
 # %%
-from metalearn_edu.exercises.prototypical_networks import (
-    ATTENTION_EXAMPLES,
-    attention_probabilities,
-)
+predict("when_the_two_agree")
+
+# %% [markdown]
+# ### Exercise 3: attention (8 minutes, medium)
+#
+# Write the class probabilities, the formula above with the squared distance. By hand first: three
+# items have the squared distances $\ln 2$, $2 \ln 2$ and $2 \ln 2$ from a query, and the labels 0,
+# 1, 0. Their exponentials are 1/2, 1/4 and 1/4, which sum to 1 already. What is the probability of
+# class 0?
 
 
-def my_attention(query_z, support_z, support_y, n_way):
+# %%
+def my_attention_probabilities(query_z, support_z, support_y, n_way):
+    """Class probabilities by attention to each support item.
+
+    query_z: (Q, d). support_z: (S, d) with labels support_y (S,) in any order.
+    Returns (Q, n_way); every row sums to 1.
+    """
     raise NotImplementedError
 
 
-compare(
-    my_attention,
-    attention_probabilities,
-    ATTENTION_EXAMPLES,
-    hint="softmax over the support items first, then add up by class; every row sums to 1",
-)
+check(my_attention_probabilities)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# Three steps: squared distances (Q, S); softmax of minus the distances along the support axis; add
-# the columns that belong to one class.
-# </details>
-# <details><summary>Hint 2: the shapes</summary>
-# Adding columns by class is, once more, a product with the one-hot table: (Q, S) @ (S, n_way).
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_attention(query_z, support_z, support_y, n_way):
-#     squared = (query_z[:, None] - support_z).square().sum(dim=-1)  # (Q, S)
-#     attention = (-squared).softmax(dim=-1)                         # (Q, S)
-#     return attention @ F.one_hot(support_y, n_way).to(attention.dtype)
-# ```
-# </details>
-#
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("attention_probabilities")
+
+# %%
+solution("attention_probabilities")
+
+# %% [markdown]
 # Now both on the same embeddings, with one shot and with five.
 
 # %%
+from metalearn_edu.exercises.prototypical_networks import attention_probabilities
+
 for n_shot in (1, 5):
     episode = EpisodeSampler(embedded, 5, n_shot).episodes(seed=3, start=0, n_tasks=1)[0]
     matching = attention_probabilities(episode.query_x, episode.support_x, episode.support_y, 5)
@@ -743,13 +726,13 @@ for n_shot in (1, 5):
 
 
 # %%
-def log_probabilities(query_z, prototypes):
+def their_log_probabilities(query_z, prototypes):
     distance = torch.cdist(query_z, prototypes)  # (Q, n_way)
     return F.log_softmax(-distance, dim=-1)
 
 
 z = seen.query_x[0]
-theirs = log_probabilities(z, prototypes_z).exp()
+theirs = their_log_probabilities(z, prototypes_z).exp()
 ours = on_paper.predict(prototypes_z[None], z[None])[0].softmax(dim=1)
 print("same answers:", torch.equal(theirs.argmax(dim=1), ours.argmax(dim=1)))
 print("their top probability is lower:", bool(theirs.amax(1).mean() < ours.amax(1).mean() - 0.1))
@@ -772,13 +755,37 @@ plt.show()
 # (Section 4 has what you need: what happens to the scores if all embeddings are made twice as
 # large?)
 #
-# <details><summary>Answer</summary>
+# ### Exercise 4: mend it (3 minutes, easy)
 #
-# <code>torch.cdist</code> gives the distance, not its square. The winner is the same, so the accuracy does not show it. But the
-# probabilities, the loss and its gradient belong to another method: the linear view of section 5
-# and the Gaussian clouds of section 6 are lost. The repair is
+# Here is the function again. Mend it, so that it gives the log-probabilities of section 3.
+
+
+# %%
+def my_log_probabilities(query_z, prototypes):
+    """Log-probabilities (Q, n_way) of query_z (Q, d), from the distances to prototypes (n_way, d)."""
+    distance = torch.cdist(query_z, prototypes)  # (Q, n_way)
+    return F.log_softmax(-distance, dim=-1)
+
+
+check(my_log_probabilities)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("log_probabilities")
+
+# %%
+solution("log_probabilities")
+
+# %% [markdown]
+# <details><summary>What the bug does</summary>
+#
+# <code>torch.cdist</code> gives the distance, not its square. The winner is the same, so the
+# accuracy does not show it. But the probabilities, the loss and its gradient belong to another
+# method: the linear view of section 5 and the Gaussian clouds of section 6 are lost. The repair is
 # <code>torch.cdist(...).square()</code>, or better the explicit differences that the package uses;
-# the next cells show why.
+# below is why.
 # </details>
 #
 # The test: with squared distances, embeddings twice as large make every difference between scores
@@ -786,7 +793,7 @@ plt.show()
 
 # %%
 functions = {
-    "theirs": log_probabilities,
+    "theirs": their_log_probabilities,
     "ours": lambda z, c: on_paper.predict(c[None], z[None])[0].log_softmax(dim=1),
 }
 for name, function in functions.items():
@@ -847,16 +854,11 @@ print(f"classes 1, 2, 4: loss {loss:.2f} nats")
 # answer wrongly.
 #
 # **Question.** Why is the first case loud and the second silent?
-#
-# <details><summary>Answer</summary>
-#
-# The columns of <code>scores</code> follow the sorted classes: column 0 is class 1, column 1 is
-# class 2, column 2 is class 4. The true labels are still class ids. Id 3 has no column: an error.
-# But id 1 has one, and it is the column of class 2; id 2 has that of class 4. Every id that happens
-# to be smaller than <code>n_way</code> points at a wrong column. The repair is to remap ids to
-# 0..n_way-1 in each episode, support and query alike.
-# </details>
-#
+
+# %%
+predict("loud_and_silent")
+
+# %% [markdown]
 # The package looks for this. `EpisodeBatch` refuses such labels, and `check_episodes` explains them
 # for any four tensors:
 
@@ -866,45 +868,46 @@ from metalearn_edu.diagnostics import check_episodes
 print(check_episodes(three_z, torch.tensor([1, 2, 4]), three_z + 1, torch.tensor([1, 2, 4])))
 
 # %% [markdown]
-# ### Exercise 4: repair it (5 minutes, easy)
+# ### Exercise 5: remap the labels (5 minutes, easy)
 #
-# Write `remap(support_y, query_y)`. It returns the class ids in sorted order, and both label
-# tensors as places in that order. Keep the ids: without them nobody can say which letter was meant.
+# Here is the step that is missing, as a function. It returns the class ids that stand behind the
+# columns, and then the support and the query labels, which must say the column of each item. The
+# ids are kept: without them nobody can say which letter was meant. Mend it.
+#
+# Two functions help. `torch.unique(y, return_inverse=True)` gives the sorted ids and the place of
+# each item of `y` among them; `torch.searchsorted(classes, y)` gives the places of `y` in a sorted
+# tensor that is there already. The queries of an episode may happen to hold fewer classes than the
+# support set.
+
 
 # %%
-from metalearn_edu.exercises.prototypical_networks import REMAP_EXAMPLES, remap_labels
+def my_remap_labels(support_y, query_y):
+    """Labels of an episode from class ids.
+
+    support_y, query_y: (S,) and (Q,) int64 class ids; each id of query_y is in support_y, too.
+    Returns classes (n_way,), sorted, and int64 labels (S,) and (Q,) in 0..n_way-1.
+    """
+    classes = torch.unique(support_y)
+    return classes, support_y, query_y
 
 
-def my_remap(support_y, query_y):
-    raise NotImplementedError
-
-
-compare(
-    my_remap,
-    remap_labels,
-    REMAP_EXAMPLES,
-    hint="the query labels need the places of the support set's classes, not places of their own",
-)
+check(my_remap_labels)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# <code>torch.unique(..., return_inverse=True)</code> gives the sorted ids and the place of each label among them.
-# </details>
-# <details><summary>Hint 2: the queries</summary>
-# The queries may hold fewer classes, so <code>torch.unique</code> of their own would number them
-# anew.
-# <code>torch.searchsorted(classes, query_y)</code> finds their places in the ids you have.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_remap(support_y, query_y):
-#     classes, new_support_y = torch.unique(support_y, return_inverse=True)
-#     return classes, new_support_y, torch.searchsorted(classes, query_y)
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
 
 # %%
+hint("remap_labels")
+
+# %%
+solution("remap_labels")
+
+# %% [markdown]
+# With the labels remapped, the two perfect queries cost nearly nothing.
+
+# %%
+from metalearn_edu.exercises.prototypical_networks import remap_labels
+
 classes, new_support_y, new_query_y = remap_labels(torch.tensor([1, 2, 4]), torch.tensor([1, 2]))
 repaired = loss_from_class_ids(three_z, new_support_y, three_z[:2], new_query_y)
 print("classes", classes.tolist(), "labels", new_support_y.tolist(), new_query_y.tolist())
@@ -968,6 +971,12 @@ print("p(class 0) of the four support items", p[:, 0].tolist())
 #
 # ## 14. Recap
 #
+# What you have done in this lesson, as far as the checks know:
+
+# %%
+progress(3)
+
+# %% [markdown]
 # You can now
 #
 # - compute a prototype on paper, in a loop and as a product with the one-hot labels;
