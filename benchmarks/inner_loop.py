@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.peers import LOOPS, Loss
+from benchmarks.jax_peer import jax_loss_and_gradient
+from benchmarks.peers import LOOPS, MISSING, Loss
 from benchmarks.race import Aim, Run, Workload
 from metalearn_edu import MAML, MLP, ConvNet, EpisodeBatch, MAMLModel, MetaSGD, Sinusoids
 
@@ -56,9 +57,19 @@ class Problem:
 
         return run
 
+    def run_jax(self) -> Run:
+        """The same loss and meta-gradient, compiled by JAX, and no step."""
+        torch.manual_seed(0)
+        model, tasks = self.make_model(), self.make_tasks()
+        return jax_loss_and_gradient(model, tasks, self.inner_lr, self.steps, self.loss_fn)
+
     def workload(self, aim: float) -> Workload:
         """All contenders; `aim` is the speed of MAML that we want, relative to `higher`."""
-        contenders = {name: partial(self.run_loop, name) for name in LOOPS}
+        contenders: dict[str, Callable[[], Run]] = {
+            name: partial(self.run_loop, name) for name in LOOPS
+        }
+        if "jax" not in MISSING and isinstance(self.make_model(), MLP):
+            contenders["JAX, jit(vmap)"] = self.run_jax
         contenders |= {name: partial(self.run_ours, name) for name in OURS}
         aims = Aim("MAML", "higher loop", aim), Aim("Meta-SGD", "MAML", 0.9)
         return Workload(contenders, aims)
