@@ -40,6 +40,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.evaluation import Comparison, evaluate_meta_learner
+from metalearn_edu.exercises import check, hint, predict, progress, solution
 from metalearn_edu.learners import PrototypicalNetwork, RelationNetwork, embed_dataset
 from metalearn_edu.plotting import use_course_style
 from metalearn_edu.tasks import EpisodeSampler, load_glyphs
@@ -125,49 +126,37 @@ print("scores", [[f"{r:.3f}" for r in row] for row in torch.sigmoid(logits).toli
 # classes for each query, without copying a number. Which axis is new, and why is
 # `query_z[:, None].expand(2, 2, 2)` the other half?
 #
-# Now write the function. `class_z` is `(n_way, d)`, `query_z` is `(Q, d)`, and the result is
-# `(Q, n_way, 2d)`.
+# Now write the function for any numbers of classes and queries. `torch.cat([a, b], dim=2)` puts two
+# such tensors side by side.
+
 
 # %%
-from metalearn_edu.exercises import compare
-from metalearn_edu.exercises.relation_networks import PAIR_EXAMPLES, all_pairs
+def my_all_pairs(class_z, query_z):
+    """All pairs of a class and a query.
 
-
-def my_pairs(class_z, query_z):
+    class_z: (n_way, d). query_z: (Q, d).
+    Returns (Q, n_way, 2d): row q, column k is class_z[k] followed by query_z[q].
+    """
     raise NotImplementedError
 
 
-compare(
-    my_pairs,
-    all_pairs,
-    PAIR_EXAMPLES,
-    hint="row q, column k is the class k followed by the query q; neither number is always 2",
-)
+check(my_all_pairs)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# Make two tensors of the same shape (Q, n_way, d), one with the class of each pair and one with
-# its query; then join them along the last axis.
-# </details>
-# <details><summary>Hint 2: the shapes</summary>
-# <code>class_z</code> lacks the axis of the queries, which comes first; <code>expand</code> puts
-# new axes in front by itself. <code>query_z</code> lacks the axis in the middle:
-# <code>query_z[:, None]</code>.
-# </details>
-# <details><summary>I get "Sizes of tensors must match except in dimension 0"</summary>
-# <code>torch.cat</code> joins along the first axis unless told otherwise: give it
-# <code>dim=2</code>.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_pairs(class_z, query_z):
-#     shape = (len(query_z), len(class_z), -1)
-#     return torch.cat([class_z.expand(shape), query_z[:, None].expand(shape)], dim=2)
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
 
 # %%
+hint("all_pairs")
+
+# %%
+solution("all_pairs")
+
+# %% [markdown]
+# The package's version gives the same logits as the loop:
+
+# %%
+from metalearn_edu.exercises.relation_networks import all_pairs, relation_logits
+
 pairs = all_pairs(class_z, query_z)  # (2, 2, 4)
 vectorised = 3 + F.relu(pairs @ weight.T + bias) @ score_weight
 print(tuple(pairs.shape), "equal to the loop:", torch.equal(vectorised, logits))
@@ -199,47 +188,36 @@ for n_way in (5, 20):
 #
 # ### Exercise 2: no pairs (8 minutes, medium)
 #
-# This is the heart of the lesson. Write the logits `(Q, n_way)` without `torch.cat`. `class_z` is
-# `(n_way, d)`, `query_z` is `(Q, d)`, `weight` is `(h, 2d)` with the class first, `bias` and `score`
-# are `(h,)`. The logit is `score` times the hidden units, summed; there is no constant 3 here.
+# This is the heart of the lesson. Write the logits without `torch.cat`: one hidden layer with ReLU
+# on a pair, then `score` times the hidden units, summed. There is no constant 3 here.
+
 
 # %%
-from metalearn_edu.exercises.relation_networks import RELATION_EXAMPLES, relation_logits
+def my_relation_logits(class_z, query_z, weight, bias, score):
+    """Logits of all pairs, without making the pairs.
 
-
-def my_relation(class_z, query_z, weight, bias, score):
+    class_z, query_z: (n_way, d) and (Q, d).
+    weight, bias: (h, 2d) and (h,), the hidden layer; the first d columns meet the class.
+    score: (h,), the weights from the hidden units to the logit.
+    Returns (Q, n_way).
+    """
     raise NotImplementedError
 
 
-compare(
-    my_relation,
-    relation_logits,
-    RELATION_EXAMPLES,
-    hint="class part plus query part plus the bias once, then ReLU, then times score",
-)
+check(my_relation_logits)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# The columns <code>weight[:, :d]</code> belong to the class, the others to the query. Two products,
-# one sum that broadcasts, one ReLU, one product.
-# </details>
-# <details><summary>Hint 2: the shapes</summary>
-# The class part is (n_way, h). The query part is (Q, h) and must be (Q, 1, h) for the sum, which is
-# then (Q, n_way, h).
-# </details>
-# <details><summary>I get "The size of tensor a must match the size of tensor b"</summary>
-# You added (n_way, h) and (Q, h). Put an axis into the query part with <code>[:, None]</code>.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_relation(class_z, query_z, weight, bias, score):
-#     d = class_z.shape[1]
-#     from_class = class_z @ weight[:, :d].T + bias  # (n_way, h)
-#     from_query = query_z @ weight[:, d:].T         # (Q, h)
-#     return F.relu(from_class + from_query[:, None]) @ score
-# ```
-# </details>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("relation_logits")
+
+# %%
+solution("relation_logits")
+
+# %% [markdown]
+# You get "The size of tensor a must match the size of tensor b"? Then you added `(n_way, h)` and
+# `(Q, h)`: put an axis into the query part with `[:, None]`.
 #
 # The package's version of this is `VectorRelation`; its layer `PairLinear` keeps the two halves of
 # the weights apart. With our weights in it, and an encoder that does nothing, `RelationNetwork`
@@ -267,9 +245,10 @@ print("the package equals the loop:", torch.allclose(scores, torch.sigmoid(logit
 # 0 has (0, 1) and (2, 1), class 1 has (4, 3) and (4, 5). The query is (4, 4), right in the middle
 # of class 1.
 #
-# > **Predict.** The mean gives the embeddings (1, 1) and (4, 4), the sum twice that. Our relation
-# > module was made for single items. Which class does it choose with the mean, and which with the
-# > sum?
+# > **Predict.** Choose an answer, then run the cell below the question.
+
+# %%
+predict("sum_or_mean")
 
 # %%
 support_z = torch.tensor([[0.0, 1.0], [2.0, 1.0], [4.0, 3.0], [4.0, 5.0]])
@@ -336,53 +315,44 @@ print(tuple(all_at_once.shape), torch.allclose(all_at_once[20, 2], the_paper[0],
 #
 # ### Exercise 3: the squared error (3 minutes, easy)
 #
-# `scores` is `(Q, n_way)`, `labels` is `(Q,)`; return the mean over all pairs.
+# All pairs count, those of a query with its own class and those with the others.
+
 
 # %%
-from metalearn_edu.exercises.relation_networks import LOSS_EXAMPLES, squared_error
-
-
 def my_squared_error(scores, labels):
+    """The loss of formula above, a scalar.
+
+    scores: (Q, n_way), between 0 and 1. labels: (Q,) int64, 0..n_way-1; some may not occur.
+    """
     raise NotImplementedError
 
 
-compare(
-    my_squared_error,
-    squared_error,
-    LOSS_EXAMPLES,
-    hint="all Q * n_way pairs count, not only a query's own class, and each counts once",
-)
+check(my_squared_error)
 
 # %% [markdown]
-# <details><summary>Hint</summary>
-# <code>F.one_hot(labels, n_way)</code> is the table of what the scores should be.
-# </details>
-# <details><summary>Solution</summary>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("squared_error")
+
+# %%
+solution("squared_error")
+
+# %% [markdown]
+# ### Is 0.0475 good?
 #
-# ```python
-# def my_squared_error(scores, labels):
-#     return (scores - F.one_hot(labels, scores.shape[1])).square().mean()
-# ```
-# </details>
-#
-# ### Exercise 4: is 0.0475 good? (5 minutes, on paper)
-#
-# A colleague trains with 20-way episodes. After a few steps the loss is 0.0475, and it stays there.
-# "Nearly zero," the colleague says. A network that has learned nothing about letters could give
-# every pair the same score $r$. Which $r$ is best for $N$ classes, and what does it cost? Work it
-# out for $N = 5$ and $N = 20$ before you open the answer.
-#
-# <details><summary>Answer</summary>
-#
-# Of $N$ pairs of a query, one should be 1 and $N - 1$ should be 0. The loss is
-# $\frac1N (1 - r)^2 + \frac{N-1}{N} r^2$. Its derivative is zero at $r = 1/N$, and there the loss
-# is $\frac1N \big(1 - \frac1N\big)$: 0.16 for 5-way and 0.0475 for 20-way. So the colleague's
-# network says 0.05 to everything: it knows how many classes there are, and nothing else. The more
-# ways, the nearer to 0 is the loss of knowing nothing. <b>A squared error means nothing until it
-# stands beside that of the constant answer.</b>
-# </details>
-#
-# The same in a picture: the loss of a constant score, and its smallest value.
+# A network that has learned nothing about letters could give every pair the same score $r$. Which
+# $r$ is best for $N$ classes, and what does it cost? Work it out on paper for $N = 5$ and $N = 20$.
+# (Of the $N$ pairs of a query, one should have the score 1.)
+
+# %%
+predict("nearly_zero")
+
+# %% [markdown]
+# The loss of a constant score is $\frac1N (1 - r)^2 + \frac{N-1}{N} r^2$, here as a picture for both
+# $N$. Its smallest value is $\frac1N \big(1 - \frac1N\big)$, at $r = 1/N$: the more ways, the nearer
+# to 0 is the loss of knowing nothing. **A squared error means nothing until it stands beside that
+# of the constant answer.**
 
 # %%
 r = torch.linspace(0, 0.6, 241)
@@ -687,7 +657,31 @@ print("ours ends below 0.2:", sum(losses["ours"][-20:]) / 20 < 0.2)
 # **Question.** There is one. Where is it for `n_way` classes, and why? (What are the best scores
 # that such a network can give, and what does cross-entropy make of them?)
 #
-# <details><summary>Answer</summary>
+# ### Exercise 4: mend the loss (2 minutes, easy)
+#
+# Here is their loss as a function of the logits. Mend it and keep the cross-entropy.
+
+
+# %%
+def my_entropy_of_logits(logits, labels):
+    """A loss, a scalar in nats, from logits (Q, n_way), any numbers, and labels (Q,)."""
+    scores = torch.sigmoid(logits)
+    return F.cross_entropy(scores, labels)
+
+
+check(my_entropy_of_logits)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("entropy_of_logits")
+
+# %%
+solution("entropy_of_logits")
+
+# %% [markdown]
+# <details><summary>What the bug does</summary>
 #
 # Cross-entropy takes the softmax of what it is given. The best scores between 0 and 1 are 1 for the
 # own class and 0 for the others, and their softmax gives the own class only
@@ -732,16 +726,11 @@ for n_shot in (1, 5):
 # %% [markdown]
 # **Question.** More examples, and it is worse than guessing. What is wrong? Look at what the
 # function is given, and think of the shape of what it returns.
-#
-# <details><summary>Answer</summary>
-#
-# It has no labels. It scores every support <i>item</i>, and returns (Q, n_way * n_shot) numbers, 25
-# columns for 5-way 5-shot. With one shot, items and classes are the same, and all is well. With
-# five, column 7 is an item of class 1, and <code>argmax</code> says "7". A query of class 0
-# is right only if item 0 is its best, and a query of another class only by mistake. Cross-entropy
-# would not complain either: 25 columns are a legal 25-way problem.
-# </details>
-#
+
+# %%
+predict("worse_than_chance")
+
+# %% [markdown]
 # The package looks for this. `score_episodes`, which every evaluation goes through, knows how many
 # columns there must be:
 
@@ -757,45 +746,76 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# ### Exercise 5: repair it (5 minutes, easy)
+# One repair is what the package does: one embedding for each class, then compare. The colleague
+# keeps the scores of the items and adds up those of each class, with the labels this time. We try
+# it with five items of each class, and then with five items of class 0 and one of each other class.
 #
-# One repair is what the package does: one embedding for each class, then compare. Another keeps the
-# colleague's scores and takes their mean over the items of each class. Write it: `item_scores` is
-# `(Q, S)`, `support_y` is `(S,)`, the result `(Q, n_way)`.
+# > **Predict.** In which of the two will the sum go wrong, and for the queries of which class?
+
 
 # %%
-from metalearn_edu.exercises.relation_networks import CLASS_EXAMPLES, class_scores
+def summed_scores(item_scores, support_y, n_way):
+    """From scores of items (Q, S) to scores of classes (Q, n_way)."""
+    one_hot = F.one_hot(support_y, n_way).to(item_scores.dtype)  # (S, n_way)
+    return item_scores @ one_hot
 
 
-def my_class_scores(item_scores, support_y, n_way):
-    raise NotImplementedError
+def share_of_class_0(function, kept):
+    """Share of the queries of class 0 that are named 0, if these support items are kept."""
+    right = []
+    for t in batch:
+        with torch.no_grad():
+            item_scores = colleagues_scores(t.support_x[kept], t.query_x)
+        answers = function(item_scores, t.support_y[kept], 5).argmax(dim=1)
+        right.append((answers == 0)[t.query_y == 0].double().mean())
+    return sum(right) / len(right)
 
 
-compare(
-    my_class_scores,
-    class_scores,
-    CLASS_EXAMPLES,
-    hint="use support_y: items need not be in order, and classes may have unequal numbers of items",
+every, fewer = torch.arange(25), torch.tensor([0, 1, 2, 3, 4, 5, 10, 15, 20])
+print(
+    "five of each class:         above 95 %:", bool(share_of_class_0(summed_scores, every) > 0.95)
 )
+print("five of class 0, else one:  below 90 %:", bool(share_of_class_0(summed_scores, fewer) < 0.9))
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# Adding the columns that belong to one class is a product with the one-hot table of the labels
-# (exercise 1 of lesson 03). Then divide by the number of items in the class.
-# </details>
-# <details><summary>Hint 2: the shapes</summary>
-# (Q, S) @ (S, n_way) gives (Q, n_way). The counts are (n_way,), one for each column.
-# </details>
-# <details><summary>Solution</summary>
+# With equal shots the sum is the mean times five, and no order changes. With unequal shots it goes
+# wrong, and for the very class that we know best: its queries fall from about 99 to about 85 %. Most
+# logits of this network are below 0, so the class with the most items has the lowest sum.
 #
-# ```python
-# def my_class_scores(item_scores, support_y, n_way):
-#     one_hot = F.one_hot(support_y, n_way).to(item_scores.dtype)  # (S, n_way)
-#     return item_scores @ one_hot / one_hot.sum(dim=0)
-# ```
-# </details>
+# ### Exercise 5: mend it (5 minutes, easy)
+#
+# Mend the function: the score of a class shall be the **mean** of the scores of its items.
+
 
 # %%
+def my_class_scores(item_scores, support_y, n_way):
+    """Scores (Q, n_way) of classes.
+
+    item_scores: (Q, S) scores of each query with each support item.
+    support_y: (S,) int64 labels 0..n_way-1, in any order; every class has at least one item.
+    """
+    one_hot = F.one_hot(support_y, n_way).to(item_scores.dtype)  # (S, n_way)
+    return item_scores @ one_hot
+
+
+check(my_class_scores)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("class_scores")
+
+# %%
+solution("class_scores")
+
+# %% [markdown]
+# With the mean, class 0 is safe, and five shots of each class are as good as they should be.
+
+# %%
+from metalearn_edu.exercises.relation_networks import class_scores
+
+print("five of class 0, else one:  above 93 %:", bool(share_of_class_0(class_scores, fewer) > 0.93))
 repaired = torch.zeros(len(batch), 75, 5)
 with torch.no_grad():
     for i, t in enumerate(batch):
@@ -850,6 +870,12 @@ for name, scores in (("mean of scores", repaired), ("mean of embeddings", packag
 #
 # ## 12. Recap
 #
+# What you have done in this lesson, as far as the checks know:
+
+# %%
+progress(4)
+
+# %% [markdown]
 # You can now
 #
 # - score pairs in a loop, in one call, and without making pairs: $W[c; q] = W_c c + W_q q$;
