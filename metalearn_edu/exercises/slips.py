@@ -38,6 +38,11 @@ CHANGES: dict[type, dict[str, Function]] = {
     Tensor: {
         "-{n}": lambda x: -x,
         "0": torch.zeros_like,
+        "1": torch.ones_like,
+        "2 * {n}": lambda x: 2 * x,
+        "{n} / 2": lambda x: x / 2,
+        "{n} ** 2": lambda x: x**2,
+        "{n}.abs()": torch.abs,
         "{n}.mean()": lambda x: x.mean().expand_as(x),
     },
 }
