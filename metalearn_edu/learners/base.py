@@ -80,6 +80,10 @@ class MetaLearner(nn.Module, ABC):
         scores = self(episodes.support_x, episodes.support_y, episodes.query_x)
         return self.loss_fn(scores.flatten(0, 1), episodes.query_y.flatten(0, 1))
 
+    def tasks_at_once(self, tasks: EpisodeBatch) -> int | None:
+        """How many tasks `outer_loop` takes at a time unless told; None: all of them."""
+        return None
+
     @cached_property
     def meta_optimizer(self) -> torch.optim.Optimizer:
         """The Adam optimiser that `outer_loop` uses when none is given."""
@@ -100,6 +104,7 @@ class MetaLearner(nn.Module, ABC):
             optimizer: steps all meta-parameters; default: `meta_optimizer`.
             max_grad_norm: shrink the meta-gradient to at most this Euclidean norm.
             chunk_size: back-propagate this many tasks at a time: same gradient, less memory.
+                Default: `tasks_at_once`.
         Raises:
             FloatingPointError: the loss or its gradient is not finite; no step was taken.
         """
@@ -107,7 +112,8 @@ class MetaLearner(nn.Module, ABC):
         optimizer.zero_grad()
         limit = float("inf") if max_grad_norm is None else max_grad_norm
         total = 0.0
-        for chunk in tasks.split(chunk_size):
+        size = self.tasks_at_once(tasks) if chunk_size is None else chunk_size
+        for chunk in tasks.split(size):
             loss = self.loss(chunk) * (len(chunk) / len(tasks))
             _require_finite("the loss", loss)
             loss.backward()

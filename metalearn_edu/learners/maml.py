@@ -21,7 +21,9 @@ from torch.func import vmap
 
 from ..arguments import as_integer
 from ..backbones import MLP
+from ..tasks import EpisodeBatch
 from .base import LossFunction, MetaLearner, count_classes
+from .chunks import tasks_at_once
 from .side_by_side import run
 
 __all__ = ["MAML", "MAMLModel"]
@@ -82,6 +84,7 @@ class MAML(MetaLearner):
         self.num_inner_steps, self.num_test_steps = num_inner_steps, num_test_steps
         self.loss_fn, self.first_order, self.engine = loss_fn, first_order, engine
         self.max_inner_grad_norm = max_inner_grad_norm
+        self._chunk_sizes: dict[tuple[int, ...], int] = {}
         self.head = _last_linear(model) if zero_head else {}
         for parameter in self.head.values():
             parameter.requires_grad_(False)  # always starts at 0: nothing to meta-learn
@@ -196,6 +199,13 @@ class MAML(MetaLearner):
     def predict(self, state: Params, query_x: Tensor) -> Tensor:
         """Scores of each task's queries under its own fast parameters."""
         return run(self.model, state, query_x)
+
+    def tasks_at_once(self, tasks: EpisodeBatch) -> int:
+        """As many as are fast, by what one task computes; counted once for each size of task."""
+        size = (*tasks.support_x.shape[1:], *tasks.query_x.shape[1:], self.num_steps)
+        if size not in self._chunk_sizes:
+            self._chunk_sizes[size] = tasks_at_once(lambda: self.loss(tasks[:1]))
+        return self._chunk_sizes[size]
 
     def _check_fit(self, support_y: Tensor) -> None:
         width = getattr(self.model, "output_dim", None)

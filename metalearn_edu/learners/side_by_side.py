@@ -45,22 +45,22 @@ def run(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
         return vmap(scores, randomness="different")(params, (x,))
     if isinstance(model, (MLP, ConvNet)):
         model.check_items(x.flatten(0, 1))
-    z, fresh = (_fold(x) if layers[0][2] is _conv else x), False
+    z, fresh = (_fold(x) if any(rule is _conv for *_, rule in layers) else x), False
     for name, layer, rule in layers:
         if type(layer) is nn.ReLU and fresh:  # nobody else holds z
             z = torch.relu_(z)
         elif rule is None:
             z = layer(z)
         else:
-            own = {n: p.expand(len(x), *p.shape) for n, p in layer.named_parameters()}
-            z = rule(
-                layer,
-                z,
-                {n: params.get(f"{name}.{n}".lstrip("."), p) for n, p in own.items()},
-                len(x),
-            )
+            z = rule(layer, z, _own(name, layer, params, len(x)), len(x))
         fresh = rule in (_conv, _group_norm, _linear)
     return z
+
+
+def _own(name: str, layer: nn.Module, params: dict[str, Tensor], n: int) -> dict[str, Tensor]:
+    """The parameters of a layer, each with a leading axis of n; those not in `params` repeated."""
+    shared = {key: p.expand(n, *p.shape) for key, p in layer.named_parameters()}
+    return {key: params.get(f"{name}.{key}".lstrip("."), p) for key, p in shared.items()}
 
 
 def _plan(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Any]] | None:
@@ -72,14 +72,14 @@ def _plan(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Any]] | Non
     n_names = sum(1 for _ in model.named_parameters(remove_duplicate=False))
     if n_names != sum(1 for _ in model.parameters()):
         return None
-    rules, plan = (IMAGES if x.ndim == 5 else VECTORS), []
+    convolves = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
+    rules = IMAGES if convolves and x.ndim == 5 else VECTORS
+    plan: list[tuple[str, nn.Module, Any]] = []
     for name, layer in model.named_modules(remove_duplicate=False):
         if layer._forward_hooks or layer._forward_pre_hooks:
             return None
         if type(layer).forward in plain:
             continue
-        if not plan and type(layer) is nn.Flatten:
-            rules = VECTORS
         if type(layer) not in rules or not _is_usual(layer):
             return None
         plan.append((name, layer, rules[type(layer)]))
@@ -103,7 +103,8 @@ def _is_usual(layer: nn.Module) -> bool:
 def _fold(x: Tensor) -> Tensor:
     """Images (T, B, C, H, W) as (B, T * C, H, W)."""
     x = x.transpose(0, 1).flatten(1, 2)
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+    last = x.device.type == "cpu"
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def _conv(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
@@ -182,7 +183,8 @@ class _ConvByInput(Function):
     def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, settings: Settings) -> Tensor:
         ctx.save_for_backward(g, w)
         ctx.settings = settings
-        return _conv_backward(g, _empty_like(g, shape), w, settings, [True, False, False])[0]
+        x = torch.empty(shape, dtype=g.dtype, device=g.device, memory_format=_form(g))
+        return _conv_backward(g, x, w, settings, [True, False, False])[0]
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> Any:
@@ -226,11 +228,10 @@ def _conv_backward(
     )
 
 
-def _empty_like(g: Tensor, shape: torch.Size) -> Tensor:
-    """Something that only has a shape, in the memory format of g."""
-    last = g.is_contiguous(memory_format=torch.channels_last)
-    form = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(shape, dtype=g.dtype, device=g.device, memory_format=form)
+def _form(x: Tensor) -> torch.memory_format:
+    """The order in memory that the kernels take x for."""
+    last = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 class _GroupNorm(Function):
@@ -239,6 +240,7 @@ class _GroupNorm(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, n_groups: int, eps: float) -> Tensor:
         n, c, height, width = x.shape
+        x = x.contiguous(memory_format=_form(x))
         y, mean, rstd = aten.native_group_norm(x, w, b, n, c, height * width, n_groups, eps)
         ctx.save_for_backward(x, w, mean, rstd)
         ctx.settings = n_groups, eps
@@ -266,6 +268,7 @@ class _GroupNormBackward(Function):
         ctx.save_for_backward(g, x, w)
         ctx.settings = n_groups, eps
         n, c, height, width = x.shape
+        g = g.contiguous(memory_format=_form(x))  # the kernel reads both in the same order
         return aten.native_group_norm_backward(
             g, x, mean, rstd, w, n, c, height * width, n_groups, [True, True, True]
         )

@@ -1,7 +1,10 @@
 """MAML's gradient against paper and pencil, closed forms, differences, and a second engine."""
 
 import copy
+import gc
 import math
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from torch import nn
 
 from metalearn_edu.backbones import ConvNet
 from metalearn_edu.evaluation import evaluate_meta_learner
-from metalearn_edu.learners import MAML, MAMLModel
+from metalearn_edu.learners import MAML, MAMLModel, chunks
 from metalearn_edu.tasks import EpisodeBatch, Sinusoids
 
 ENGINES = ("torch.func", "higher")
@@ -375,3 +378,52 @@ def test_the_anchors_follow_from_the_integrals():
     squares = [y.square(), (y - guess).square()]
     anchors = [mean(mean(mean(s, amplitude, 0), phase, 0), x, 0).item() for s in squares]
     assert anchors == pytest.approx([4.2517, 3.0057], abs=1e-3)
+
+
+# ------------------------------------------------------------------ chunks and memory
+
+
+def test_chunks_are_chosen_by_size_and_give_the_same_gradient(monkeypatch):
+    batch, whole, chosen = episodes(n_tasks=5), MAML(network(), 0.3), MAML(network(), 0.3)
+    assert whole.tasks_at_once(batch) > 5  # small tasks go all at once
+    monkeypatch.setattr(chunks, "WORK", 2 * chunks.bytes_computed(lambda: whole.loss(batch[:1])))
+    assert chosen.tasks_at_once(batch) == 2
+    for learner in (whole, chosen):
+        learner.outer_loop(batch, optimizer=torch.optim.SGD(learner.parameters(), lr=0.0))
+    for first, second in zip(whole.parameters(), chosen.parameters(), strict=True):
+        close(first.grad, second.grad)
+
+
+def test_chunk_size_overrides_the_choice(monkeypatch):
+    learner, sizes = MAML(network()), []
+    monkeypatch.setattr(learner, "tasks_at_once", lambda tasks: 1)
+    plain = learner.loss
+    monkeypatch.setattr(learner, "loss", lambda tasks: sizes.append(len(tasks)) or plain(tasks))
+    learner.outer_loop(episodes(n_tasks=5), chunk_size=3)
+    learner.outer_loop(episodes(n_tasks=2))
+    assert sizes == [3, 2, 1, 1]
+
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells the memory")
+def test_memory_stays_flat_over_200_outer_steps():
+    """Every step computes some 3 MB: keeping 1 % of that would show as 6 MB."""
+    model = ConvNet(width=8, output_dim=3, image_size=16, n_blocks=2)
+    learner, batch = (
+        MAML(model, 0.1, num_inner_steps=2),
+        episodes(4, item=(1, 16, 16)).to(dtype=torch.float32),
+    )
+    marks = []
+    for n_steps in (20, 200):
+        for _ in range(n_steps):
+            learner.outer_loop(batch)
+        gc.collect()
+        n_tensors = sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+        marks.append((n_tensors, resident_bytes()))
+    assert chunks.bytes_computed(lambda: learner.loss(batch)) > 3e6
+    assert marks[1][0] == marks[0][0]
+    assert marks[1][1] - marks[0][1] < 6e6
