@@ -20,7 +20,7 @@ from torch import Tensor
 __all__ = ["Aim", "Workload", "race"]
 
 Run = Callable[[], Sequence[Tensor]]
-"""One unit of work; returns the numbers in which all contenders must agree."""
+"""One unit of work; returns the numbers in which all contenders must agree, or none."""
 
 SECONDS = 15.0
 """About how long the rounds of one race take; at least MIN_ROUNDS of them all the same."""
@@ -64,7 +64,8 @@ def race(benchmark: Any, workload: Workload, threads: int) -> None:
     torch.set_num_threads(threads)
     runs = {name: make() for name, make in workload.contenders.items()}
     start = time.perf_counter()
-    difference = largest_difference([run() for run in runs.values()])  # and a warm-up
+    results = [run() for run in runs.values()]  # and a warm-up
+    difference = largest_difference(results)
     one_round = time.perf_counter() - start
     assert difference <= workload.tolerance, f"contenders differ by {difference:.1e}"
     wall: dict[str, list[float]] = {name: [] for name in runs}
@@ -83,13 +84,17 @@ def race(benchmark: Any, workload: Workload, threads: int) -> None:
     benchmark.extra_info.update(
         threads=threads,
         rounds=rounds,
-        difference=difference,
+        difference=difference if results[0] else None,
         wall_seconds={name: statistics.median(times) for name, times in wall.items()},
         processor_seconds={name: statistics.median(times) for name, times in processor.items()},
         speed={name: speed(times, wall[first]) for name, times in wall.items()},
         processor_speed={name: speed(t, processor[first]) for name, t in processor.items()},
         aims=[
-            {**vars(aim), "measured": speed(wall[aim.contender], wall[aim.peer])}
+            {
+                **vars(aim),
+                "measured": speed(wall[aim.contender], wall[aim.peer]),
+                "by_processor": speed(processor[aim.contender], processor[aim.peer]),
+            }
             for aim in workload.aims
         ],
     )
