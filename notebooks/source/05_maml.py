@@ -16,7 +16,8 @@
 # - train MAML on sine waves and on glyphs, and judge it against anchors that you can derive;
 # - find a cut graph, both the loud kind and the silent kind.
 #
-# **Time:** 60 minutes, of which about 2 minutes are computing.
+# **Time:** 60 minutes to read and try, of which about 2 minutes are computing; the exercises take
+# another 40.
 #
 # **Prerequisites:** [01_tasks_and_episodes](01_tasks_and_episodes.ipynb) (support and query set),
 # [02_honest_evaluation](02_honest_evaluation.ipynb) (intervals); the chain rule, and gradients in
@@ -43,13 +44,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.evaluation import evaluate_meta_learner
+from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises.maml import (
+    half_squared_error,
+    linear_meta_gradient,
+    scalar_meta_gradient,
+)
 from metalearn_edu.learners import MAML, MAMLModel
 from metalearn_edu.plotting import LOOK, plot_history, use_course_style
 from metalearn_edu.tasks import Sinusoids
 from metalearn_edu.training import meta_train
 
 use_course_style()
-plt.rcParams["figure.dpi"] = 70  # eleven figures: keep the file small
+plt.rcParams["figure.dpi"] = 64  # eleven figures: keep the file small
 torch.set_num_threads(1)
 
 # %% [markdown]
@@ -183,43 +190,41 @@ for create_graph in (True, False):
 # ### Exercise 1: any numbers (5 minutes, easy)
 #
 # Write the meta-gradient of this one-weight model for any start, targets and step size, second
-# order or first order. All arguments are plain numbers, and so is the result. Start with the easier
+# order or first order. The losses are $(w - \text{target})^2/2$, as above. Start with the easier
 # half: what is $w'$?
 
+
 # %%
-from metalearn_edu.exercises import compare
-from metalearn_edu.exercises.maml import SCALAR_EXAMPLES, SCALAR_HINT, scalar_meta_gradient
-
-
 def my_scalar_meta_gradient(w, support_target, query_target, inner_lr, first_order):
+    """d/dw of the query loss (w' - query_target)^2 / 2 after one inner step from w.
+
+    w, support_target, query_target, inner_lr: floats; first_order: takes dw'/dw for 1 if True.
+    Returns a float.
+    """
     raise NotImplementedError
 
 
-compare(my_scalar_meta_gradient, scalar_meta_gradient, SCALAR_EXAMPLES, hint=SCALAR_HINT)
+check(my_scalar_meta_gradient)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# The first cell of this section does it for w = 2 and the targets 1 and 3. Put names in place of
-# the numbers.
-# </details>
-# <details><summary>Hint 2: only some examples are correct</summary>
-# The slope of the query loss is taken at w', not at w. And the factor 1 - inner_lr is left out only
-# if first_order.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_scalar_meta_gradient(w, support_target, query_target, inner_lr, first_order):
-#     fast_w = w - inner_lr * (w - support_target)
-#     slope = fast_w - query_target
-#     return slope if first_order else slope * (1 - inner_lr)
-# ```
-# </details>
-#
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("scalar_meta_gradient")
+
+# %%
+solution("scalar_meta_gradient")
+
+# %% [markdown]
 # ### Where does MAML want the start?
 #
-# > **Predict.** The query loss is smallest at 3. If we follow the meta-gradient to the end, will
-# > the start come to rest at 3, below 3, or above 3?
+# A prediction first. Choose an answer and press the button.
+
+# %%
+predict("resting_start")
+
+# %% [markdown]
+# Now we follow the meta-gradient, 200 steps of 0.5.
 
 # %%
 w = 2.0
@@ -231,16 +236,11 @@ print(f"start {w:.4f}, after one inner step {w - 0.1 * (w - 1):.4f}")
 # **Above 3**, at $3.2222 = (3 - 0.1)/0.9$. MAML does not look for a good model. It looks for a
 # start that is good **after** the inner step, and this step will pull it towards 1.
 #
-# The package does the same. One weight is a linear layer without bias, fed with $x = 1$:
+# The package does the same. One weight is a linear layer without bias, fed with $x = 1$. The loss,
+# `half_squared_error`, is half the mean squared error, so that its slope has no factor 2.
 
 # %%
 from metalearn_edu.tasks import EpisodeBatch
-
-
-def half_squared_error(prediction, target):
-    """Half the mean squared error, so that its slope has no factor 2."""
-    return (prediction - target).square().mean() / 2
-
 
 one = torch.ones(1, 1, 1)  # one task, one item, one number
 paper_case = EpisodeBatch(support_x=one, support_y=one, query_x=one, query_y=3 * one)
@@ -282,43 +282,33 @@ for curvature in (10, 5, 1, 0.1, 0.0):
 #
 # ### Exercise 2: the closed form (10 minutes, medium)
 #
-# Write this meta-gradient. `w` is `(d,)`, `support_x` `(n, d)`, `support_y` `(n,)`, the query set
-# alike; the result is `(d,)`. First run the inner loop, for you need $w_k$. Its gradient is $X^\top
-# (Xw - y) / n$.
+# Write this meta-gradient. First run the inner loop, for you need $w_k$: each step subtracts
+# `inner_lr` times the gradient $X_S^\top (X_S w - y_S) / n$. The query gradient is the same
+# expression with the query set and its own number of rows. `torch.eye(d)` is the identity,
+# `torch.linalg.matrix_power(matrix, k)` a power of a matrix.
+
 
 # %%
-from metalearn_edu.exercises.maml import LINEAR_EXAMPLES, LINEAR_HINT, linear_meta_gradient
-
-
 def my_linear_meta_gradient(w, support_x, support_y, query_x, query_y, inner_lr, num_inner_steps):
+    """Gradient, by the start w, of the query loss after the inner steps; half mean squared errors.
+
+    w: (d,); support_x: (n, d), support_y: (n,); query_x: (m, d), query_y: (m,). Returns (d,).
+    """
     raise NotImplementedError
 
 
-compare(my_linear_meta_gradient, linear_meta_gradient, LINEAR_EXAMPLES, hint=LINEAR_HINT)
+check(my_linear_meta_gradient)
 
 # %% [markdown]
-# <details><summary>Hint 1: the parts</summary>
-# Three of them: a loop of inner steps, the query gradient at the weights where the loop ends, and
-# the matrix power. <code>torch.eye(d)</code> and <code>torch.linalg.matrix_power(matrix, k)</code>
-# help.
-# </details>
-# <details><summary>Hint 2: the shapes</summary>
-# <code>support_x.T @ support_x</code> is (d, d). Divide it by the number of support rows, and the
-# query gradient by the number of query rows.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_linear_meta_gradient(w, support_x, support_y, query_x, query_y, inner_lr, num_inner_steps):
-#     n, d = support_x.shape
-#     shrink = torch.eye(d) - inner_lr * support_x.T @ support_x / n
-#     for _ in range(num_inner_steps):
-#         w = w - inner_lr * support_x.T @ (support_x @ w - support_y) / n
-#     gradient = query_x.T @ (query_x @ w - query_y) / len(query_x)
-#     return torch.linalg.matrix_power(shrink, num_inner_steps) @ gradient
-# ```
-# </details>
-#
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("linear_meta_gradient")
+
+# %%
+solution("linear_meta_gradient")
+
+# %% [markdown]
 # The package knows nothing of this formula; it differentiates through its steps. Both must agree,
 # here on 3 weights and 5 inner steps, in float64.
 
@@ -452,46 +442,37 @@ for name, loss in losses.items():
 #
 # ### Exercise 3: MAML for any two losses (10 minutes, medium)
 #
-# Write it once yourself. `support_loss` and `query_loss` are functions from a weight tensor to a
-# scalar; `w` is the start. Return the meta-gradient, shaped like `w`, second order or first order.
+# Write it once yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
+# weight tensor to a scalar, such as `lambda w: ((w - 3) ** 2).sum() / 2`; `w` is the start. The
+# start may come without `requires_grad`, so begin with `w = w.detach().requires_grad_()`. The check
+# tries losses whose curvature changes from point to point.
+
 
 # %%
-from metalearn_edu.exercises.maml import META_EXAMPLES, META_HINT
-from metalearn_edu.exercises.maml import meta_gradient as meta_gradient_solution
-
-
 def my_meta_gradient(support_loss, query_loss, w, inner_lr, num_inner_steps, first_order):
+    """Gradient of the query loss, by the start w, after the inner steps on the support loss.
+
+    support_loss, query_loss: from a tensor shaped like w to a scalar tensor.
+    first_order: the inner gradients count as constants if True. Returns a tensor shaped like w.
+    """
     raise NotImplementedError
 
 
-compare(my_meta_gradient, meta_gradient_solution, META_EXAMPLES, hint=META_HINT)
+check(my_meta_gradient)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# The inner loop of <code>maml_by_autograd</code>, with one tensor in place of a dict. Keep the
-# start and the moving weights apart: two names.
-# </details>
-# <details><summary>Hint 2: where the graph begins</summary>
-# Begin with <code>w = w.detach().requires_grad_()</code> and <code>fast_w = w</code>. The last line
-# differentiates the query loss at <code>fast_w</code> by <code>w</code>.
-# </details>
-# <details><summary>I get "One of the differentiated Tensors appears to not have been used in the graph"</summary>
-# The query loss no longer depends on <code>w</code>: somewhere <code>fast_w</code> was made from
-# detached tensors or from <code>.data</code>.
-# </details>
-# <details><summary>Solution</summary>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
 #
-# ```python
-# def my_meta_gradient(support_loss, query_loss, w, inner_lr, num_inner_steps, first_order):
-#     w = w.detach().requires_grad_()
-#     fast_w = w
-#     for _ in range(num_inner_steps):
-#         (gradient,) = torch.autograd.grad(support_loss(fast_w), fast_w, create_graph=True)
-#         fast_w = fast_w - inner_lr * (gradient.detach() if first_order else gradient)
-#     return torch.autograd.grad(query_loss(fast_w), w)[0]
-# ```
-# </details>
-#
+# *One of the differentiated Tensors appears to not have been used in the graph* means that the
+# query loss no longer depends on `w`: somewhere `fast_w` was made from detached tensors.
+
+# %%
+hint("meta_gradient")
+
+# %%
+solution("meta_gradient")
+
+# %% [markdown]
 # ## 5. What second order costs
 #
 # The exact meta-gradient after $k$ steps is
@@ -811,8 +792,13 @@ glyph_settings = {"n_tasks_per_batch": 8, "schedule": "cosine", "max_grad_norm":
 _ = meta_train(glyph_maml, train_episodes, n_steps=400, **glyph_settings)
 
 # %% [markdown]
-# > **Predict.** Meta-test accuracy after 0 inner steps? (You can know it.) After 1 step? And after
-# > 5 steps: will it go on rising, as it did on the waves?
+# While it is fresh: one accuracy you can know without measuring.
+
+# %%
+predict("before_any_step")
+
+# %% [markdown]
+# > **Predict.** And after 1 step? After 5 steps: will it go on rising, as it did on the waves?
 
 # %%
 glyph_steps = evaluate_by_step(
@@ -1000,8 +986,8 @@ print("glyphs, trained: below 0.5:", means["glyphs, trained"] < 0.5)
 #   factor $I - \alpha H$, $\alpha$ says how much first order leaves out.
 #
 # This does not prove that first order fails. It follows its own direction to another start, where
-# its direction may be better. On Omniglot 98.3 % is published for it, and 98.7 % for second order.
-# Lesson 07 trains both and compares.
+# its direction may be better: only training both would tell. On Omniglot 98.3 % is published for
+# it, and 98.7 % for second order.
 #
 # ## 10. A note on normalisation
 #
@@ -1058,16 +1044,42 @@ almost_maml(layer, paper_case[0], 0.1, half_squared_error).backward()
 print(f"meta-gradient {layer.weight.grad.item():.2f}")
 
 # %% [markdown]
-# **Question.** On paper the meta-gradient was -0.99. Which line makes it -1.10, and why is there no
-# error?
+# On paper the meta-gradient was -0.99; this is the first-order value, -1.10. And there was no error.
 #
-# <details><summary>Answer</summary>
+# ### Exercise 4: mend it (5 minutes, easy)
 #
-# <code>torch.autograd.grad</code> is called without <code>create_graph=True</code>, so the
-# gradients come back as constants: the factor 1 - 0.1 is lost, and this is FOMAML. There is no
-# error because a path from the start to the query loss remains: <code>p</code> itself, in <code>p -
-# inner_lr * g</code>. <code>g.detach()</code> or <code>.data</code> would do the same.
-# </details>
+# The same bug in a few lines, for the linear model `x @ w` and one inner step. `w` requires a
+# gradient. The loss that comes out is right; its gradient by `w` is not. Change as little as you
+# can.
+
+
+# %%
+def my_adapted_query_loss(w, support_x, support_y, query_x, query_y, inner_lr):
+    """Mean squared error on the query set after one inner step, with a graph back to w (d,).
+
+    support_x: (n, d), support_y: (n,); query_x: (m, d), query_y: (m,). Returns a scalar tensor.
+    """
+    support_loss = F.mse_loss(support_x @ w, support_y)
+    (gradient,) = torch.autograd.grad(support_loss, w)
+    fast_w = w - inner_lr * gradient
+    return F.mse_loss(query_x @ fast_w, query_y)
+
+
+check(my_adapted_query_loss)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("adapted_query_loss")
+
+# %%
+solution("adapted_query_loss")
+
+# %% [markdown]
+# Why was there no error? A path from the start to the query loss remains: the `w` itself in `w -
+# inner_lr * gradient`. What is lost is the other path, through the gradient, and with it the factor
+# $1 - \alpha \lambda$. `gradient.detach()` or `.data` would do the same.
 #
 # No loss curve shows this. A check does: it compares the meta-gradient with finite differences, and
 # watches what was asked of autograd.
@@ -1107,19 +1119,49 @@ print(
 )
 
 # %% [markdown]
-# **Question.** Five steps of the optimiser, and the error is the same to the last digit. What did
-# the cure cure?
+# Five steps of the optimiser, and the error is the same to the last digit. What did the cure cure?
+
+# %%
+predict("what_the_cure_cured")
+
+# %% [markdown]
+# ### Exercise 5: let it move (5 minutes, easy)
 #
-# <details><summary>Answer</summary>
-#
-# Only the message. Under <code>no_grad</code> the loss has no graph. <code>requires_grad_()</code>
-# makes it a leaf, so <code>backward()</code> runs, and arrives nowhere: every <code>p.grad</code>
-# stays <code>None</code>, and the optimiser skips such parameters. The inner loop needs gradients
-# at test time as well. Put <code>with torch.enable_grad():</code> around it, or use
-# <code>adapt</code>, which does not care.
-# </details>
-#
-# The same check names it when it happens in training:
+# The same inner loop without an optimiser. There are two `no_grad` in it, and one of them is right.
+# Mend it so that it returns the adapted weights. An evaluation runs under `torch.no_grad()` as a
+# whole, so your function must also work when it is **called** there, as `adapt` does.
+
+
+# %%
+def my_adapt_anywhere(support_loss, w, inner_lr, num_inner_steps):
+    """Weights after inner steps from w, without a graph; under torch.no_grad() as well.
+
+    support_loss: from a tensor shaped like w to a scalar tensor. Returns a tensor shaped like w.
+    """
+    fast_w = w.detach().clone().requires_grad_()
+    for _ in range(num_inner_steps):
+        fast_w.grad = torch.zeros_like(fast_w)
+        with torch.no_grad():  # no meta-gradient is needed at test time
+            loss = support_loss(fast_w).requires_grad_()
+        loss.backward()
+        with torch.no_grad():
+            fast_w -= inner_lr * fast_w.grad
+    return fast_w.detach()
+
+
+check(my_adapt_anywhere)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("adapt_anywhere")
+
+# %%
+solution("adapt_anywhere")
+
+# %% [markdown]
+# The check of part A names it when it happens in training:
 
 
 # %%
@@ -1143,7 +1185,7 @@ print("no gradient at all" in str(check_meta_gradient(loss_without_graph, small)
 # - **It depends on the numbering of the classes**, as we measured, and a head with five outputs
 #   cannot be asked about six classes.
 # - **It may not do what it seems to do.** On image benchmarks most of its accuracy comes from
-#   features that hardly change in the inner loop (Raghu et al. 2020). Lesson 07 looks into that.
+#   features that hardly change in the inner loop (Raghu et al. 2020).
 # - **Simple rivals are strong.** In a rerun with a deep network, MAML reached 65.7 % on
 #   miniImageNet 5-way 5-shot, where plain fine-tuning reached 74.3 % (Chen et al. 2019).
 #
@@ -1211,6 +1253,12 @@ plt.show()
 # - read an error of 0.13 against 4.25 and 3.01, and an accuracy after 0 steps against chance;
 # - spot a missing `create_graph=True` and an inner loop under `no_grad`.
 #
+# What you have solved in this lesson:
+
+# %%
+progress(5)
+
+# %% [markdown]
 # **Check yourself**
 #
 # 1. $w = 0$, support loss $(w - 2)^2/2$, query loss $(w - 1)^2/2$, `inner_lr` 0.5. What are $w'$

@@ -15,7 +15,8 @@
 # - read learned step sizes by layer, and test what they do by changing them;
 # - find a start that is overwritten and a loss that is stale.
 #
-# **Time:** 60 minutes, of which about 1 minute is computing.
+# **Time:** 60 minutes to read and try, of which about 1 minute is computing; the exercises take
+# another 45.
 #
 # **Prerequisites:** [05_maml](05_maml.ipynb) (inner and outer loop, meta-gradient),
 # [02_honest_evaluation](02_honest_evaluation.ipynb) (paired comparisons).
@@ -44,6 +45,9 @@ from torch import nn
 from torch.func import functional_call
 
 from metalearn_edu.evaluation import compare_meta_learners, evaluate_meta_learner
+from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises.maml import half_squared_error
+from metalearn_edu.exercises.meta_sgd import best_start_and_rate
 from metalearn_edu.learners import MAML, MAMLModel, MetaSGD
 from metalearn_edu.plotting import LOOK, plot_accuracy, plot_curves, plot_history, use_course_style
 from metalearn_edu.tasks import EpisodeBatch, Sinusoids
@@ -106,8 +110,10 @@ plt.show()
 #
 # $$\frac{d\mathcal{L}_Q}{dw} = -1.1 \cdot (1 - \alpha) = -0.99, \qquad \frac{d\mathcal{L}_Q}{d\alpha} = -1.1 \cdot \frac{dw'}{d\alpha} = -1.1 \cdot \big(-(w - 1)\big)$$
 #
-# > **Predict.** What is the second number? Will the outer loop make $\alpha$ larger or smaller? And
-# > if it goes on like that?
+# Work out the second number, then choose an answer and press the button.
+
+# %%
+predict("where_the_rate_goes")
 
 # %%
 w, rate = 2.0, 0.1
@@ -143,49 +149,37 @@ print(f"finite difference {difference:.2f}, autograd", *(f"{g.item():.2f}" for g
 # Return the gradients by the start and by the step size, in this order, as two plain numbers. The
 # losses are $(w - \text{target})^2/2$. Begin with the two slopes.
 
+
 # %%
-from metalearn_edu.exercises import compare
-from metalearn_edu.exercises.meta_sgd import SCALAR_EXAMPLES, SCALAR_HINT, scalar_gradients
-
-
 def my_scalar_gradients(w, rate, support_target, query_target):
+    """Gradients, by w and by the rate, of the query loss after one step from w.
+
+    All arguments are floats. Returns two floats.
+    """
     raise NotImplementedError
 
 
-compare(my_scalar_gradients, scalar_gradients, SCALAR_EXAMPLES, hint=SCALAR_HINT)
+check(my_scalar_gradients)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# The cell after the prediction does it for w = 2, the rate 0.1 and the targets 1 and 3.
-# </details>
-# <details><summary>Hint 2: only the example with rate 0 is correct</summary>
-# The query slope is taken at w', not at w.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_scalar_gradients(w, rate, support_target, query_target):
-#     support_slope = w - support_target
-#     query_slope = w - rate * support_slope - query_target
-#     return query_slope * (1 - rate), -query_slope * support_slope
-# ```
-# </details>
-#
-# The package gives the same two numbers. One weight is a linear layer without bias, fed with $x =
-# 1$:
-
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
 
 # %%
-def half_square(prediction, target):
-    """Half the mean squared error."""
-    return (prediction - target).square().mean() / 2
+hint("scalar_gradients")
 
+# %%
+solution("scalar_gradients")
 
+# %% [markdown]
+# The package gives the same two numbers. One weight is a linear layer without bias, fed with $x =
+# 1$; the loss `half_squared_error` is that of lesson 05.
+
+# %%
 one = torch.ones(1, 1, 1)  # one task, one item, one number
 paper_case = EpisodeBatch(support_x=one, support_y=one, query_x=one, query_y=3 * one)
 layer = nn.Linear(1, 1, bias=False)
 _ = nn.init.constant_(layer.weight, 2.0)
-learner = MetaSGD(layer, inner_lr=0.1, loss_fn=half_square)
+learner = MetaSGD(layer, inner_lr=0.1, loss_fn=half_squared_error)
 learner.loss(paper_case).backward()
 print(f"by the start {layer.weight.grad.item():.2f}", end=", ")
 print(f"by the step size {learner.rates['weight'].grad.item():.2f}")
@@ -221,43 +215,32 @@ families = {
 # %% [markdown]
 # ### Exercise 2: the best line (10 minutes, medium)
 #
-# From `support_targets` and `query_targets`, both `(n_tasks,)`, return the best start $w$ and the
-# best step size $\alpha$, as two tensors without dimensions. No training, only means.
+# Return the best start $w$ and the best step size $\alpha$. No training, only means: the slope of a
+# least-squares line of $q$ on $s$ is $\sum (s - \bar s)(q - \bar q) / \sum (s - \bar s)^2$, and the
+# line goes through the two means, $\bar q = (1 - \alpha)\,w + \alpha\,\bar s$.
+
 
 # %%
-from metalearn_edu.exercises.meta_sgd import (
-    REGRESSION_EXAMPLES,
-    REGRESSION_HINT,
-    best_start_and_rate,
-)
-
-
 def my_best_start_and_rate(support_targets, query_targets):
+    """Start and step size with the least mean query loss over the tasks.
+
+    support_targets, query_targets: (n_tasks,). Returns two tensors without dimensions, (w, rate).
+    """
     raise NotImplementedError
 
 
-compare(my_best_start_and_rate, best_start_and_rate, REGRESSION_EXAMPLES, hint=REGRESSION_HINT)
+check(my_best_start_and_rate)
 
 # %% [markdown]
-# <details><summary>Hint 1: the slope</summary>
-# Subtract its mean from the support targets. The slope is the sum of their products with the query
-# targets, divided by the sum of their squares.
-# </details>
-# <details><summary>Hint 2: the start is wrong</summary>
-# Every least-squares line goes through the two means: mean q = (1 - rate) * w + rate * mean s.
-# Solve that for w.
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_best_start_and_rate(support_targets, query_targets):
-#     s = support_targets - support_targets.mean()
-#     rate = (s * query_targets).sum() / s.square().sum()
-#     w = (query_targets.mean() - rate * support_targets.mean()) / (1 - rate)
-#     return w, rate
-# ```
-# </details>
-#
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("best_start_and_rate")
+
+# %%
+solution("best_start_and_rate")
+
+# %% [markdown]
 # Now we train `MetaSGD` on each family. It knows nothing of lines; it follows its two gradients.
 
 
@@ -266,7 +249,7 @@ def train_one_weight(support_targets, query_targets):
     """Start and step size that the outer loop finds, from w = 0 and a step size of 0.1."""
     layer = nn.Linear(1, 1, bias=False)
     _ = nn.init.zeros_(layer.weight)
-    learner = MetaSGD(layer, inner_lr=0.1, meta_lr=0.05, loss_fn=half_square)
+    learner = MetaSGD(layer, inner_lr=0.1, meta_lr=0.05, loss_fn=half_squared_error)
     ones, s, q = (t.view(-1, 1, 1) for t in (torch.ones(100), support_targets, query_targets))
     for _ in range(300):
         _ = learner.outer_loop(EpisodeBatch(ones, s, ones, q))
@@ -374,44 +357,37 @@ print("the same loss, to the last bit, in 10 outer steps:", all(same))
 # %% [markdown]
 # ### Exercise 3: Meta-SGD for any two losses (10 minutes, medium)
 #
-# `support_loss` and `query_loss` are functions from a weight tensor to a scalar; `w` and `rates`
-# have the same shape. Return the gradients by `w` and by `rates`, after one or more inner steps.
+# Write it once yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
+# weight tensor to a scalar; `w` and `rates` have the same shape. Neither need come with
+# `requires_grad`, so begin with `w = w.detach().requires_grad_()`, and the same for `rates`. One
+# call of `torch.autograd.grad(loss, (w, rates))` gives both gradients.
+
 
 # %%
-from metalearn_edu.exercises.meta_sgd import META_EXAMPLES, META_HINT, meta_sgd_gradients
-
-
 def my_meta_sgd_gradients(support_loss, query_loss, w, rates, num_inner_steps):
+    """Gradients, by w and by rates, of the query loss after one or more inner steps.
+
+    support_loss, query_loss: from a tensor shaped like w to a scalar tensor.
+    w, rates: of one shape. Returns two tensors of this shape.
+    """
     raise NotImplementedError
 
 
-compare(my_meta_sgd_gradients, meta_sgd_gradients, META_EXAMPLES, hint=META_HINT)
+check(my_meta_sgd_gradients)
 
 # %% [markdown]
-# <details><summary>Hint 1: the idea</summary>
-# The loop of <code>meta_sgd_loss</code>, with one tensor in place of a dict. At the end,
-# <code>torch.autograd.grad(loss, (w, rates))</code> gives both gradients at once.
-# </details>
-# <details><summary>Hint 2: where the graph begins</summary>
-# Begin with <code>w, rates = w.detach().requires_grad_(), rates.detach().requires_grad_()</code> and
-# <code>fast_w = w</code>.
-# </details>
-# <details><summary>I get "element 0 of tensors does not require grad"</summary>
-# A gradient was taken of something that was detached, or <code>.data</code> was written.
-# </details>
-# <details><summary>Solution</summary>
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
 #
-# ```python
-# def my_meta_sgd_gradients(support_loss, query_loss, w, rates, num_inner_steps):
-#     w, rates = w.detach().requires_grad_(), rates.detach().requires_grad_()
-#     fast_w = w
-#     for _ in range(num_inner_steps):
-#         (gradient,) = torch.autograd.grad(support_loss(fast_w), fast_w, create_graph=True)
-#         fast_w = fast_w - rates * gradient
-#     return torch.autograd.grad(query_loss(fast_w), (w, rates))
-# ```
-# </details>
-#
+# *element 0 of tensors does not require grad* means that a gradient was taken of something without
+# a graph: it was detached, or computed under `no_grad`.
+
+# %%
+hint("meta_sgd_gradients")
+
+# %%
+solution("meta_sgd_gradients")
+
+# %% [markdown]
 # ## 5. Train both on sine waves
 #
 # The network is the paper's, 1 - 40 - 40 - 1 with ReLU, and the inner loop takes one step, of 0.01
@@ -773,10 +749,9 @@ print("every step size of the output's biases is below 0.2:", bool((rates[-1] < 
 # class $k$ favoured before the step? The features of the last layer come out of a ReLU, so they are
 # never negative.
 #
-# > **Predict.** Suppose class 3 is favoured at the start. What does the step do to the bias of
-# > output 3, and what to its weights? Write down why both together may be too much. Then look at the
-# > next cell. It sets the step sizes of these biases to 0 and takes the gradient of both losses by
-# > the biases, in 400 episodes.
+# Suppose class 3 is favoured at the start. What does the step do to the bias of output 3, and what
+# to its weights? Write down your own answer first. Then look at the next cell: it sets the step
+# sizes of these biases to 0 and takes the gradient of both losses by the biases, in 400 episodes.
 
 # %%
 head_off = copy.deepcopy(glyph_learners["Meta-SGD"])
@@ -793,18 +768,20 @@ half_width = 1.96 * products.std() / len(products) ** 0.5
 print("on average the two gradients disagree:", (products.mean() + half_width < 0).item())
 
 # %% [markdown]
-# <details><summary>Answer</summary>
-#
-# Class 3 is favoured, so the step lowers its bias. But the same step changes the weights of output 3
-# along the features, and all features are positive: lowering the weights lowers the score of class 3
-# for every picture, like a second bias. With the weights' large step sizes, this second bias already
-# goes too far: with the biases held still, a class that was favoured before the step is
-# <b>disfavoured</b> after it, in about 60 % of the episodes and on average. Support and query gradient
-# of the bias then have opposite signs, their product is negative, and by the formula of section 3 the
-# step size falls, below zero: the bias takes back what the weights have overdone. The cell shows the
-# opposite signs; that the positive features cause them is our reading of it. (In the untrained
-# network the two agree in every episode; the disagreement is learned.)
-# </details>
+# Now decide. The options say why they are right or not.
+
+# %%
+predict("why_a_bias_steps_back")
+
+# %% [markdown]
+# In full: class 3 is favoured, so the step lowers its bias. But the same step changes the weights of
+# output 3 along the features, and all features are positive: lowering the weights lowers the score
+# of class 3 for every picture, like a second bias. With the weights' large step sizes, this second
+# bias already goes too far: a class that was favoured before the step is **disfavoured** after it.
+# Then support and query gradient of the bias have opposite signs, their product is negative, and by
+# the formula of section 3 the step size falls, below zero. The cell shows the opposite signs; that
+# the positive features cause them is our reading of it. (In the untrained network the two agree in
+# every episode; the disagreement is learned.)
 #
 # A warning goes with it. With the biases' step sizes at 0 the accuracy is the same, within a fraction
 # of a point. The two gradients are tiny, but Adam divides by their size, so even a tiny gradient of
@@ -837,21 +814,47 @@ print("three times the same task, the same loss:", losses[0].item() == losses[1]
 print("gradients by the step sizes:", [rate.grad for rate in rates][:3], "...")
 
 # %% [markdown]
-# **Question.** Two symptoms. The loss of the same task changes from call to call, though no outer
-# step was taken. And no step size has a gradient. Which line is it, and what does the outer loop
-# train?
+# Two symptoms. The loss of the same task changes from call to call, though no outer step was taken.
+# And no step size has a gradient.
 #
-# <details><summary>Answer</summary>
+# ### Exercise 5: mend it (5 minutes, easy)
 #
-# <code>p.data = ...</code> does two things. It overwrites the start: there is one copy of the
-# weights, each task leaves its step in it, and the next task begins where the last one ended. There
-# is no meta-learned start any more. And autograd does not see what happens to <code>.data</code>: the
-# query loss has no path to the step sizes, nor through the inner step. <code>create_graph=True</code>
-# is for nothing. The outer loop trains the weights by the query gradient at the adapted point, as
-# FOMAML does, only from a start that is lost. Return new tensors, as <code>inner_loop</code> does.
-# </details>
+# The same bug in three lines. `w` requires a gradient; it belongs to the caller and must stay as it
+# is. The result must have a graph that leads back to `w` **and** to `rates`.
+
+
+# %%
+def my_loss_after_step(support_loss, query_loss, w, rates):
+    """Query loss after one step of rates from w, with a graph back to both; w stays as it is.
+
+    support_loss, query_loss: from a tensor shaped like w to a scalar tensor. Returns a scalar
+    tensor.
+    """
+    (gradient,) = torch.autograd.grad(support_loss(w), w, create_graph=True)
+    w.data = w.data - rates * gradient
+    return query_loss(w)
+
+
+check(my_loss_after_step)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("loss_after_step")
+
+# %%
+solution("loss_after_step")
+
+# %% [markdown]
+# `w.data = ...` did two things. It overwrote the start: there is one copy of the weights, each task
+# leaves its step in it, and the next task begins where the last one ended. There is no meta-learned
+# start any more. And autograd does not see what happens to `.data`: the query loss has no path to
+# the step sizes, nor through the inner step, and `create_graph=True` is for nothing. The outer loop
+# trains the weights by the query gradient at the adapted point, as FOMAML does, only from a start
+# that is lost. `inner_loop` returns new tensors.
 #
-# The check works on a copy of the model and finds it:
+# The check of lesson 05 works on a copy of the model and finds it:
 
 # %%
 from metalearn_edu.diagnostics import check_meta_gradient
@@ -889,17 +892,47 @@ for f in (thrifty_meta_sgd_loss, meta_sgd_loss):
     )
 
 # %% [markdown]
-# **Question.** With learned step sizes, training will simply make them a third as large, and the
-# loss curve looks as for one step. What have we lost, and how would you notice?
+# With learned step sizes, training will simply make them a third as large, and the loss curve looks
+# as for one step. What have we lost?
+
+# %%
+predict("three_steps_for_one")
+
+# %% [markdown]
+# ### Exercise 6: mend it (5 minutes, easy)
 #
-# <details><summary>Answer</summary>
-#
-# The loss is <b>stale</b>: it belongs to the start, and so does its gradient. Three steps along one
-# gradient are one step of three times the length; the second and third step do not react to what the
-# first has done. The result is that of one step, under the name of three. You notice it by the line
-# above, or by the number of different gradients that are computed. Compute the loss anew at the fast
-# parameters in every step.
-# </details>
+# Let every step react to the one before.
+
+
+# %%
+def my_loss_after_steps(support_loss, query_loss, w, rates, num_inner_steps):
+    """Query loss after steps of rates from w, with a graph back to both; w requires a gradient.
+
+    support_loss, query_loss: from a tensor shaped like w to a scalar tensor. Returns a scalar
+    tensor.
+    """
+    fast_w = w
+    loss = support_loss(fast_w)
+    (gradient,) = torch.autograd.grad(loss, fast_w, create_graph=True)
+    for _ in range(num_inner_steps):
+        fast_w = fast_w - rates * gradient
+    return query_loss(fast_w)
+
+
+check(my_loss_after_steps)
+
+# %% [markdown]
+# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
+
+# %%
+hint("loss_after_steps")
+
+# %%
+solution("loss_after_steps")
+
+# %% [markdown]
+# The old loss was **stale**: it belonged to the start, and so did its gradient. You notice it by the
+# line printed above, or by the number of different gradients that are computed.
 
 # %%
 good, bad = (
@@ -977,6 +1010,12 @@ print(good.ok, "|", bad.problems[0])
 # - read step sizes by layer, and test what they do by changing them;
 # - find a written `.data` and a stale loss.
 #
+# What you have solved in this lesson:
+
+# %%
+progress(6)
+
+# %% [markdown]
 # **Check yourself**
 #
 # 1. $w = 0$, support loss $(w - 2)^2/2$, query loss $(w - 1)^2/2$, $\alpha = 0.5$. What are the two
