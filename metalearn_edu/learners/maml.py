@@ -201,10 +201,13 @@ class MAML(MetaLearner):
         return run(self.model, state, query_x)
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int:
-        """As many as are fast, by what one task computes; counted once for each size of task."""
+        """As many as are fast, by what one task computes; counted once for each size of task.
+
+        Half as many as for evaluation: what is computed is kept until the backward pass.
+        """
         size = (*tasks.support_x.shape[1:], *tasks.query_x.shape[1:], self.num_steps)
         if size not in self._chunk_sizes:
-            self._chunk_sizes[size] = tasks_at_once(lambda: self.loss(tasks[:1]))
+            self._chunk_sizes[size] = max(1, tasks_at_once(lambda: self.loss(tasks[:1])) // 2)
         return self._chunk_sizes[size]
 
     def _check_fit(self, support_y: Tensor) -> None:

@@ -9,6 +9,10 @@ The one idea: tasks side by side are groups of channels. Images (B, C, H, W) of 
 pooling needs nothing. The derivatives of a convolution are convolutions again: of its three faces
 (forward, gradient by input, gradient by weight) each one's derivatives are the other two, which
 closes them under differentiation. On a CPU channels lie last in memory, where pooling is fastest.
+
+Measured on one thread, MAML's second-order step against a loop of `higher` (in brackets: by vmap):
+14 times as fast on sinusoids (8), 1.4 to 1.7 times with 4 stride-2 convolutions and 5 steps (1.1),
+1.0 with 4 pooled convolutions and 1 step (0.7).
 """
 
 from __future__ import annotations
