@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from .draws import draw_int, draw_labels
 from .exercise import Case, Exercise, Mistake
 from .question import Option, Question
 
@@ -23,11 +24,6 @@ __all__ = [
 ]
 
 SMALL = math.sqrt(1e-6)  # the spread of what does not vary
-
-
-def _int(low: int, high: int, generator: Generator) -> int:
-    """A random whole number from low to high - 1."""
-    return int(torch.randint(low, high, (), generator=generator))
 
 
 # --- pooling ---------------------------------------------------------------------------------
@@ -58,7 +54,7 @@ def _with_spread(z: Tensor, spread: Tensor) -> Tensor:
 
 
 def _draw_set(generator: Generator) -> tuple[Tensor]:
-    n_items, d = _int(1, 9, generator), _int(2, 6, generator)
+    n_items, d = draw_int(1, 9, generator), draw_int(2, 6, generator)
     return (2 * torch.randn(n_items, d, generator=generator) + 1,)
 
 
@@ -352,7 +348,7 @@ def _in_turns(h: Tensor, e: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _draw_film(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n_queries, d, width = (_int(2, 6, generator) for _ in range(3))
+    n_queries, d, width = (draw_int(2, 6, generator) for _ in range(3))
     return (
         1 + torch.randn(n_queries, d, generator=generator),
         torch.randn(width, generator=generator),
@@ -774,9 +770,12 @@ def _within_spread(z: Tensor, y: Tensor, n_way: int) -> Tensor:
 
 
 def _draw_classes(generator: Generator) -> tuple[Tensor, Tensor, int]:
-    n_way, d, spare = _int(2, 5, generator), _int(2, 5, generator), _int(1, 8, generator)
-    labels = torch.cat([torch.arange(n_way), torch.randint(n_way, (spare,), generator=generator)])
-    y = labels[torch.randperm(len(labels), generator=generator)]
+    n_way, d, spare = (
+        draw_int(2, 5, generator),
+        draw_int(2, 5, generator),
+        draw_int(1, 8, generator),
+    )
+    y = draw_labels(n_way, spare, generator)
     return 1 + 2 * torch.randn(len(y), d, generator=generator), y, n_way
 
 
@@ -1167,7 +1166,11 @@ def _exchanged(z: Tensor) -> Tensor:
 
 
 def _draw_beside(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n_items, n_queries, width = _int(1, 6, generator), _int(2, 6, generator), _int(2, 5, generator)
+    n_items, n_queries, width = (
+        draw_int(1, 6, generator),
+        draw_int(2, 6, generator),
+        draw_int(2, 5, generator),
+    )
     return (
         torch.randn(n_items, width, generator=generator),
         torch.randn(n_queries, 1, generator=generator),
@@ -1453,7 +1456,11 @@ def _pair(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _draw_pairs(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n_tasks, n_items, width = _int(1, 4, generator), _int(2, 5, generator), _int(2, 5, generator)
+    n_tasks, n_items, width = (
+        draw_int(1, 4, generator),
+        draw_int(2, 5, generator),
+        draw_int(2, 5, generator),
+    )
     return (
         torch.randn(n_tasks, n_items, 1, generator=generator),
         torch.randn(n_tasks, n_items, 1, generator=generator),
@@ -1744,11 +1751,11 @@ def _raised(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _draw_encoder(generator: Generator) -> tuple[Encoder, Tensor, Tensor]:
-    n_items = _int(2, 6, generator)
+    n_items = draw_int(2, 6, generator)
     x, y = 2 * torch.randn(2, n_items, 1, generator=generator)
     others: list[Encoder] = [_of_items, _of_both, _of_squares]
     layer = _of_pairs(torch.randn(4, 3, generator=generator))
-    return [layer, layer, layer, *others][_int(0, 6, generator)], x, y
+    return [layer, layer, layer, *others][draw_int(0, 6, generator)], x, y
 
 
 _X = torch.tensor([[-1.0], [0.0], [4.0]])
