@@ -265,6 +265,10 @@ PAIRS = Exercise(
             "both repeat in the same rhythm, so class i meets only some queries; repeat one as a b "
             "a b, the other as a a b b, `repeat_interleave`, and give the result two axes",
         ),
+        Mistake(
+            lambda c, q: torch.stack(_both(c, q), dim=-1),
+            "`stack` makes a new axis of length 2; `torch.cat` puts the numbers side by side",
+        ),
     ],
     hints=[
         "Make two tensors of the same shape (Q, n_way, d), one with the class of each pair and one "
@@ -884,6 +888,10 @@ SQUARED = Exercise(
             lambda s, y: _gap(s.round(), y).square().mean(),
             "the scores were rounded; their distance to 1 and 0 is what counts",
         ),
+        Mistake(
+            lambda s, y: _gap(s.softmax(dim=0), y).square().mean(),
+            "a softmax came first, and over the queries; the scores stay as they are",
+        ),
     ],
     hints=[
         "`F.one_hot(labels, n_way)` is the table of what the scores should be.",
@@ -1205,6 +1213,12 @@ SCORES = Exercise(
             lambda s, y, n: torch.stack([s[:, y != k].mean(dim=1) for k in range(n)], dim=1),
             "these are the means of all other classes: `==`, not `!=`",
         ),
+        Mistake(
+            lambda s, y, n: torch.stack(
+                [part.mean(dim=1) for part in s.split(len(y) // n, dim=1)][:n], dim=1
+            ),
+            SCORES_ORDER,
+        ),
     ],
     hints=[
         "Class 1 has three items and class 0 has one. Whose sum is larger, if all items score the "
@@ -1476,6 +1490,18 @@ ENTROPY = Exercise(
             lambda s, y: F.cross_entropy(s.clamp(-1, 1), y),
             STILL_SQUEEZED,
         ),
+        Mistake(
+            lambda s, y: F.cross_entropy(s.softmax(dim=0), y),
+            "there is a softmax over the queries before the cross-entropy, which takes one over "
+            "the classes itself; leave yours out",
+        ),
+        Mistake(lambda s, y: F.cross_entropy(5 * s.sigmoid(), y), STILL_SQUEEZED),
+        Mistake(lambda s, y: F.cross_entropy(20 * s.sigmoid(), y), STILL_SQUEEZED),
+        Mistake(
+            lambda s, y: F.cross_entropy(F.normalize(s.sigmoid(), p=1, dim=1), y), STILL_SQUEEZED
+        ),
+        Mistake(lambda s, y: F.cross_entropy(F.hardtanh(s / 3), y), STILL_SQUEEZED),
+        Mistake(lambda s, y: F.cross_entropy(F.softsign(s), y), STILL_SQUEEZED),
     ],
     hints=[
         "Which numbers can the softmax inside `F.cross_entropy` get here, at the most and at the "
