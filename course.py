@@ -14,6 +14,7 @@ Set COURSE_TORCH_INDEX to the address of a package index to take PyTorch from th
 set it to nothing (COURSE_TORCH_INDEX=) to use no extra index.
 """
 
+import contextlib
 import hashlib
 import http.client
 import importlib.util
@@ -24,7 +25,9 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this line is read by the Pythons that are too old
     sys.exit(
@@ -114,9 +117,48 @@ def clean(options: list[str]) -> int:
 
 def prepare() -> None:
     """Make the environment, or bring it up to date, unless it is ready already."""
-    wanted = wanted_stamp()
-    if stamp() == wanted and PYTHON.exists():
+    if is_ready():
         return
+    with alone():
+        if not is_ready():  # while we waited another course.py may have done it
+            set_up()
+
+
+def is_ready() -> bool:
+    """Whether the environment is there and up to date."""
+    return stamp() == wanted_stamp() and PYTHON.exists()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other course.py sets up this folder; the system ends the hold of a dead one."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "set-up.lock").open("w") as file:
+        if not hold(file):
+            say("Another course.py is setting up this folder: waiting for it.")
+            while not hold(file):
+                time.sleep(0.5)
+        yield
+
+
+def hold(file: TextIO) -> bool:
+    """Take the lock on a file unless another process has it; closing the file gives it back."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def set_up() -> None:
+    """Make the environment, or bring it up to date."""
     started = time.monotonic()
     if VENV.exists() and not keepable():
         say("The environment in .venv is unfinished or from elsewhere: making it anew.")
@@ -126,7 +168,7 @@ def prepare() -> None:
     STAMP.write_text(UNFINISHED, encoding="utf-8")
     install()
     silence_news()
-    STAMP.write_text(wanted, encoding="utf-8")
+    STAMP.write_text(wanted_stamp(), encoding="utf-8")
     say(f"Ready after {time.monotonic() - started:.0f} s. Later runs start at once.")
 
 

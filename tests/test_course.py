@@ -179,6 +179,21 @@ def test_first_run_installs_the_pinned_course_and_the_second_does_nothing(copy, 
     assert capsys.readouterr().out == ""
 
 
+def test_two_at_once_install_once(copy, capsys):
+    copy.prepare()
+    copy.STAMP.write_text(copy.UNFINISHED)
+    commands = copy.run.commands[:]
+    with copy.alone():  # as another course.py in the midst of its work
+        waiting = threading.Thread(target=copy.prepare, daemon=True)
+        waiting.start()
+        time.sleep(0.2)
+        assert waiting.is_alive() and copy.PYTHON.exists()
+        copy.STAMP.write_text(copy.wanted_stamp())
+    waiting.join(10)
+    assert not waiting.is_alive() and copy.run.commands == commands
+    assert "waiting for it" in capsys.readouterr().out
+
+
 def test_uv_is_used_where_it_is(copy, monkeypatch):
     use_uv(copy, monkeypatch)
     copy.prepare()
