@@ -204,7 +204,7 @@ class Lesson:
             self.page.wait_for_timeout(200)
         return state
 
-    def run_all(self, seconds=420):
+    def run_all(self, seconds=900):
         """Run All Cells, to the last or to the first error; returns the errors."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
