@@ -211,7 +211,9 @@ def make_environment() -> None:
     say(f"Making an environment in .venv with Python {sys.version.split()[0]}.")
     VENV.mkdir()
     STAMP.write_text(UNFINISHED, encoding="utf-8")
-    if run([sys.executable, "-m", "venv", "--without-pip", str(VENV)]) != 0:
+    # Not sys.executable, which may be the one of the .venv that was just removed.
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    if run([python, "-m", "venv", "--without-pip", str(VENV)]) != 0:
         sys.exit("course.py: Python could not make .venv; the lines above say why.")
 
 
