@@ -1,10 +1,11 @@
 """Why is an answer wrong? Its results are held against those of known wrong answers.
 
 If the results, or the first wrong value of several, are what a known mistake gives, its hint fits.
-If that is not so in all examples, we ask whether only their form is wrong, a list or another shape,
-and look for a simple relation to the right results that does hold in all: the negative, the square,
-n times as much where n is a size of an argument. Then we ask whether they are right for other
-arguments. Last, a mistake that fits most examples will do; of one that fits fewer we say "perhaps".
+If that is not so in all examples, we ask whether only their form is wrong, a list, another shape or
+another order of the values, and look for a simple relation to the right results that does hold in
+all: the negative, the square, n times as much where n is a size of an argument. Then we ask whether
+they are right for other arguments. Then a mistake that fits most examples will do, or an argument
+that the answer never looks at; of a mistake that fits few examples we say "perhaps".
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .differences import copy_of, difference
-from .slips import slips
+from .slips import CHANGES, slips
 
 if TYPE_CHECKING:
     from .exercise import Exercise
@@ -80,9 +82,11 @@ def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, .
     return (
         _best(hits, len(examples))
         or _form(examples)
+        or _exchanged(examples)
         or _relation(examples, partial(_by_formula, exercise))
         or _slip(exercise, examples)
         or _best(hits, len(examples) / 2)
+        or _ignored(exercise, answer, examples)
         or _relation(examples, _by_order)
         or ("perhaps: " + _best(hits, 1) if hits else "")
     )
@@ -172,6 +176,23 @@ def _form(examples: list[_Example]) -> str:
     return ""
 
 
+EXCHANGED = "the values of the result are right, but their order is not; see what is to come first"
+
+
+def _exchanged(examples: list[_Example]) -> str:
+    """Whether the values of a tuple are right and stand in another order, the same in all."""
+    pairs = [(e.got.value, e.expected.value) for e in examples]
+    if not all(isinstance(value, tuple | list) for pair in pairs for value in pair):
+        return ""
+    for order in permutations(range(len(pairs[0][0]))):
+        if all(
+            len(got) == len(order) and not difference([got[i] for i in order], expected)
+            for got, expected in pairs
+        ):
+            return EXCHANGED
+    return ""
+
+
 def _flat(value: Any) -> Tensor:
     """All numbers of a result in one row."""
     if isinstance(value, tuple | list):
@@ -193,6 +214,10 @@ RELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "one less than what is expected": lambda e: e - 1,
     "1 minus what is expected": lambda e: 1 - e,
     "1 divided by what is expected": lambda e: 1 / e,
+    "what is expected, but without the sign": torch.abs,
+    "what is expected, but rounded down; `//` and `int` cut the fraction off": torch.floor,
+    "what is expected without its last row": lambda e: e[:-1] if e.ndim else e,
+    "what is expected without its first row": lambda e: e[1:] if e.ndim else e,
     "the logarithm of what is expected": lambda e: e.log(),
     "the exponential of what is expected": lambda e: e.exp(),
 }
@@ -286,6 +311,47 @@ def _slip(exercise: Exercise, examples: list[_Example]) -> str:
         if all(_agrees(Mistake(slipped, hint), example, part) for example in examples):
             return hint
     return ""
+
+
+def _ignored(exercise: Exercise, answer: Callable[..., Any], examples: list[_Example]) -> str:
+    """Which arguments the answer never looks at, in words; empty if it looks at all of them."""
+    if examples[0].got.error:
+        return ""
+    names = inspect.signature(exercise.solution).parameters
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # results that do not compare
+        unseen = [
+            f"`{name}`"
+            for i, name in enumerate(names)
+            if _makes_no_difference(exercise, answer, examples[:3], i)
+        ]
+        what = " and ".join(unseen)
+        return what and f"the result stays as it is whatever {what} may be; where must it come in?"
+    return ""
+
+
+def _makes_no_difference(
+    exercise: Exercise, answer: Callable[..., Any], examples: list[_Example], place: int
+) -> bool:
+    """Whether the argument in this place moves the right result and never that of the answer."""
+    moved = [
+        bool(difference(outcome_of(answer, arguments).value, example.got.value))
+        for example in examples
+        for arguments in _with_other(example.arguments, place)
+        if _matters(exercise, example, arguments)
+    ]
+    return bool(moved) and not any(moved)
+
+
+def _with_other(arguments: tuple[Any, ...], place: int) -> Iterator[tuple[Any, ...]]:
+    """The arguments, with others in one place."""
+    for change in CHANGES.get(type(arguments[place]), {}).values():
+        yield (*arguments[:place], change(arguments[place]), *arguments[place + 1 :])
+
+
+def _matters(exercise: Exercise, example: _Example, arguments: tuple[Any, ...]) -> bool:
+    """Whether the right result is another one for these arguments."""
+    right = outcome_of(exercise.solution, arguments)
+    return right.error is None and bool(difference(right.value, example.expected.value))
 
 
 # --- errors ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import io
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Literal
 
 import torch
@@ -26,7 +26,7 @@ from .limits import OutOfTime, call_within
 
 __all__ = ["Case", "Exercise", "Mistake", "Property", "Verdict", "examine"]
 
-LIMIT_SECONDS = 5.0
+LIMIT_SECONDS = 10.0  # on a busy machine the first use of a part of PyTorch takes some of them
 N_DRAWS = 20
 Answer = Callable[..., Any]
 # What must hold for every right answer: returns "" or, in words, what does not.
@@ -214,8 +214,8 @@ def _broken(exercise: Exercise, answer: Answer, holds: Property) -> str:
 
 def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> str:
     """Whether the gradient of a weighted sum of the result is that of the solution."""
-    expected = _gradients(exercise.solution, arguments)
-    outcome = outcome_of(lambda: _gradients(answer, arguments), ())
+    expected = _gradients(exercise, exercise.solution, arguments)
+    outcome = outcome_of(lambda: _gradients(exercise, answer, arguments), ())
     if outcome.error is not None:
         return f"the values are right, but with gradients {failure(outcome, None)}"
     if outcome.value is None:
@@ -227,25 +227,45 @@ def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> s
     found = difference(outcome.value, expected, "the gradients by the arguments")
     if not found:
         return ""
-    mistakes = [Mistake(_by_gradients(m.wrong), m.hint) for m in exercise.mistakes]
-    by_gradients = replace(exercise, solution=_by_gradients(exercise.solution), mistakes=mistakes)
-    reason = known_mistake(by_gradients, _by_gradients(answer), arguments) or CUT
+    by_gradients = partial(_by_gradients, exercise)
+    mistakes = [Mistake(by_gradients(m.wrong), m.hint) for m in exercise.mistakes]
+    other = replace(exercise, solution=by_gradients(exercise.solution), mistakes=mistakes)
+    reason = (
+        known_mistake(other, by_gradients(answer), arguments)
+        or _cut_off(outcome.value, expected)
+        or CUT
+    )
     return f"{_call(exercise, arguments)}: the values are right, but {found}.\nHint: {reason}"
 
 
-CUT = "does a part of the computation go through `.detach()` or `.data`?"
+def _cut_off(got: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """Which arguments no gradient reaches, though it should."""
+    names = [f"`{name}`" for name in got if expected[name].any() and not got[name].any()]
+    return f"no gradient reaches {' and '.join(names)}: {LOST}" if names else ""
 
 
-def _by_gradients(function: Answer) -> Answer:
+LOST = "`.detach()`, `.data`, `.item()` or `no_grad` cuts it off"
+CUT = (
+    "does a part of the computation go through `.detach()` or `.data`, or does a small constant "
+    "stand in another place? `backward()` inside the function adds to the gradients, too"
+)
+
+
+def _by_gradients(exercise: Exercise, function: Answer) -> Answer:
     """The function with its gradients as the result: some mistakes show in these alone."""
-    return wraps(function)(lambda *arguments: _gradients(function, arguments))
+    return wraps(function)(lambda *arguments: _gradients(exercise, function, arguments))
 
 
-def _gradients(function: Answer, arguments: tuple) -> list[Tensor] | None:
-    """By each float tensor among the arguments; None if the result has no graph."""
+def _gradients(exercise: Exercise, function: Answer, arguments: tuple) -> dict[str, Tensor] | None:
+    """What `backward()` leaves in each float tensor among the arguments; None without a graph."""
     arguments = copy_of(arguments)
-    leaves = [a for a in arguments if isinstance(a, Tensor) and a.is_floating_point()]
-    for leaf in leaves:
+    names = inspect.signature(exercise.solution).parameters
+    leaves = {
+        name: a
+        for name, a in zip(names, arguments, strict=False)
+        if isinstance(a, Tensor) and a.is_floating_point()
+    }
+    for leaf in leaves.values():
         leaf.requires_grad_()
     torch.manual_seed(0)
     result = function(*arguments)
@@ -254,8 +274,12 @@ def _gradients(function: Answer, arguments: tuple) -> list[Tensor] | None:
     if not all(part.requires_grad for part in parts):
         return None
     flat = torch.cat([part.flatten() for part in parts])
-    weighted = (flat * torch.arange(1, len(flat) + 1)).sum()  # each value counts differently
-    return list(torch.autograd.grad(weighted, leaves, allow_unused=True, materialize_grads=True))
+    weights = torch.arange(1, len(flat) + 1) / len(flat)  # each value counts differently
+    (flat * weights).sum().backward()
+    return {
+        name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        for name, leaf in leaves.items()
+    }
 
 
 def _call(exercise: Exercise, arguments: Iterable[Any]) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["slips"]
+__all__ = ["CHANGES", "slips"]
 
 Function = Callable[..., Any]
 
@@ -61,6 +62,23 @@ def slips(solution: Function, arguments: tuple[Any, ...]) -> Iterator[tuple[str,
             if i < j:
                 both = {i: (j, _same), j: (i, _same)}
                 yield f"`{name}` and `{other}` exchanged", _with(solution, both)
+
+    yield from _rows_left_out(solution, names, arguments)
+
+
+ROWS = {"without the last row": slice(None, -1), "without the first row": slice(1, None)}
+
+
+def _rows_left_out(
+    solution: Function, names: list[str], arguments: tuple[Any, ...]
+) -> Iterator[tuple[str, Function]]:
+    """The same row left out of all tensors with as many rows."""
+    sizes = [len(a) if isinstance(a, Tensor) and a.ndim else 0 for a in arguments]
+    for size in sorted({size for size in sizes if size > 1}):
+        places = [i for i, other in enumerate(sizes) if other == size]
+        which = " and ".join(f"`{names[i]}`" for i in places)
+        for text, kept in ROWS.items():
+            yield f"{which} {text}", _with(solution, {i: (i, itemgetter(kept)) for i in places})
 
 
 def _instead(used: str, right: str) -> str:

@@ -113,7 +113,15 @@ def test_a_stub_a_right_and_a_wrong_answer(capsys):
         (lambda x: x.mean(dim=0) / len(x), "what is expected, divided by x.shape[0]"),
         (lambda x: x.mean(dim=0) + 1, "one more than what is expected"),
         (lambda x: x.mean(dim=0).flip(0), "right but for its order"),
-        (lambda x: torch.tensor([2.0, 3.0]), "the small cases are right, and others are not"),
+        (lambda x: x.mean(dim=0).floor(), "what is expected, but rounded down"),
+        (lambda x: x.mean(dim=0).abs(), "what is expected, but without the sign"),
+        (lambda x: x.mean(dim=0)[:-1], "what is expected without its last row"),
+        (lambda x: x[:-1].mean(dim=0), "right for `x` without the last row"),
+        (lambda x: torch.tensor([2.0, 3.0]), "stays as it is whatever `x` may be"),
+        (
+            lambda x: x.mean(dim=0) if x.shape[1] == 2 else x.median(dim=0).values + 0.3,
+            "the small cases are right, and others are not",
+        ),
         (lambda x: x.median(dim=0).values + 0.3, "Average."),
         (lambda x: x.mean(dim=0).nothing, "Average."),
     ],
@@ -166,7 +174,7 @@ def test_a_detached_or_half_detached_result_is_found(table, capsys):
     assert "correct" in answer(capsys, means)
     assert "no gradient flows" in answer(capsys, lambda x: x.mean(dim=0).detach())
     half = answer(capsys, lambda x: (x[0] + x[1:].detach().sum(dim=0)) / len(x))
-    assert "the values are right, but value 0 of the gradients by the arguments is 0 at" in half
+    assert "the values are right, but 'x' of the gradients by the arguments is 0 at" in half
 
 
 def test_what_was_printed_is_shown_once(capsys):
@@ -423,6 +431,47 @@ def test_where_it_stops_with_an_error_nothing_is_nearly_right(change, table, cap
     table(toy())  # the case has two columns, what is drawn has three
     out = answer(capsys, lambda x: change(x.mean(dim=0)) if x.shape[1] == 3 else [][0])
     assert "stops with IndexError" in out and "Hint: Average." in out
+
+
+def test_values_in_another_order_are_known(table, capsys):
+    case = Case((X,), (torch.tensor([6.0, 9.0]), 3))
+    table(toy(solution=sum_and_count, cases=[case]))
+    assert "their order is not" in answer(capsys, lambda x: (len(x), x.sum(dim=0)))
+    assert "their order is not" not in answer(capsys, lambda x: (len(x), x.mean(dim=0)))
+
+
+def weighted_mean(x, weights):
+    """Mean (d,) of the rows x (n, d), by weights (n,)."""
+    return weights @ x / weights.sum()
+
+
+def weighted(**changes):
+    case = Case((X[:2], torch.tensor([1.0, 3.0])), torch.tensor([1.5, 2.5]))
+    draw = lambda g: (torch.randn(4, 3, generator=g), torch.rand(4, generator=g))  # noqa: E731
+    return toy(solution=weighted_mean, cases=[case], draw=draw, mistakes=[], **changes)
+
+
+def test_an_argument_that_makes_no_difference_is_named(table, capsys):
+    table(weighted())
+    assert "whatever `weights` may be" in answer(capsys, lambda x, w: x.median(dim=0).values)
+    assert "whatever" not in answer(capsys, lambda x, w: (w @ x).sin())
+
+
+def test_an_argument_that_no_gradient_reaches_is_named(table, capsys):
+    table(weighted(differentiable=True))
+    assert "correct" in answer(capsys, lambda x, w: (w / w.sum()) @ x)
+    out = answer(capsys, lambda x, w: w.detach() @ x / w.detach().sum())
+    assert "no gradient reaches `weights`: `.detach()`" in out
+
+
+def test_a_gradient_that_is_left_in_an_argument_counts(table, capsys):
+    def leaves_a_gradient(x):
+        if x.requires_grad:
+            x.square().sum().backward()
+        return x.mean(dim=0)
+
+    table(toy(differentiable=True))
+    assert "the values are right, but 'x' of the gradients" in answer(capsys, leaves_a_gradient)
 
 
 def test_a_mistake_that_gradients_alone_show_is_known(table, capsys):
