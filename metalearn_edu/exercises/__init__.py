@@ -19,7 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .compare import compare
 from .exercise import Case, Exercise, Mistake, Verdict, examine
 from .question import Option, Question, QuestionWidget
 from .record import read_record, update_record
@@ -34,7 +33,6 @@ __all__ = [
     "Verdict",
     "all_exercises",
     "check",
-    "compare",
     "find",
     "hint",
     "predict",
