@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .differences import copy_of, difference
-from .slips import CHANGES, slips
+from .slips import slips, variants
 
 if TYPE_CHECKING:
     from .exercise import Exercise
@@ -137,7 +138,9 @@ def _best(hits: list[Hit], at_least: float) -> str:
 
 def _agrees(mistake: Mistake, example: _Example, part: int) -> int:
     """2 if the results are the same, 1 if at least the part is that is wrong, else 0."""
-    wrong, got = outcome_of(mistake.wrong, example.arguments), example.got
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
+        wrong, got = outcome_of(mistake.wrong, example.arguments), example.got
     if wrong.error or got.error:
         same = type(wrong.error) is type(got.error) and _message(wrong.error) == _message(got.error)
         return 2 * same
@@ -315,7 +318,7 @@ def _slip(exercise: Exercise, examples: list[_Example]) -> str:
 
 def _ignored(exercise: Exercise, answer: Callable[..., Any], examples: list[_Example]) -> str:
     """Which arguments the answer never looks at, in words; empty if it looks at all of them."""
-    if examples[0].got.error:
+    if examples[0].got.error or examples[0].got.value is None:
         return ""
     names = inspect.signature(exercise.solution).parameters
     with contextlib.suppress(TypeError, ValueError, RuntimeError):  # results that do not compare
@@ -333,25 +336,17 @@ def _makes_no_difference(
     exercise: Exercise, answer: Callable[..., Any], examples: list[_Example], place: int
 ) -> bool:
     """Whether the argument in this place moves the right result and never that of the answer."""
-    moved = [
-        bool(difference(outcome_of(answer, arguments).value, example.got.value))
-        for example in examples
-        for arguments in _with_other(example.arguments, place)
-        if _matters(exercise, example, arguments)
-    ]
+    moved = []
+    for example in examples:
+        value = example.arguments[place]
+        for right, ours in zip(
+            variants(exercise.solution, place, value), variants(answer, place, value), strict=True
+        ):
+            expected = outcome_of(right, example.arguments)
+            if expected.error is None and difference(expected.value, example.expected.value):
+                got = outcome_of(ours, example.arguments)
+                moved.append(bool(difference(got.value, example.got.value)))
     return bool(moved) and not any(moved)
-
-
-def _with_other(arguments: tuple[Any, ...], place: int) -> Iterator[tuple[Any, ...]]:
-    """The arguments, with others in one place."""
-    for change in CHANGES.get(type(arguments[place]), {}).values():
-        yield (*arguments[:place], change(arguments[place]), *arguments[place + 1 :])
-
-
-def _matters(exercise: Exercise, example: _Example, arguments: tuple[Any, ...]) -> bool:
-    """Whether the right result is another one for these arguments."""
-    right = outcome_of(exercise.solution, arguments)
-    return right.error is None and bool(difference(right.value, example.expected.value))
 
 
 # --- errors ----------------------------------------------------------------------------------

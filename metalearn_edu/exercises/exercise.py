@@ -215,6 +215,7 @@ def _broken(exercise: Exercise, answer: Answer, holds: Property) -> str:
 def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> str:
     """Whether the gradient of a weighted sum of the result is that of the solution."""
     expected = _gradients(exercise, exercise.solution, arguments)
+    assert expected is not None  # the solution has a graph
     outcome = outcome_of(lambda: _gradients(exercise, answer, arguments), ())
     if outcome.error is not None:
         return f"the values are right, but with gradients {failure(outcome, None)}"

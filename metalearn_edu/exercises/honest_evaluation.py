@@ -75,6 +75,34 @@ def _upside_down(std: float, half_width: float) -> int:
     return math.ceil((half_width / (1.96 * std)) ** 2)
 
 
+def _always_one_more(std: float, half_width: float) -> int:
+    return math.floor((1.96 * std / half_width) ** 2) + 1
+
+
+def _two(std: float, half_width: float) -> int:
+    return math.ceil((2 * std / half_width) ** 2)
+
+
+def _std_not_squared(std: float, half_width: float) -> int:
+    return math.ceil(1.96**2 * std / half_width**2)
+
+
+def _width_not_squared(std: float, half_width: float) -> int:
+    return math.ceil((1.96 * std) ** 2 / half_width)
+
+
+def _root_of_root(std: float, half_width: float) -> int:
+    return math.ceil(math.sqrt(1.96 * std / half_width))
+
+
+def _up_too_early(std: float, half_width: float) -> int:
+    return math.ceil(1.96 * std / half_width) ** 2
+
+
+def _ninety_percent(std: float, half_width: float) -> int:
+    return math.ceil((1.645 * std / half_width) ** 2)
+
+
 def _draw_needed(generator: Generator) -> tuple[float, float]:
     std = _between(0.05, 25, generator)
     return std, std / _between(1.5, 20, generator)
@@ -90,6 +118,7 @@ NEEDED = Exercise(
         Case((9.0, 1.0), 312),  # 17.64 squared is 311.2
         Case((9.0, 5.0), 13),  # 3.528 squared is 12.4
         Case((0.1, 0.05), 16),  # 3.92 squared is 15.4
+        Case((2.0, 0.98), 16),  # 4 squared, which needs no rounding
     ],
     draw=_draw_needed,
     mistakes=[
@@ -106,6 +135,17 @@ NEEDED = Exercise(
         ),
         Mistake(_no_factor, "the factor 1.96 of the 95 % interval is missing"),
         Mistake(_factor_outside, "the factor 1.96 is squared too"),
+        Mistake(
+            _always_one_more,
+            "where the square is a whole number already, this is one too many: `<=` includes it. "
+            "`math.ceil` rounds up only what is not whole",
+        ),
+        Mistake(_two, "the factor is 1.96, not 2"),
+        Mistake(_ninety_percent, "1.645 belongs to a 90 % interval; for 95 % it is 1.96"),
+        Mistake(_std_not_squared, "std is squared too"),
+        Mistake(_width_not_squared, "half_width is squared too"),
+        Mistake(_root_of_root, "1.96 std / half_width is √n; square it, and take no root"),
+        Mistake(_up_too_early, "round up once, at the end: square first"),
         Mistake(
             _whole_width,
             "this takes `half_width` for the whole width of the interval; it is the ± part already",
@@ -181,6 +221,46 @@ def _exchanged(mean: float, half_width: float, n_episodes: int, n_queries: int) 
     return binomial, s
 
 
+def _unexplained(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, binomial = read_interval(mean, half_width, n_episodes, n_queries)
+    return s, math.sqrt(abs(s**2 - binomial**2))
+
+
+def _share_of_it(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, binomial = read_interval(mean, half_width, n_episodes, n_queries)
+    return s, binomial / s
+
+
+def _share_of_variance(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, binomial = read_interval(mean, half_width, n_episodes, n_queries)
+    return s, binomial**2 / s**2
+
+
+def _right_only(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, _ = read_interval(mean, half_width, n_episodes, n_queries)
+    return s, math.sqrt(mean**2 / n_queries)
+
+
+def _half_of_95(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, binomial = read_interval(mean, half_width, n_episodes, n_queries)
+    return s, 1.96 * binomial
+
+
+def _root_of_part(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, _ = read_interval(mean, half_width, n_episodes, n_queries)
+    return s, math.sqrt(mean * (1 - mean)) / n_queries
+
+
+def _over_queries(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, binomial = read_interval(mean, half_width, n_episodes, n_queries)
+    return s * math.sqrt(n_queries), binomial
+
+
+def _five_way(mean: float, half_width: float, n_episodes: int, n_queries: int) -> Spreads:
+    s, binomial = read_interval(mean, half_width, n_episodes, n_queries)
+    return s, binomial / math.sqrt(5)
+
+
 def _draw_read(generator: Generator) -> tuple[float, float, int, int]:
     mean, half_width = _between(0.1, 0.9, generator), _between(0.002, 0.03, generator)
     return mean, half_width, _int(50, 2000, generator), _int(4, 120, generator)
@@ -222,6 +302,34 @@ READ = Exercise(
             "these are points of 100; the arguments are fractions, and so are the results",
         ),
         Mistake(_exchanged, "first s, then the part of the queries"),
+        Mistake(
+            _unexplained,
+            "the second value is what the queries do not explain; what they do is asked for, the "
+            "binomial formula alone",
+        ),
+        Mistake(
+            _share_of_it,
+            "the second value is divided by s; the binomial formula alone is asked for",
+        ),
+        Mistake(
+            _share_of_variance,
+            "the second value is a share of s²; the binomial formula alone is asked for",
+        ),
+        Mistake(
+            _right_only,
+            "the variance of a coin is mean · (1 - mean): the second factor is missing",
+        ),
+        Mistake(
+            _half_of_95,
+            "both values are spreads, without the 1.96 of an interval; the second has it still",
+        ),
+        Mistake(_root_of_part, "n_queries stands under the root, too"),
+        Mistake(
+            _over_queries,
+            "the interval is that of n_episodes scores, one for each episode; the queries are not "
+            "counted again",
+        ),
+        Mistake(_five_way, "n_queries counts the queries of the whole episode, all classes"),
     ],
     hints=[
         "half_width = 1.96 · s / √n_episodes: solve it for s. The other one is given in the text: "
@@ -295,6 +403,25 @@ def _variance_of_difference(first: Tensor, second: Tensor) -> Spreads:
     return difference.mean().item(), (1.96 * difference.var() / math.sqrt(len(first))).item()
 
 
+def _two_ends(first: Tensor, second: Tensor) -> Spreads:
+    mean, half = paired_difference(first, second)
+    return mean - half, mean + half
+
+
+def _twice_n(first: Tensor, second: Tensor) -> Spreads:
+    mean, half = paired_difference(first, second)
+    return mean, half / math.sqrt(2)
+
+
+def _two_for_196(first: Tensor, second: Tensor) -> Spreads:
+    mean, half = paired_difference(first, second)
+    return mean, 2 * half / 1.96
+
+
+def _each_episode(first: Tensor, second: Tensor) -> tuple[Tensor, float]:
+    return first - second, paired_difference(first, second)[1]
+
+
 def _draw_paired(generator: Generator) -> tuple[Tensor, Tensor]:
     n = _int(3, 40, generator)
     tasks = torch.rand(n, generator=generator, dtype=torch.float64)
@@ -337,6 +464,10 @@ PAIRED = Exercise(
         Mistake(_no_root, "this is the spread of episodes; the mean of n of them has s / √n"),
         Mistake(_by_n, "divide s by √n, not by n"),
         Mistake(_variance_of_difference, "this uses the variance; take its root, `std`"),
+        Mistake(_two_ends, "these are the two ends of the interval; its middle and half its width"),
+        Mistake(_twice_n, "there are n differences, not 2 n"),
+        Mistake(_two_for_196, "the factor is 1.96, not 2"),
+        Mistake(_each_episode, "the first value is one difference an episode; take their mean"),
     ],
     hints=[
         "Subtract first, then treat the differences as you treated the four scores above.",
@@ -389,6 +520,26 @@ def _n_in_std(scores: Tensor) -> float:
     return half_width_of_rounds(scores) * math.sqrt((n_tasks - 1) / n_tasks)
 
 
+def _mean_of_rounds(scores: Tensor) -> float:
+    return (1.96 * scores.std(dim=1).mean() / math.sqrt(scores.shape[1])).item()
+
+
+def _mean_within_tasks(scores: Tensor) -> float:
+    return (1.96 * scores.std(dim=0).mean() / math.sqrt(scores.shape[1])).item()
+
+
+def _within_tasks(scores: Tensor) -> Tensor:
+    return 1.96 * scores.std(dim=0) / math.sqrt(scores.shape[1])
+
+
+def _variance_of_tasks(scores: Tensor) -> float:
+    return (1.96 * scores.mean(dim=0).var() / math.sqrt(scores.shape[1])).item()
+
+
+def _median_of_rounds(scores: Tensor) -> float:
+    return half_width_of_rounds(scores.median(dim=0, keepdim=True).values)
+
+
 def _draw_rounds(generator: Generator) -> tuple[Tensor]:
     n_rounds, n_tasks = _int(2, 7, generator), _int(8, 30, generator)
     tasks = torch.rand(n_tasks, generator=generator, dtype=torch.float64)
@@ -409,6 +560,8 @@ ROUNDS = Exercise(
         Case((torch.tensor([[0.5, 0.5], [0.7, 0.7], [0.3, 0.3]]),), 0.0),
         # means of the tasks 0.3, 0.6, 0.9: s = 0.3, over the root of 3
         Case((torch.tensor([[0.2, 0.5, 0.8], [0.4, 0.7, 1.0]]),), 0.339482),
+        # means 0.4, 0.6, 0.5: s = 0.1, over the root of 3
+        Case((torch.tensor([[0.1, 0.9, 0.5], [0.7, 0.3, 0.5]]),), 0.113161),
     ],
     draw=_draw_rounds,
     mistakes=[
@@ -426,6 +579,23 @@ ROUNDS = Exercise(
         Mistake(_first_round, "this uses one round only; the mean over rounds is what we report"),
         Mistake(_not_196, "the factor 1.96 of the 95 % interval is missing"),
         Mistake(_n_in_std, "s of a sample is divided by n - 1, as `std()` does"),
+        Mistake(
+            _mean_of_rounds,
+            "this is the spread of one round, on average; the mean over rounds strays less, so "
+            "take it first",
+        ),
+        Mistake(
+            _mean_within_tasks,
+            "this is the spread of the rounds within a task; take the mean over the rounds first, "
+            "and then the spread of the tasks",
+        ),
+        Mistake(
+            _within_tasks,
+            "this is the spread of the rounds within each task; take the mean over the rounds "
+            "first, and then the spread of the tasks",
+        ),
+        Mistake(_variance_of_tasks, "this uses the variance; take its root, `std`"),
+        Mistake(_median_of_rounds, "we report the mean over the rounds, not the median"),
     ],
     hints=[
         "How many different tasks are there? Repeating them tells nothing about other tasks.",
@@ -485,6 +655,27 @@ def _support_itself(support_z: Tensor, query_z: Tensor) -> Tensor:
     return normalise_queries(support_z, support_z)
 
 
+def _no_root_of_variance(support_z: Tensor, query_z: Tensor) -> Tensor:
+    return (query_z - support_z.mean(dim=0)) / (support_z.var(dim=0, correction=0) + 1e-5)
+
+
+def _no_spread(support_z: Tensor, query_z: Tensor) -> Tensor:
+    return query_z - support_z.mean(dim=0)
+
+
+def _added_to_root(support_z: Tensor, query_z: Tensor) -> Tensor:
+    return (query_z - support_z.mean(dim=0)) / (support_z.std(dim=0, correction=0) + 1e-5)
+
+
+def _nothing_added(support_z: Tensor, query_z: Tensor) -> Tensor:
+    return (query_z - support_z.mean(dim=0)) / support_z.std(dim=0, correction=0)
+
+
+def _queries_about_support(support_z: Tensor, query_z: Tensor) -> Tensor:
+    away = query_z - support_z.mean(dim=0)
+    return away / (away.square().mean(dim=0) + 1e-5).sqrt()
+
+
 def _draw_normalise(generator: Generator) -> tuple[Tensor, Tensor]:
     n_support, n_queries, d = (_int(2, 8, generator) for _ in range(3))
     shift = 3 * torch.rand(d + 1, generator=generator)
@@ -505,6 +696,11 @@ NORMALISE = Exercise(
             (torch.tensor([[0.0, 2.0], [2.0, -2.0]]), torch.tensor([[3.0, 1.0]])),
             torch.tensor([[1.99999, 0.499999]]),
         ),
+        # one support item: the spread is the root of 0.00001, 0.0031623
+        Case(
+            (torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.01], [1.02, 2.0]])),
+            torch.tensor([[0.0, 3.16228], [6.32456, 0.0]]),
+        ),
     ],
     draw=_draw_normalise,
     mistakes=[
@@ -523,12 +719,26 @@ NORMALISE = Exercise(
         Mistake(_over_columns, "each column has a mean and a spread of its own; dim=0"),
         Mistake(_sample_spread, "the spread divides by n here, `correction=0`"),
         Mistake(_support_itself, "these are the support items; the queries are asked for"),
+        Mistake(_no_root_of_variance, "this divides by the variance; divide by its root"),
+        Mistake(_no_spread, "the mean is subtracted; the division by the spread is missing"),
+        Mistake(
+            _added_to_root,
+            "1e-5 is added to the variance, under the root: with one support item that is the "
+            "whole spread",
+        ),
+        Mistake(
+            _nothing_added,
+            "1e-5 is missing under the root: with one support item the spread would be 0",
+        ),
+        Mistake(
+            _queries_about_support,
+            "the mean is that of the support set, but the spread is still made of the queries",
+        ),
     ],
     hints=[
         "Which lines look at more than one query? What else could they look at?",
         "Mean and variance of the support set do not change with the queries.",
     ],
-    differentiable=True,
 )
 
 

@@ -1084,6 +1084,27 @@ def _of_a_leaf(
     return torch.autograd.grad(loss, w)[0]
 
 
+def _by_backward(
+    w: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, lr: float
+) -> Tensor:
+    F.mse_loss(x @ w, y).backward(create_graph=True)
+    assert w.grad is not None
+    return F.mse_loss(query_x @ (w - lr * w.grad), query_y)
+
+
+def _support_too(
+    w: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, lr: float
+) -> Tensor:
+    return adapted_query_loss(w, x, y, query_x, query_y, lr) + F.mse_loss(x @ w, y)
+
+
+def _two_steps(
+    w: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, lr: float
+) -> Tensor:
+    once = w - lr * _slope(w, x, y) * 2
+    return adapted_query_loss(once, x, y, query_x, query_y, lr)
+
+
 def _draw_adapted(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, float]:
     w, x, y, query_x, query_y, inner_lr, _ = _draw_linear(generator)
     return w.requires_grad_(), x, y, query_x, query_y, inner_lr
@@ -1137,6 +1158,13 @@ ADAPTED = Exercise(
             "`requires_grad_()` on the loss begins a new graph that does not reach w; the loss "
             "needs none, it has the graph that leads back to w",
         ),
+        Mistake(
+            _by_backward,
+            "`backward()` leaves the support gradient in `w.grad`, and the caller's `backward()` "
+            "adds the meta-gradient to it; `torch.autograd.grad` leaves nothing behind",
+        ),
+        Mistake(_support_too, "the support loss is added; the query loss alone is asked for"),
+        Mistake(_two_steps, "these are two inner steps; one is asked for"),
         Mistake(
             lambda w, x, y, qx, qy, lr: adapted_query_loss(w, qx, qy, qx, qy, lr),
             "the inner step uses the query set; it must only see the support set",
@@ -1256,15 +1284,28 @@ def _moves_under_no_grad(answer: Answer) -> str:
             moved = answer(bowl, torch.tensor([2.0]), 0.1, 1)
         except RuntimeError as error:
             return f"called inside `with torch.no_grad():` it stops with {error}.\nHint: {INSIDE}"
-    right = difference(moved, torch.tensor([1.9])) == ""
-    return (
-        "" if right else f"called inside `with torch.no_grad():` it gives {moved}.\nHint: {INSIDE}"
-    )
+        switched_on = torch.is_grad_enabled()
+    if difference(moved, torch.tensor([1.9])):
+        return f"called inside `with torch.no_grad():` it gives {moved}.\nHint: {INSIDE}"
+    return STAYS_ON if switched_on else ""
+
+
+def _leaves_no_graph(answer: Answer) -> str:
+    """Whether the weights that come out are plain numbers."""
+    return STILL_A_GRAPH if answer(bowl, torch.tensor([2.0]), 0.1, 1).requires_grad else ""
 
 
 INSIDE = (
     "an evaluation calls it so. Inside, the inner loop must switch gradients on again: "
     "`with torch.enable_grad():`"
+)
+STAYS_ON = (
+    "called inside `with torch.no_grad():` it leaves gradients switched on for its caller.\n"
+    "Hint: `set_grad_enabled(True)` lasts; `with torch.enable_grad():` ends with its block"
+)
+STILL_A_GRAPH = (
+    "the weights are right, but they still require a gradient.\n"
+    "Hint: an evaluation would keep the graph of every step; return them with `.detach()`"
 )
 
 
@@ -1286,7 +1327,7 @@ ANYWHERE = Exercise(
         Case((cube, torch.ones(1), 0.1, 2), torch.tensor([0.819])),  # 1, 0.9, 0.9 - 0.081
     ],
     draw=_draw_anywhere,
-    properties=[_moves_under_no_grad],
+    properties=[_moves_under_no_grad, _leaves_no_graph],
     mistakes=[
         Mistake(
             lambda s, w, lr, k: w,

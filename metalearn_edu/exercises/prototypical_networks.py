@@ -97,6 +97,12 @@ def _medoids(support_z: Tensor, support_y: Tensor, n_way: int) -> Tensor:
     return torch.stack([z[(z - z.mean(0)).square().sum(1).argmin()] for z in classes])
 
 
+def _added_once(support_z: Tensor, support_y: Tensor, n_way: int) -> Tensor:
+    sums = support_z.new_zeros(n_way, support_z.shape[1])
+    sums[support_y] += support_z
+    return sums / torch.bincount(support_y, minlength=n_way)[:, None]
+
+
 def _running_means(support_z: Tensor, support_y: Tensor, n_way: int) -> Tensor:
     means = support_z.new_zeros(n_way, support_z.shape[1])
     for z, c in zip(support_z, support_y, strict=True):
@@ -248,6 +254,11 @@ MEANS = Exercise(
             _last_items,
             "this is the last item of each class: `means[label] = item` writes over what was "
             "there; average over all its items",
+        ),
+        Mistake(
+            _added_once,
+            "`sums[labels] += items` adds only one item to each class, whatever the number of "
+            "times that its label occurs; `index_add` or a matrix product adds them all",
         ),
         Mistake(
             _running_means,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["CHANGES", "slips"]
+__all__ = ["slips", "variants"]
 
 Function = Callable[..., Any]
 
@@ -64,6 +64,12 @@ def slips(solution: Function, arguments: tuple[Any, ...]) -> Iterator[tuple[str,
                 yield f"`{name}` and `{other}` exchanged", _with(solution, both)
 
     yield from _rows_left_out(solution, names, arguments)
+
+
+def variants(function: Function, place: int, value: Any) -> Iterator[Function]:
+    """The function that gets another argument of the kind of `value` in a place."""
+    for change in CHANGES.get(type(value), {}).values():
+        yield _with(function, {place: (place, change)})
 
 
 ROWS = {"without the last row": slice(None, -1), "without the first row": slice(1, None)}

@@ -43,6 +43,18 @@ def _divides_by_classes(answers: Tensor, truth: Tensor) -> float:
     return _counts(answers, truth) / len(truth.unique())
 
 
+def _among_the_labels(answers: Tensor, truth: Tensor) -> float:
+    return torch.isin(answers, truth).float().mean().item()
+
+
+def _mean_distance(answers: Tensor, truth: Tensor) -> float:
+    return (answers - truth).abs().float().mean().item()
+
+
+def _same_object(answers: Tensor, truth: Tensor) -> float:
+    return sum(a is b for a, b in zip(answers, truth, strict=True)) / len(truth)
+
+
 def _draw(generator: Generator) -> tuple[Tensor, Tensor]:
     n_queries = int(torch.randint(2, 30, (), generator=generator))
     answers, truth = torch.randint(3, (2, n_queries), generator=generator)
@@ -75,6 +87,20 @@ EXERCISES = [
             Mistake(
                 _divides_by_classes,
                 "this divides by the number of different labels; divide by the number of queries",
+            ),
+            Mistake(
+                _among_the_labels,
+                "this asks whether an answer occurs anywhere in `truth`; compare place by place, "
+                "with ==",
+            ),
+            Mistake(
+                _mean_distance,
+                "labels are names: 4 is no further from 0 than 1 is. Count the equal ones, with ==",
+            ),
+            Mistake(
+                _same_object,
+                "`is` asks for the same object, and two tensors are never that; == asks for the "
+                "same value",
             ),
         ],
         hints=[

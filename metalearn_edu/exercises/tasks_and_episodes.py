@@ -62,9 +62,33 @@ def _over_items(class_ids: Tensor, chosen: Tensor) -> Tensor:
     return (class_ids[:, None] == chosen).int().argmax(dim=0)
 
 
+def _searched_unsorted(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return torch.searchsorted(chosen, class_ids)
+
+
+def _one_by_one(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    labels = class_ids.clone()
+    for label, c in enumerate(chosen):
+        labels[labels == c] = label
+    return labels
+
+
+def _remainders(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return class_ids % len(chosen)
+
+
+def _minus_smallest(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return class_ids - chosen.min()
+
+
+def _places_of_items(class_ids: Tensor, chosen: Tensor) -> Tensor:
+    return torch.arange(len(class_ids))
+
+
 def _draw_labels(generator: Generator) -> tuple[Tensor, Tensor]:
     n_way, n_items = _int(2, 7, generator), _int(4, 15, generator)
-    chosen = torch.randperm(1000, generator=generator)[:n_way]
+    n_classes = (10, 1000)[_int(0, 2, generator)]  # numbers that are labels, too, and far from it
+    chosen = torch.randperm(n_classes, generator=generator)[:n_way]
     return chosen[torch.randint(n_way, (n_items,), generator=generator)], chosen
 
 
@@ -78,6 +102,7 @@ LABELS = Exercise(
         Case((torch.tensor([7, 3, 7, 9]), torch.tensor([9, 3, 7])), torch.tensor([2, 1, 2, 0])),
         Case((torch.tensor([41, 853]), torch.tensor([853, 41])), torch.tensor([1, 0])),
         Case((torch.tensor([5, 5, 5]), torch.tensor([8, 5])), torch.tensor([1, 1, 1])),
+        Case((torch.tensor([1, 0, 2]), torch.tensor([2, 0, 1])), torch.tensor([2, 1, 0])),
     ],
     draw=_draw_labels,
     mistakes=[
@@ -109,6 +134,27 @@ LABELS = Exercise(
         Mistake(
             _over_items,
             "this is one number for each chosen class; take the place along the classes, dim=1",
+        ),
+        Mistake(
+            _searched_unsorted,
+            "`torch.searchsorted` needs a sorted tensor, and `chosen` is in the order of the "
+            "labels; compare with each chosen class",
+        ),
+        Mistake(
+            _one_by_one,
+            "a label that is written already may be the number of a class that comes later, and is "
+            "then written over; compare with `class_ids`, which stays, and write into another "
+            "tensor",
+        ),
+        Mistake(_remainders, "a remainder can be the same for two classes, and is not their place"),
+        Mistake(
+            _minus_smallest,
+            "minus the smallest number works only if the numbers have no gaps and `chosen` is "
+            "sorted",
+        ),
+        Mistake(
+            _places_of_items,
+            "this numbers the items; items of one class have one label, the place of the class",
         ),
     ],
     hints=[
@@ -180,6 +226,38 @@ def _axes_kept(items: Tensor, n_shot: int) -> Parts:
     return items[:, :, :n_shot], support_y, items[:, :, n_shot:], query_y
 
 
+def _items_in_turns(items: Tensor, n_shot: int) -> Parts:
+    _, support_y, _, query_y = split_items(items, n_shot)
+    turned = items.transpose(1, 2)  # (T, n, n_way, *item)
+    return (
+        turned[:, :n_shot].flatten(1, 2),
+        support_y,
+        turned[:, n_shot:].flatten(1, 2),
+        query_y,
+    )
+
+
+def _pixels_in_a_row(items: Tensor, n_shot: int) -> Parts:
+    support_x, support_y, query_x, query_y = split_items(items, n_shot)
+    return support_x.flatten(2), support_y, query_x.flatten(2), query_y
+
+
+def _first_queries(items: Tensor, n_shot: int) -> Parts:
+    return split_items(items[:, :, :-1], n_shot)
+
+
+def _labels_go_on(items: Tensor, n_shot: int) -> Parts:
+    support_x, support_y, query_x, query_y = split_items(items, n_shot)
+    first = items.shape[1] * torch.arange(len(items))[:, None]
+    return support_x, support_y + first, query_x, query_y + first
+
+
+def _one_hot_labels(items: Tensor, n_shot: int) -> Parts:
+    support_x, support_y, query_x, query_y = split_items(items, n_shot)
+    eye = torch.eye(items.shape[1], dtype=torch.int64)
+    return support_x, eye[support_y], query_x, eye[query_y]
+
+
 def _draw_split(generator: Generator) -> tuple[Tensor, int]:
     n_tasks, n_way, n_shot, n_query = (_int(1, 5, generator) for _ in range(4))
     item = [(2,), (1, 2, 2), ()][_int(0, 3, generator)]
@@ -245,6 +323,21 @@ SPLIT = Exercise(
             "the items still have a class axis and a shot axis; make one of them, "
             "`x.flatten(1, 2)`",
         ),
+        Mistake(
+            _items_in_turns,
+            "these items come in turns, one of each class; class by class is asked for: all items "
+            "of class 0 first",
+        ),
+        Mistake(
+            _pixels_in_a_row,
+            "the axes of an item became one, too; only the class axis and the shot axis do, "
+            "`x.flatten(1, 2)`",
+        ),
+        Mistake(_first_queries, "the last query of each class is missing: `[:, :, n_shot:]`"),
+        Mistake(_labels_go_on, "the labels begin with 0 in each task anew"),
+        Mistake(
+            _one_hot_labels, "these are one-hot rows; a label is one whole number for each item"
+        ),
     ],
     hints=[
         "Slice the third axis into two pieces. In each piece, let the class axis and the item axis "
@@ -303,6 +396,31 @@ def _with_repeats(n_classes: int, class_size: int, n_way: int, n_shot: int, n_qu
     return n_classes**n_way * items**n_way
 
 
+def _no_support(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    return math.perm(n_classes, n_way) * math.comb(class_size - n_shot, n_query) ** n_way
+
+
+def _no_classes(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    whole = count_episodes(n_classes, class_size, n_way, n_shot, n_query)
+    return whole // math.perm(n_classes, n_way)
+
+
+def _sums(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    items = math.comb(class_size, n_shot) + math.comb(class_size - n_shot, n_query)
+    return math.perm(n_classes, n_way) * items**n_way
+
+
+def _any_class(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    support = math.comb(n_way * class_size, n_way * n_shot)
+    queries = math.comb(n_way * (class_size - n_shot), n_way * n_query)
+    return math.perm(n_classes, n_way) * support * queries
+
+
+def _one_less(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    items = math.comb(class_size, n_shot) * math.comb(class_size - 1, n_query)
+    return math.perm(n_classes, n_way) * items**n_way
+
+
 def _draw_count(generator: Generator) -> tuple[int, int, int, int, int]:
     n_way, n_shot, n_query = (_int(2, 5, generator) for _ in range(3))
     n_classes, spare = n_way + _int(0, 4, generator), _int(1, 5, generator)
@@ -319,6 +437,7 @@ COUNT = Exercise(
         Case((3, 4, 2, 1, 2), 864),  # 3 * 2 ways to deal; 4 * 3 items for each of two classes
         Case((3, 2, 2, 1, 1), 24),  # 3 * 2; 2 * 1 for each
         Case((2, 3, 1, 1, 2), 6),  # 2; 3 * 1
+        Case((3, 5, 1, 2, 1), 90),  # 3; 10 * 3
     ],
     draw=_draw_count,
     mistakes=[
@@ -352,6 +471,15 @@ COUNT = Exercise(
             "this chooses which items take part, but not which of them are support and which query",
         ),
         Mistake(_with_repeats, "this lets one class have two labels at once; `math.perm`"),
+        Mistake(_no_support, "this counts the query sets only; the support items are chosen too"),
+        Mistake(_no_classes, "this counts the items only; the classes are dealt, too"),
+        Mistake(_sums, "every support set goes with every query set, so multiply; do not add"),
+        Mistake(
+            _any_class,
+            "this draws from all classes together, so that one class may get more items than "
+            "another; each class chooses on its own, to the power n_way",
+        ),
+        Mistake(_one_less, "class_size - n_shot items are left for the queries"),
     ],
     hints=[
         "Labels matter, so an ordered choice of `n_way` classes: `math.perm(n_classes, n_way)`. "
@@ -394,6 +522,10 @@ def _neighbours(class_size: int, n_items: int, n_draws: int, generator: Generato
     return (starts + torch.arange(n_items)) % class_size
 
 
+def _own_seed(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    return draw_items(class_size, n_items, n_draws, torch.Generator().manual_seed(0))
+
+
 def _own_numbers(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
     return torch.rand(n_draws, class_size).argsort(dim=1)[:, :n_items]
 
@@ -401,6 +533,10 @@ def _own_numbers(class_size: int, n_items: int, n_draws: int, generator: Generat
 SAME_NUMBERS = (
     "from a generator in the same state come other results; give `generator=generator` to every "
     "function that draws"
+)
+NO_NEW_NUMBERS = (
+    "from a generator in another state come the same results; draw from `generator` as it comes, "
+    "without a seed or a generator of your own"
 )
 SAME_ROWS = "all rows are the same; each needs random numbers of its own"
 REPEATS = "a number occurs twice in a row; an item would be support and query at once"
@@ -444,6 +580,8 @@ def _pairs_are_fair(answer: Answer) -> str:
         return FIRST_ITEMS
     if (table.diff(dim=1) > 0).all():
         return IN_ORDER
+    if torch.equal(table, _a_table(answer, 5, 3, rows, seed + 1)[1]):
+        return NO_NEW_NUMBERS
     share = torch.bincount(5 * table[:, 0] + table[:, 2], minlength=25).view(5, 5) / rows
     fair = (1 - torch.eye(5)) / 20
     spread = 6 * math.sqrt(0.05 * 0.95 / rows)  # six standard deviations of a share
@@ -476,6 +614,7 @@ ITEMS = Exercise(
         Mistake(_one_draw, SAME_ROWS),
         Mistake(_neighbours, UNFAIR),
         Mistake(_own_numbers, SAME_NUMBERS),
+        Mistake(_own_seed, NO_NEW_NUMBERS),
     ],
     hints=[
         "Which items can `torch.arange(n_items)` never name?",
@@ -529,6 +668,7 @@ EXERCISES: list[Exercise | Question] = [
             Mistake(_with_replacement, REPEATS),
             Mistake(_one_draw, SAME_ROWS),
             Mistake(_own_numbers, SAME_NUMBERS),
+            Mistake(_own_seed, NO_NEW_NUMBERS),
         ],
         hints=[
             "In which column can class 0 stand? And the last class?",

@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 
 import pytest
 import torch
@@ -431,6 +432,16 @@ def test_where_it_stops_with_an_error_nothing_is_nearly_right(change, table, cap
     table(toy())  # the case has two columns, what is drawn has three
     out = answer(capsys, lambda x: change(x.mean(dim=0)) if x.shape[1] == 3 else [][0])
     assert "stops with IndexError" in out and "Hint: Average." in out
+
+
+def test_a_known_mistake_warns_nobody(table, capsys, recwarn):
+    def warns(x):
+        warnings.warn("known", stacklevel=1)
+        return x[0]
+
+    table(toy(mistakes=[Mistake(warns, "this is the first row")]))
+    assert "Hint: this is the first row" in answer(capsys, lambda x: x[0])
+    assert not recwarn.list
 
 
 def test_values_in_another_order_are_known(table, capsys):

@@ -25,9 +25,18 @@ def with_the_spread_of_means(scores):
     return 1.96 * scores.mean(dim=0).std() / scores.shape[1] ** 0.5
 
 
+def by_batch_norm(support_z, query_z):
+    variance, mean = torch.var_mean(support_z, dim=0, correction=0)
+    return torch.nn.functional.batch_norm(query_z, mean, variance, eps=1e-5)
+
+
 @pytest.mark.parametrize(
     "right, name",
-    [(by_counting, "episodes_needed"), (with_the_spread_of_means, "half_width_of_rounds")],
+    [
+        (by_counting, "episodes_needed"),
+        (with_the_spread_of_means, "half_width_of_rounds"),
+        (by_batch_norm, "normalise_queries"),
+    ],
 )
 def test_other_right_ways_are_correct(right, name, capsys):
     check(right, name)

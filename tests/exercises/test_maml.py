@@ -142,6 +142,20 @@ def no_gradients_at_all(support_loss, w, inner_lr, num_inner_steps):
     return w.detach()
 
 
+@torch.enable_grad()
+def keeps_the_graph(support_loss, w, inner_lr, num_inner_steps):
+    w = w.detach().requires_grad_()
+    for _ in range(num_inner_steps):
+        (gradient,) = torch.autograd.grad(support_loss(w), w, create_graph=True)
+        w = w - inner_lr * gradient
+    return w
+
+
+def switches_on_for_good(support_loss, w, inner_lr, num_inner_steps):
+    torch.set_grad_enabled(True)
+    return keeps_the_graph(support_loss, w, inner_lr, num_inner_steps).detach()
+
+
 @pytest.mark.parametrize(
     "wrong, name, says",
     [
@@ -149,6 +163,8 @@ def no_gradients_at_all(support_loss, w, inner_lr, num_inner_steps):
         (retains_the_wrong_graph, "adapted_query_loss", "is made by `create_graph=True`"),
         (gradients_around_backward_only, "adapt_anywhere", "around the line that computes"),
         (no_gradients_at_all, "adapt_anywhere", "called inside `with torch.no_grad():` it stops"),
+        (keeps_the_graph, "adapt_anywhere", "they still require a gradient"),
+        (switches_on_for_good, "adapt_anywhere", "leaves gradients switched on for its caller"),
     ],
 )
 def test_mistakes_in_no_table_are_named(wrong, name, says, capsys):
