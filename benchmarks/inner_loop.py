@@ -105,8 +105,9 @@ def mlp(steps: int) -> Workload:
 
 def conv(downsample: str, width: int, n_tasks: int, steps: int) -> Workload:
     """Workload 3: four blocks of convolution at 28x28."""
+    # A larger step size makes the steps chaotic: rounding errors grow to the tolerance.
     problem = Problem(
-        lambda: ConvNet(1, width, 5, downsample=downsample), lambda: images(n_tasks), steps, 0.1
+        lambda: ConvNet(1, width, 5, downsample=downsample), lambda: images(n_tasks), steps, 0.01
     )
     return problem.workload(aim=1.8)
 

@@ -21,6 +21,7 @@ from .arguments import as_integer
 from .learners import MANN
 from .learners.base import MetaLearner
 from .learners.chunks import tasks_at_once
+from .memory import keep_pages
 from .tasks import EpisodeBatch, Streams, TaskSource
 from .tasks.sampler import as_task_source
 
@@ -233,6 +234,7 @@ def _score_in_chunks(
     chunk_size: int | None,
 ) -> Tensor:
     """`score` of episodes 0 .. n_episodes - 1 of `seed`, a row each, in eval mode, in chunks."""
+    keep_pages()
     n_episodes = as_integer("n_episodes", n_episodes, 2)
     chunk_size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
     with _eval_mode(learner), torch.no_grad():

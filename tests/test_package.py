@@ -14,6 +14,7 @@ PACKAGE = Path(metalearn_edu.__file__).parent
 # From the ground up: a room imports only from rooms before it.
 ROOMS = [
     "arguments",
+    "memory",
     "progress",
     "tasks",
     "backbones",

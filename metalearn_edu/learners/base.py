@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..memory import keep_pages
 from ..tasks import EpisodeBatch
 
 __all__ = ["MetaLearner", "count_classes"]
@@ -108,6 +109,7 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             FloatingPointError: the loss or its gradient is not finite; no step was taken.
         """
+        keep_pages()
         optimizer = optimizer or self.meta_optimizer
         optimizer.zero_grad()
         limit = float("inf") if max_grad_norm is None else max_grad_norm
