@@ -437,8 +437,9 @@ for name, loss in losses.items():
 
 # %% [markdown]
 # They agree to the last digits of float64. So it is a matter of taste and speed: on these small
-# networks the version with `vmap` is about ten times as fast, for it does all tasks at once. `MAML`
-# uses it unless you ask for `engine="higher"`.
+# networks the version with `vmap` is about ten times as fast, for it does all tasks at once. So does
+# `MAML`, unless you ask for `engine="higher"`. For the usual layers it lays the tasks side by side
+# itself, which is faster still; `metalearn_edu/learners/side_by_side.py` shows how.
 #
 # ### Exercise 3: MAML for any two losses (10 minutes, medium)
 #
@@ -729,7 +730,7 @@ assert five.mean < 0.3 and ten.mean < five.mean < by_step["joint training"][10].
 # %% [markdown]
 # - **MAML** is at about 0.13 ± 0.02 after 5 steps (95 % interval over 600 tasks); four other
 #   training seeds gave 0.11 to 0.15 on meta-val. That is about a twentieth of the task-blind 3.01.
-#   It goes on falling after the fifth step, to about 0.08 after ten. Nothing in the training asked
+#   It goes on falling after the fifth step, to about 0.09 after ten. Nothing in the training asked
 #   for that; the paper saw the same.
 # - **Before any step** MAML and joint training are both at the task-blind error, within the
 #   interval: without the support set nothing better exists. So the start alone tells nothing about
@@ -1198,7 +1199,7 @@ print("no gradient at all" in str(check_meta_gradient(loss_without_graph, small)
 # | MAML (Finn et al. 2017, appendix C) | 5 | 0.67 | 0.38 | 0.35 |
 # | joint training (the same) | 5 | 2.41 | 2.23 | 2.19 |
 # | MAML (ours, 600 tasks) | 5 | about 1.1 | about 0.43 | about 0.32 |
-# | MAML (ours, 600 tasks) | 10 | about 0.7 | about 0.13 | about 0.08 |
+# | MAML (ours, 600 tasks) | 10 | about 0.7 | about 0.13 | about 0.09 |
 # | joint training (ours, 600 tasks) | 10 | about 2.3 | about 1.8 | about 1.6 |
 #
 # Not directly comparable: the paper trained for 1 inner step and 70,000 outer ones, so it is good
