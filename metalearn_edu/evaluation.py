@@ -144,8 +144,9 @@ def evaluate_meta_learner(
     and the dtype of its parameters.
 
     Args:
-        chunk_size: episodes scored at once; bounds the memory, does not change the result. Default:
-            as many as are fast, by what one episode computes (see `learners.chunks`).
+        chunk_size: episodes scored at once; bounds the memory, does not change the result (unless
+            an encoder normalises by batch: its statistics are those of a chunk). Default: as many
+            as are fast, by what one episode computes (see `learners.chunks`).
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:

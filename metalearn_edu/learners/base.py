@@ -105,7 +105,8 @@ class MetaLearner(nn.Module, ABC):
             optimizer: steps all meta-parameters; default: `meta_optimizer`.
             max_grad_norm: shrink the meta-gradient to at most this Euclidean norm.
             chunk_size: back-propagate this many tasks at a time: same gradient, less memory.
-                Default: `tasks_at_once`.
+                Default: `tasks_at_once`. Not the same where an encoder normalises by batch: its
+                statistics are those of all items of a chunk.
         Raises:
             FloatingPointError: the loss or its gradient is not finite; no step was taken.
         """
