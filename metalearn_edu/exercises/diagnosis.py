@@ -321,11 +321,12 @@ def _ignored(exercise: Exercise, answer: Callable[..., Any], examples: list[_Exa
     if examples[0].got.error or examples[0].got.value is None:
         return ""
     names = inspect.signature(exercise.solution).parameters
+    some = [examples[0], *examples[-3:]]  # small cases may hide what an argument does
     with contextlib.suppress(TypeError, ValueError, RuntimeError):  # results that do not compare
         unseen = [
             f"`{name}`"
             for i, name in enumerate(names)
-            if _makes_no_difference(exercise, answer, examples[:3], i)
+            if _makes_no_difference(exercise, answer, some, i)
         ]
         what = " and ".join(unseen)
         return what and f"the result stays as it is whatever {what} may be; where must it come in?"

@@ -229,7 +229,12 @@ def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> s
     if not found:
         return ""
     by_gradients = partial(_by_gradients, exercise)
-    mistakes = [Mistake(by_gradients(m.wrong), m.hint) for m in exercise.mistakes]
+    values = outcome_of(exercise.solution, arguments).value
+    mistakes = [
+        Mistake(by_gradients(m.wrong), m.hint)
+        for m in exercise.mistakes
+        if not failure(outcome_of(m.wrong, arguments), values)  # as with the answer
+    ]
     other = replace(exercise, solution=by_gradients(exercise.solution), mistakes=mistakes)
     reason = (
         known_mistake(other, by_gradients(answer), arguments)

@@ -475,6 +475,13 @@ def test_an_argument_that_no_gradient_reaches_is_named(table, capsys):
     assert "no gradient reaches `weights`: `.detach()`" in out
 
 
+def test_a_mistake_with_other_values_explains_no_gradient(table, capsys):
+    nothing = Mistake(lambda x: x.sum(dim=0) - x.sum(dim=0), "nothing is left")
+    table(toy(differentiable=True, mistakes=[nothing]))
+    out = answer(capsys, lambda x: x.mean(dim=0).detach() + 0 * x.sum(dim=0))
+    assert "no gradient reaches `x`" in out
+
+
 def test_a_gradient_that_is_left_in_an_argument_counts(table, capsys):
     def leaves_a_gradient(x):
         if x.requires_grad:
