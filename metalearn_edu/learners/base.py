@@ -200,9 +200,13 @@ def _check_queries(support_x: Tensor, query_x: Tensor) -> None:
             f"query_x {tuple(query_x.shape)} does not fit support_x {tuple(support_x.shape)}: "
             "the tasks (first axis) and the shape of an item (after the second) must agree"
         )
+    if query_x.shape[1] == 0:
+        raise ValueError(f"query_x holds no items: its shape is {tuple(query_x.shape)}")
     _check_finite("query_x", query_x)
 
 
 def _check_finite(name: str, x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise ValueError(f"{name} holds {x.dtype}, not floats; for images, {name}.float() / 255")
     if not torch.isfinite(x).all():
         raise ValueError(f"{name} holds {int((~torch.isfinite(x)).sum())} NaN or infinite numbers")

@@ -619,3 +619,13 @@ def test_adapt_refuses_the_same(entry):
         predictor(task.query_x[0])
     with pytest.raises(ValueError, match="query_x holds"):
         predictor(task.query_x * float("nan"))
+
+
+@every_learner
+def test_bytes_and_empty_query_sets_are_refused(entry):
+    episodes, learner = draw_episodes(entry), fresh(entry)
+    for name in ("support_x", "query_x"):
+        with pytest.raises(ValueError, match=rf"{name} holds torch.uint8.*{name}.float\(\) / 255"):
+            ask(learner, episodes, **{name: getattr(episodes, name).to(torch.uint8)})
+    with pytest.raises(ValueError, match=r"query_x holds no items: its shape is \(2, 0"):
+        ask(learner, episodes, query_x=episodes.query_x[:, :0])
