@@ -224,7 +224,7 @@ def install() -> None:
     what = [*extra, "--constraint", "constraints.txt", "--editable", ".[test]"]
     uv = shutil.which("uv")
     if uv:
-        say("Installing with uv (about 1.3 GB on disk).")
+        say("Installing with uv (about 1.6 GB on disk).")
         # every index may serve every package, as with pip; the pins decide
         best = ["--index-strategy", "unsafe-best-match"]
         more = ["pip", *([] if index else cpu_build())]
@@ -232,7 +232,7 @@ def install() -> None:
             return
         say("uv could not install the course: its lines above say why. Using pip instead.")
     add_pip()
-    say("Installing with pip (about 1.3 GB on disk, some minutes).")
+    say("Installing with pip (about 1.6 GB on disk, some minutes).")
     if run([str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *what]) != 0:
         sys.exit(
             "course.py: the installation failed; the lines above say why. The first run needs "
