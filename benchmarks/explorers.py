@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.browser import driver
+from tests.browser.conftest import open_lesson  # noqa: F401 - a fixture
 
 N_KEYS = 12  # for each slider
 FIGURE, INNER_LOOP = 150, 300  # aims for the median, in milliseconds
@@ -39,17 +40,12 @@ WATCH = """(box) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def open_lesson() -> Any:
-    """Opens a lesson by name; all in one JupyterLab and one browser."""
-    if reason := driver.why_not():
-        pytest.skip(reason)
-    with driver.jupyterlab() as address, driver.chromium() as browser:
-        yield lambda name: driver.Lesson(browser, address, name)
-
-
 @pytest.mark.parametrize("name", driver.lessons())
-def test_latency(open_lesson: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_latency(
+    open_lesson: Any,  # noqa: F811
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """One line for each explorer; no line says that a slow one has failed."""
     lesson = open_lesson(name)
     assert lesson.run_all() == []

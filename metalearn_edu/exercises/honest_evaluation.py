@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from .draws import draw_int
 from .exercise import Case, Exercise, Mistake
 from .question import Option, Question
 
@@ -22,10 +23,6 @@ __all__ = [
 
 def _between(low: float, high: float, generator: Generator) -> float:
     return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
-
-
-def _int(low: int, high: int, generator: Generator) -> int:
-    return int(torch.randint(low, high, (), generator=generator))
 
 
 Spreads = tuple[float, float]
@@ -263,7 +260,7 @@ def _five_way(mean: float, half_width: float, n_episodes: int, n_queries: int) -
 
 def _draw_read(generator: Generator) -> tuple[float, float, int, int]:
     mean, half_width = _between(0.1, 0.9, generator), _between(0.002, 0.03, generator)
-    return mean, half_width, _int(50, 2000, generator), _int(4, 120, generator)
+    return mean, half_width, draw_int(50, 2000, generator), draw_int(4, 120, generator)
 
 
 READ = Exercise(
@@ -423,7 +420,7 @@ def _each_episode(first: Tensor, second: Tensor) -> tuple[Tensor, float]:
 
 
 def _draw_paired(generator: Generator) -> tuple[Tensor, Tensor]:
-    n = _int(3, 40, generator)
+    n = draw_int(3, 40, generator)
     tasks = torch.rand(n, generator=generator, dtype=torch.float64)
     noise = torch.rand(2, n, generator=generator, dtype=torch.float64)
     first, second = 0.3 + 0.4 * tasks + 0.3 * noise
@@ -541,7 +538,7 @@ def _median_of_rounds(scores: Tensor) -> float:
 
 
 def _draw_rounds(generator: Generator) -> tuple[Tensor]:
-    n_rounds, n_tasks = _int(2, 7, generator), _int(8, 30, generator)
+    n_rounds, n_tasks = draw_int(2, 7, generator), draw_int(8, 30, generator)
     tasks = torch.rand(n_tasks, generator=generator, dtype=torch.float64)
     noise = torch.rand(n_rounds, n_tasks, generator=generator, dtype=torch.float64)
     return (0.2 + 0.6 * tasks + 0.2 * noise,)
@@ -677,7 +674,7 @@ def _queries_about_support(support_z: Tensor, query_z: Tensor) -> Tensor:
 
 
 def _draw_normalise(generator: Generator) -> tuple[Tensor, Tensor]:
-    n_support, n_queries, d = (_int(2, 8, generator) for _ in range(3))
+    n_support, n_queries, d = (draw_int(2, 8, generator) for _ in range(3))
     shift = 3 * torch.rand(d + 1, generator=generator)
     support_z = shift + torch.randn(n_support + 2, d + 1, generator=generator)
     return support_z, 1 + 2 * torch.randn(n_queries, d + 1, generator=generator)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from .draws import draw_int
 from .exercise import Answer, Case, Exercise, Mistake
 from .question import Option, Question
 
@@ -18,11 +19,6 @@ __all__ = [
     "episode_labels",
     "split_items",
 ]
-
-
-def _int(low: int, high: int, generator: Generator) -> int:
-    """A random whole number from low to high - 1."""
-    return int(torch.randint(low, high, (), generator=generator))
 
 
 # --- labels ----------------------------------------------------------------------------------
@@ -86,8 +82,10 @@ def _places_of_items(class_ids: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _draw_labels(generator: Generator) -> tuple[Tensor, Tensor]:
-    n_way, n_items = _int(2, 7, generator), _int(4, 15, generator)
-    n_classes = (10, 1000)[_int(0, 2, generator)]  # numbers that are labels, too, and far from it
+    n_way, n_items = draw_int(2, 7, generator), draw_int(4, 15, generator)
+    n_classes = (10, 1000)[
+        draw_int(0, 2, generator)
+    ]  # numbers that are labels, too, and far from it
     chosen = torch.randperm(n_classes, generator=generator)[:n_way]
     return chosen[torch.randint(n_way, (n_items,), generator=generator)], chosen
 
@@ -259,8 +257,8 @@ def _one_hot_labels(items: Tensor, n_shot: int) -> Parts:
 
 
 def _draw_split(generator: Generator) -> tuple[Tensor, int]:
-    n_tasks, n_way, n_shot, n_query = (_int(1, 5, generator) for _ in range(4))
-    item = [(2,), (1, 2, 2), ()][_int(0, 3, generator)]
+    n_tasks, n_way, n_shot, n_query = (draw_int(1, 5, generator) for _ in range(4))
+    item = [(2,), (1, 2, 2), ()][draw_int(0, 3, generator)]
     items = torch.rand(n_tasks, n_way + 1, n_shot + n_query, *item, generator=generator)
     return items, n_shot
 
@@ -422,8 +420,8 @@ def _one_less(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query:
 
 
 def _draw_count(generator: Generator) -> tuple[int, int, int, int, int]:
-    n_way, n_shot, n_query = (_int(2, 5, generator) for _ in range(3))
-    n_classes, spare = n_way + _int(0, 4, generator), _int(1, 5, generator)
+    n_way, n_shot, n_query = (draw_int(2, 5, generator) for _ in range(3))
+    n_classes, spare = n_way + draw_int(0, 4, generator), draw_int(1, 5, generator)
     return n_classes, n_shot + n_query + spare, n_way, n_shot, n_query
 
 
