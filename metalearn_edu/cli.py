@@ -105,6 +105,9 @@ def train(
         bool | None,
         typer.Option("--rotations/--no-rotations", help="Turned images as further classes."),
     ] = None,
+    n_classes: Annotated[
+        int | None, typer.Option(min=2, help="Meta-train with so many classes; default: all.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Outer steps.")] = None,
     tasks_per_batch: Annotated[int | None, typer.Option(min=1, help="Tasks per step.")] = None,
     meta_lr: Annotated[float | None, typer.Option(help="Step size of the outer loop.")] = None,
@@ -178,6 +181,7 @@ def train(
         train_way=train_way,
         n_query=n_query,
         rotations=rotations,
+        n_classes=n_classes,
         n_steps=steps,
         n_tasks_per_batch=tasks_per_batch,
         meta_lr=meta_lr,

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
+from .arguments import as_integer
 from .backbones import MLP, ConvNet, Standardise
 from .checkpoints import save_json, save_weights
 from .learners import (
@@ -45,6 +46,7 @@ from .tasks import (
     load_image_folder,
     load_omniglot,
 )
+from .tasks.random import uniforms
 from .training import History, meta_train
 
 __all__ = [
@@ -54,10 +56,12 @@ __all__ = [
     "load_run",
     "load_split",
     "make_recipe",
+    "recipe_data",
     "record_figures",
     "stream_source",
     "task_source",
     "train_command",
+    "train_learner",
     "train_recipe",
     "training_source",
 ]
@@ -80,6 +84,8 @@ class Recipe:
             train with more ways than n_way.
         n_query: query items per class in meta-training.
         rotations: count turned images as further classes in meta-training.
+        n_classes: meta-train with so many classes (before rotations), drawn at random by `seed`;
+            those of a smaller number are among those of a larger. None: all.
         n_steps, n_tasks_per_batch, meta_lr, seed: of the outer loop (cosine schedule).
         width, downsample, norm: of the ConvNet; backbone "mlp" takes `width` hidden units.
         inner_lr, num_inner_steps, num_test_steps, first_order, zero_head: of gradient-based
@@ -100,6 +106,7 @@ class Recipe:
     train_way: int = 5
     n_query: int = 5
     rotations: bool = True
+    n_classes: int | None = None
     n_steps: int = 2000
     n_tasks_per_batch: int = 16
     meta_lr: float = 2e-3
@@ -310,6 +317,24 @@ def load_split(data: str, split: Split, protocol: Protocol = "official") -> FewS
     )
 
 
+def recipe_data(recipe: Recipe, split: Split) -> FewShotDataset:
+    """One split of the recipe's data; of meta-train the recipe's n_classes.
+
+    Raises:
+        ValueError: the split has fewer classes than n_classes.
+    """
+    dataset = load_split(recipe.data, split, recipe.protocol)
+    if split != "meta-train" or recipe.n_classes is None:
+        return dataset
+    n_classes, available = as_integer("n_classes", recipe.n_classes, 2), dataset.n_classes
+    if n_classes > available:
+        raise ValueError(
+            f"n_classes is {n_classes}, but meta-train of {recipe.data} has {available} classes"
+        )
+    order = uniforms(recipe.seed, 0, 1, available)[0].argsort()
+    return dataset.subset(sorted(order[:n_classes]))
+
+
 def task_source(
     recipe: Recipe,
     split: Split,
@@ -324,9 +349,8 @@ def task_source(
     n_shot = n_shot or recipe.n_shot
     if recipe.data == "sinusoids":
         return Sinusoids(n_shot, n_query)
-    dataset = load_split(recipe.data, split, recipe.protocol)
     return EpisodeSampler(
-        dataset,
+        recipe_data(recipe, split),
         n_way or recipe.n_way,
         n_shot,
         n_query,
@@ -339,8 +363,7 @@ def stream_source(
     recipe: Recipe, split: Split, *, n_way: int | None = None, rotations: bool = False
 ) -> Streams:
     """Streams of 10 items a class from one split of the recipe's data."""
-    dataset = load_split(recipe.data, split, recipe.protocol)
-    return Streams(dataset, n_way or recipe.n_way, rotations=rotations)
+    return Streams(recipe_data(recipe, split), n_way or recipe.n_way, rotations=rotations)
 
 
 def training_source(recipe: Recipe) -> TaskSource:
@@ -356,6 +379,31 @@ def training_source(recipe: Recipe) -> TaskSource:
     )
 
 
+def train_learner(recipe: Recipe, **options: Any) -> tuple[MetaLearner, History]:
+    """A learner trained as the recipe says, and the history of its training.
+
+    Args:
+        options: of `meta_train`: val_tasks, checkpoint, progress, ...
+    Raises:
+        ValueError: the recipe asks for something impossible.
+    """
+    tasks = training_source(recipe)
+    learner = build_learner(recipe, _item_shape(tasks))
+    _fit_standardise(learner, tasks, recipe.seed)
+    history = meta_train(
+        learner,
+        tasks,
+        n_steps=recipe.n_steps,
+        n_tasks_per_batch=recipe.n_tasks_per_batch,
+        seed=recipe.seed,
+        schedule="cosine",
+        meta_lr=recipe.meta_lr,
+        max_grad_norm=10.0,
+        **options,
+    )
+    return learner, history
+
+
 def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> History:
     """Train as the recipe says and leave weights and card in `folder`.
 
@@ -364,24 +412,11 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     Raises:
         ValueError: the recipe asks for something impossible, or `folder` holds another run.
     """
-    train = training_source(recipe)
     val = task_source(recipe, "meta-val")
-    learner = build_learner(recipe, _item_shape(train))
-    _fit_standardise(learner, train, recipe.seed)
-    history = meta_train(
-        learner,
-        train,
-        n_steps=recipe.n_steps,
-        n_tasks_per_batch=recipe.n_tasks_per_batch,
-        seed=recipe.seed,
-        schedule="cosine",
-        meta_lr=recipe.meta_lr,
-        max_grad_norm=10.0,
-        val_tasks=val,
-        checkpoint=folder / "checkpoint",
-        progress=progress,
+    learner, history = train_learner(
+        recipe, val_tasks=val, checkpoint=folder / "checkpoint", progress=progress
     )
-    _save_run(folder, recipe, learner, _item_shape(train), history)
+    _save_run(folder, recipe, learner, _item_shape(val), history)
     return history
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from metalearn_edu import __version__, cli
-from metalearn_edu.recipes import FLAGS, Recipe
+from metalearn_edu.recipes import FLAGS, Recipe, recipe_data, task_source, training_source
 
 FAST = ["--steps", "3", "--width", "4", "--train-way", "5", "--quiet", "--n-query", "2"]
 
@@ -55,6 +55,7 @@ def test_help_and_version(capsys):
         (["train", "mann", "--output", "x", "--data", "sinusoids"], "needs classes"),
         (["train", "mann", "--output", "x", "--metric-weight", "-1"], "metric-weight"),
         (["train", "maml", "--output", "x", "--steps", "many"], "--steps"),
+        (["train", "maml", "--output", "x", "--n-classes", "9999"], "has 890 classes"),
         (["train", "maml", "--output", "x", "--meta-lr", "-1"], "meta_lr"),
         (["evaluate", "no-such-run"], "no-such-run"),
         (["data", "mnist"], "mnist"),
@@ -93,7 +94,7 @@ def test_train_then_evaluate_on_a_folder_of_images(capsys, tmp_path, image_folde
 
 
 OF_IMAGES = [
-    ["prototypical"],
+    ["prototypical", "--n-classes", 5],
     ["relation", "--objective", "mse", "--aggregate", "sum"],
     ["relation", "--backbone", "mlp"],
     ["maml", "--inner-steps", 1],
@@ -129,6 +130,18 @@ def test_every_setting_of_a_recipe_is_an_option_of_train():
     named = {name: FLAGS.get(name, name) for name in Recipe.__dataclass_fields__}
     spelt = {f if isinstance(f, str) else n for n, f in named.items()}
     assert {name.replace("-", "_") for name in spelt} <= options
+
+
+def test_n_classes_bounds_what_is_trained_on():
+    small, large = (recipe_data(Recipe("maml", n_classes=n), "meta-train") for n in (50, 200))
+    assert (small.n_classes, large.n_classes) == (50, 200)
+    assert set(small.class_names) < set(large.class_names)
+    assert len(small.groups) > 3  # drawn from all scripts, not from the first ones
+    other = recipe_data(Recipe("maml", n_classes=50, seed=1), "meta-train")
+    assert set(small.class_names) != set(other.class_names)
+    assert "50 classes" in repr(training_source(Recipe("mann", n_classes=50)))
+    val = [task_source(Recipe("maml", n_classes=n), "meta-val") for n in (50, None)]
+    assert repr(val[0]) == repr(val[1])  # the classes of meta-val stay as they are
 
 
 def test_streams_are_scored_by_instance(capsys, tmp_path, image_folder):
