@@ -1,4 +1,4 @@
-"""Memory that a training step frees is kept for the next step.
+"""Memory that a training step frees is kept for the next step; and how much it was at most.
 
 The C library of Linux (glibc) gives freed memory back to the system and asks for it again a moment
 later, and the system then clears every page of it. `keep_pages` has it keep up to 1 GiB.
@@ -11,13 +11,20 @@ rises by at most 5 %, but between steps the process holds about as much as at it
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import math
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-__all__ = ["keep_pages"]
+__all__ = ["Peak", "keep_pages", "peak_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
+PROCESS = Path("/proc/self")  # what Linux says of this process
 KEPT = 2**30
 """Bytes at the end of the heap that may lie free before they are given back."""
 
@@ -37,3 +44,34 @@ def keep_pages() -> bool:
         return False
     # Large blocks go to the heap like others: on their own they would be given back when freed.
     return bool(mallopt(M_TRIM_THRESHOLD, KEPT) and mallopt(M_MMAP_MAX, 0))
+
+
+@dataclass
+class Peak:
+    """What `peak_memory` measures.
+
+    Attributes:
+        megabytes: in 10^6 bytes; NaN before the block ends, and where the system does not say.
+    """
+
+    megabytes: float = math.nan
+
+
+@contextlib.contextmanager
+def peak_memory() -> Iterator[Peak]:
+    """The most memory that this process holds inside the block, all of Python and torch included.
+
+    Linux alone says it for a part of a process's life. What earlier steps freed is given back
+    first, so that it does not count.
+    """
+    peak = Peak()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        (PROCESS / "clear_refs").write_text("5")  # sets the peak to what is held now
+    except OSError:
+        yield peak
+        return
+    yield peak
+    found = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text())
+    peak.megabytes = int(found[1]) * 1024 / 1e6 if found else math.nan

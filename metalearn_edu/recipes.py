@@ -225,12 +225,21 @@ def _fit_standardise(learner: MetaLearner, tasks: TaskSource, seed: int) -> None
 class Algorithm:
     """How to build a learner, and the settings that suit it where none are given.
 
+    name: as figures call it.
+    learner: its class.
     images, sinusoids: the settings by kind of data; None: not for that kind.
     """
 
+    name: str
+    learner: type[MetaLearner]
     build: Callable[[Recipe, tuple[int, ...]], MetaLearner]
     images: dict[str, Any]
     sinusoids: dict[str, Any] | None = None
+
+    @property
+    def any_way(self) -> bool:
+        """Whether a trained learner takes any number of ways, not only that of its recipe."""
+        return "train_way" in self.images
 
 
 WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, "n_steps": 3000}
@@ -245,18 +254,35 @@ ONE_STEP_OF_THE_HEAD = {
 
 ALGORITHMS: dict[str, Algorithm] = {
     "prototypical": Algorithm(
-        _prototypical, {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000}
+        "ProtoNet",
+        PrototypicalNetwork,
+        _prototypical,
+        {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
     ),
-    "relation": Algorithm(_relation, {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000}),
-    "maml": Algorithm(partial(_gradient_based, MAML), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
-    "meta-sgd": Algorithm(partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD, WAVES_INNER),
+    "relation": Algorithm(
+        "Relation Network",
+        RelationNetwork,
+        _relation,
+        {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000},
+    ),
+    "maml": Algorithm(
+        "MAML", MAML, partial(_gradient_based, MAML), ONE_STEP_OF_THE_HEAD, WAVES_INNER
+    ),
+    "meta-sgd": Algorithm(
+        "Meta-SGD", MetaSGD, partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD, WAVES_INNER
+    ),
     "task-conditioned": Algorithm(
+        "Task-conditioned",
+        TaskConditionedNetwork,
         _task_conditioned,
         {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
         WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
     ),
     "mann": Algorithm(
-        _mann, {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200}
+        "MANN",
+        MANN,
+        _mann,
+        {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
     ),
 }
 """The algorithms that `metalearn-edu train` knows, by name."""
@@ -275,7 +301,7 @@ def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe
     if defaults is None:
         raise ValueError(f"algorithm {algorithm} needs classes; data sinusoids has none")
     given = {name: value for name, value in settings.items() if value is not None}
-    if "train_way" not in defaults and "n_way" in given:
+    if not entry.any_way and "n_way" in given:
         given.setdefault("train_way", given["n_way"])
     return replace(Recipe(algorithm, data), **(defaults | given))
 

@@ -1,6 +1,7 @@
 """Freed memory is kept on glibc, and nothing happens elsewhere."""
 
 import ctypes
+import math
 import os
 import platform
 import subprocess
@@ -50,3 +51,21 @@ def test_says_so_where_there_is_no_such_setting(monkeypatch, error):
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     assert memory.keep_pages.__wrapped__() is False
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="Linux alone says it for part of a life")
+def test_the_peak_is_that_of_the_block():
+    with memory.peak_memory() as large:
+        block = bytearray(300_000_000)
+        block[:: 2**12] = b"1" * len(block[:: 2**12])  # touched, so that it is really held
+        del block
+    with memory.peak_memory() as small:
+        pass
+    assert 290 < large.megabytes - small.megabytes < 310
+
+
+def test_no_peak_where_the_system_does_not_say(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "PROCESS", tmp_path / "no such folder")
+    with memory.peak_memory() as peak:
+        pass
+    assert math.isnan(peak.megabytes)
