@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -267,6 +268,65 @@ def evaluate(
         typer.echo(json.dumps(figure) if as_json else line)
     if record:
         record_figures(run, figures)
+
+
+@app.command()
+def study(
+    output: Annotated[Path, typer.Option(help="Folder for the table and the finished runs.")],
+    small: Annotated[
+        bool, typer.Option("--small", help="A grid of minutes, to see that all works.")
+    ] = False,
+    algorithms: Annotated[str | None, typer.Option(help="Such as prototypical,maml.")] = None,
+    data: Annotated[str | None, typer.Option(help="Such as glyphs,omniglot.")] = None,
+    n_classes: Annotated[str | None, typer.Option(help="Such as 50,200,all.")] = None,
+    ways: Annotated[str | None, typer.Option(help="Such as 5,20.")] = None,
+    shots: Annotated[str | None, typer.Option(help="Such as 1,5.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs at a time; -1: one a core.")] = -1,
+    backend: Annotated[
+        Literal["local", "dask"], typer.Option(help="This machine, or a Dask cluster.")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of Dask: its address, as tcp://HOST:8786.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train and score every algorithm in every cell of a grid; Ctrl-C stops it.
+
+    The same command goes on where it stopped. Without further options it is the stored study of the
+    course, which takes hours.
+    """
+    from .study import SMALL, Grid, run_study, state_of
+
+    given = {
+        "algorithms": _listed("--algorithms", algorithms, str),
+        "data": _listed("--data", data, str),
+        "n_classes": _listed("--n-classes", n_classes, lambda n: None if n == "all" else int(n)),
+        "ways": _listed("--ways", ways, int),
+        "shots": _listed("--shots", shots, int),
+        "seeds": _listed("--seeds", seeds, int),
+    }
+    chosen = {name: values for name, values in given.items() if values is not None}
+    grid = Grid(**((SMALL if small else {}) | chosen))
+    grid.check()
+    typer.echo(state_of(grid, output, jobs))
+    if not dry_run:
+        where: dict[str, Any] = {"backend": backend, "scheduler": scheduler}
+        table = run_study(grid, output, n_jobs=jobs, progress=not quiet, **where)
+        typer.echo(f"{len(table.rows)} rows in {output / 'study.csv'}")
+
+
+def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[Any, ...] | None:
+    """The values of an option that takes several, with commas between."""
+    if text is None:
+        return None
+    try:
+        return tuple(kind(word.strip()) for word in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option} takes values with commas between: {error}") from None
 
 
 @app.command()
