@@ -455,6 +455,7 @@ def plot_embedding(
     *,
     prototypes: Any = None,
     class_names: Sequence[str] | None = None,
+    legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw embedded items in the plane, a colour and marker a class, and the prototypes.
@@ -464,6 +465,7 @@ def plot_embedding(
         labels: (N,) episode labels.
         prototypes: (n_way, 2), drawn large, with their label inside.
         class_names: (n_way,) for the legend; default: the labels.
+        legend: False leaves it to you.
     Raises:
         ValueError: the embeddings are not in the plane.
     """
@@ -489,7 +491,8 @@ def plot_embedding(
         )
     ax.set(xlabel="first axis (embedding units)", ylabel="second axis (embedding units)")
     ax.set_aspect("equal", adjustable="datalim")
-    _legend(ax, title="label")
+    if legend:
+        _legend(ax, title="label")
     return ax
 
 

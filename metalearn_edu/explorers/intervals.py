@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ipywidgets import FloatSlider, IntSlider, SelectionSlider
+from ipywidgets import Dropdown, FloatSlider, IntSlider, SelectionSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..evaluation import Evaluation
 from ..plotting import BLUE, GREY, VERMILLION
 from .base import Explorer
 
@@ -18,6 +20,7 @@ __all__ = ["IntervalExplorer", "episode_deviation", "expected_half_width", "simu
 
 EPISODES = (5, 10, 20, 50, 100, 200, 600, 1000, 2000)
 N_WAY = 5
+SIMULATED = "simulated"
 
 
 def episode_deviation(mean: float, between: float, n_queries: int) -> float:
@@ -50,27 +53,42 @@ def simulate_evaluations(
     Raises:
         ValueError: no beta law has this mean and standard deviation.
     """
+    tasks = _beta_tasks(mean, between, (n_evaluations, n_episodes), rng)
+    return rng.binomial(n_queries, tasks) / n_queries
+
+
+def _beta_tasks(
+    mean: float, between: float, size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
     if not 0 < mean < 1 or not 0 <= between**2 < mean * (1 - mean):
         raise ValueError(
             f"between must be below sqrt(mean (1 - mean)), got mean={mean}, between={between}"
         )
-    size = (n_evaluations, n_episodes)
     if between == 0:
-        tasks = np.full(size, mean)
-    else:
-        strength = mean * (1 - mean) / between**2 - 1
-        tasks = rng.beta(mean * strength, (1 - mean) * strength, size)
-    return rng.binomial(n_queries, tasks) / n_queries
+        return np.full(size, mean)
+    strength = mean * (1 - mean) / between**2 - 1
+    return rng.beta(mean * strength, (1 - mean) * strength, size)
 
 
 @dataclass(frozen=True)
 class _View:
-    """Simulated evaluations as means and half-widths, in percent."""
+    """Simulated evaluations as means and half-widths, and the truth about tasks, in percent."""
 
     truth: float
+    between: float  # standard deviation of the true accuracies
     means: np.ndarray
     halves: np.ndarray
-    expected: float  # the half-width by the formula
+    n_queries: int
+    n_episodes: int
+
+    def expected(self, n_queries: int, n_episodes: int) -> float:
+        """The half-width by the formula."""
+        learner = self.truth / 100, self.between / 100
+        return 100 * expected_half_width(*learner, n_queries, n_episodes)
+
+    @property
+    def half(self) -> float:
+        return self.expected(self.n_queries, self.n_episodes)
 
     @property
     def misses(self) -> np.ndarray:
@@ -80,21 +98,41 @@ class _View:
 class IntervalExplorer(Explorer):
     """n_episodes, n_query and two facts about the learner, and 30 evaluations of it.
 
-    The learner is simulated: every task has a true accuracy, and each query of it is answered
-    rightly with that probability, independently.
+    Every task has a true accuracy, and each query of it is answered rightly with that
+    probability, independently. The true accuracies come from two sliders, or from a real network:
+    then every episode that was measured stands for a task.
+
+    Args:
+        measured: evaluations of real learners by name, 5-way, for example of the same network
+            with inductive and with transductive normalisation on the same episodes.
+    Raises:
+        ValueError: an evaluation is not of accuracies, or too short to have a spread.
     """
 
     title = "How wide is the interval?"
     question = (
         "You may score 6,000 queries in all. Do you take many episodes with few queries or few "
-        "episodes with many, and does the answer depend on how much the tasks differ?"
+        "episodes with many, and does the answer depend on how much the tasks differ? And does an "
+        "interval know how its queries were scored, together or one by one?"
     )
     size = (9.0, 4.2)
     episode_control, episode_label = "seed", "Evaluate again"
     n_evaluations = 30
 
+    def __init__(self, measured: Mapping[str, Evaluation] | None = None, **state: Any) -> None:
+        self.measured = dict(measured or {})
+        for name, evaluation in self.measured.items():
+            if evaluation.metric != "accuracy" or evaluation.n_episodes < 2:
+                raise ValueError(
+                    f"measured[{name!r}] must hold accuracies of at least 2 episodes, "
+                    f"got {evaluation.metric} of {evaluation.n_episodes}"
+                )
+        super().__init__(**state)
+        self.after_change("learner")
+
     def controls(self) -> dict[str, Any]:
         return {
+            "learner": Dropdown(options=[SIMULATED, *self.measured], description="learner"),
             "n_episodes": SelectionSlider(options=EPISODES, value=100, description="episodes"),
             "n_query": IntSlider(15, 1, 40, description="n_query (queries a class, of 5)"),
             "accuracy": FloatSlider(
@@ -111,23 +149,30 @@ class IntervalExplorer(Explorer):
             "seed": IntSlider(3, 0, 19, description="seed"),
         }
 
+    def after_change(self, name: str) -> None:
+        """A measured learner has its own accuracy and spread."""
+        for fact in ("accuracy", "between"):
+            self.inputs[fact].disabled = self.state["learner"] != SIMULATED
+
     def draw(self, fig: Figure, **state: Any) -> None:
         fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
         place: Any = {"left": 0.03, "right": 0.985, "top": 0.98, "bottom": 0.135, "wspace": 0.2}
         left, right = fig.subplots(1, 2, width_ratios=(1.1, 1), gridspec_kw=place)
         view = self._view(**state)
         self._draw_evaluations(left, view)
-        self._draw_widths(right, view, state["n_episodes"], state["accuracy"], state["between"])
+        self._draw_widths(right, view)
 
     def describe(self, **state: Any) -> str:
-        view, n_queries = self._view(**state), N_WAY * state["n_query"]
-        deviation = 100 * episode_deviation(state["accuracy"], state["between"], n_queries)
-        luck = math.sqrt(deviation**2 - (100 * state["between"]) ** 2)
+        view = self._view(**state)
+        deviation = view.expected(view.n_queries, 1) / 1.96
+        luck = math.sqrt(deviation**2 - view.between**2)
+        learner = "" if state["learner"] == SIMULATED else f"{state['learner']}: "
         return (
-            f"{state['n_episodes']} episodes of {n_queries} queries. The accuracy of an episode "
-            f"strays by {deviation:.1f} points: {100 * state['between']:.0f} because tasks differ, "
+            f"{learner}{view.n_episodes} episodes of {view.n_queries} queries. The accuracy of an "
+            f"episode strays by {deviation:.1f} points around {view.truth:.1f} %: "
+            f"{view.between:.0f} because tasks differ, "
             f"{luck:.1f} by the luck of the queries. So the 95 % interval is ± "
-            f"{view.expected:.2f} points. "
+            f"{view.half:.2f} points. "
             f"{self.n_evaluations - view.misses.sum()} of {self.n_evaluations} simulated "
             "evaluations cover the truth."
         )
@@ -141,21 +186,19 @@ class IntervalExplorer(Explorer):
             dots["label"] = f"{name} the truth: {chosen.sum()}"
             ax.errorbar(view.means[chosen], rows[chosen], xerr=view.halves[chosen], **dots)
         ax.set(xlabel="accuracy (%)", ylabel="simulated evaluation", yticks=[])
-        reach = next((w for w in (3, 10, 30) if w >= 3 * view.expected), 80)
+        reach = next((w for w in (3, 10, 30) if w >= 3 * view.half), 80)
         ax.set_xlim(max(view.truth - reach, 0), min(view.truth + reach, 105))
         ax.set_ylim(-1, self.n_evaluations + 7)
         ax.legend(loc="upper center", ncols=2, fontsize=11, columnspacing=1, handletextpad=0.3)
 
-    def _draw_widths(
-        self, ax: Axes, view: _View, n_episodes: int, accuracy: float, between: float
-    ) -> None:
+    def _draw_widths(self, ax: Axes, view: _View) -> None:
         for n_query, dash in {1: ":", 5: "--", 15: "-."}.items():
-            learner = accuracy, between, N_WAY * n_query
-            halves = [100 * expected_half_width(*learner, n) for n in EPISODES]
+            halves = [view.expected(N_WAY * n_query, n) for n in EPISODES]
             ax.plot(EPISODES, halves, color=GREY, ls=dash, lw=1.4, label=f"n_query {n_query}")
-        ax.plot(n_episodes, view.expected, "o", color=BLUE, ms=9, label="now")
+        now = view.n_episodes, view.half
+        ax.plot(*now, "o", color=BLUE, ms=9, label="now")
         place: Any = {"xytext": (8, 6), "textcoords": "offset points", "fontsize": 12}
-        ax.annotate(f"± {view.expected:.2f}", (n_episodes, view.expected), **place)
+        ax.annotate(f"± {view.half:.2f}", now, **place)
         ax.set(xscale="log", yscale="log", xlabel="episodes", xlim=(4, 5000), ylim=(0.1, 40))
         ax.set_ylabel("half of the 95 % interval (points)")
         ax.set_xticks([10, 100, 1000], ["10", "100", "1000"])
@@ -164,10 +207,22 @@ class IntervalExplorer(Explorer):
         ax.legend(fontsize=11)
 
     def _view(
-        self, n_episodes: int, n_query: int, accuracy: float, between: float, seed: int
+        self,
+        learner: str,
+        n_episodes: int,
+        n_query: int,
+        accuracy: float,
+        between: float,
+        seed: int,
     ) -> _View:
-        learner, rng = (accuracy, between, N_WAY * n_query), np.random.default_rng(seed)
-        values = 100 * simulate_evaluations(*learner, n_episodes, self.n_evaluations, rng)
+        rng, size = np.random.default_rng(seed), (self.n_evaluations, n_episodes)
+        if learner in self.measured:
+            known = self.measured[learner].values.numpy()
+            accuracy, between, tasks = known.mean(), known.std(), rng.choice(known, size)
+        else:
+            tasks = _beta_tasks(accuracy, between, size, rng)
+        n_queries = N_WAY * n_query
+        values = 100 * rng.binomial(n_queries, tasks) / n_queries
         halves = 1.96 * values.std(axis=1, ddof=1) / math.sqrt(n_episodes)
-        expected = 100 * expected_half_width(*learner, n_episodes)
-        return _View(100 * accuracy, values.mean(axis=1), halves, expected)
+        truth = 100 * accuracy, 100 * between
+        return _View(*truth, values.mean(axis=1), halves, n_queries, n_episodes)

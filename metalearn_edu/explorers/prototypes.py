@@ -159,7 +159,7 @@ class PrototypeExplorer(Explorer):
             z = view.mean + plane @ view.axes.T
             return -DISTANCES[state["distance"]](z[None], view.prototypes[None])[0]
 
-        plot_embedding(points, view.query_y, prototypes=centres, ax=ax).legend().remove()
+        plot_embedding(points, view.query_y, prototypes=centres, legend=False, ax=ax)
         plot_regions(score, xlim, ylim, n_points=120, ax=ax)
         wrong = points[~view.right]
         ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.6, "ms": 13, "ls": "none"}

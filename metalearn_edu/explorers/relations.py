@@ -7,13 +7,15 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from ipywidgets import Dropdown, IntSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..learners import RelationNetwork
+from ..learners.prototypical import embed_dataset
 from ..plotting import GREEN, GREY, SMALL
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
@@ -37,7 +39,8 @@ def plot_relations(
     """Draw scores as a table with the pictures of classes above and of queries on the left.
 
     The darker a cell, the higher its score. A green frame marks each query's own class, a dot the
-    class that it is given, a black frame the chosen query.
+    class that it is given, a black frame the chosen query. These two classes and the chosen query
+    have their scores in numbers; a table full of numbers is slow to draw and hard to read.
 
     Args:
         scores, labels: (Q, n_way) and (Q,).
@@ -50,13 +53,15 @@ def plot_relations(
     ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 1.6 * max(high - low, 1e-6))
     tile(ax, queries[:, None], -1.6, -0.5)
     tile(ax, classes[None], -0.5, -1.6)
-    for row, column in torch.cartesian_prod(torch.arange(n_queries), torch.arange(n_way)).tolist():
+    answers, rows = scores.argmax(dim=1), torch.arange(n_queries)
+    spoken = F.one_hot(answers, n_way) + F.one_hot(labels, n_way)
+    if chosen is not None:
+        spoken[chosen] = 1
+    for row, column in spoken.nonzero().tolist():
         place: Any = {"ha": "center", "va": "center_baseline", "fontsize": SMALL}
         ax.text(column, row, _number(scores[row, column].item()), **place)
     for row, label in enumerate(labels.tolist()):
         frame(ax, label - 0.46, row - 0.46, 0.92, 0.92, GREEN)
-    answers = scores.argmax(dim=1)
-    rows = torch.arange(n_queries)
     ax.plot((answers + 0.36).numpy(), (rows - 0.34).numpy(), "ko", ms=4, ls="none")
     if chosen is not None:
         frame(ax, -1.6, chosen - 0.5, n_way + 1.1, 1, "black")
@@ -129,12 +134,18 @@ class RelationExplorer(Explorer):
         self, learner: RelationNetwork, dataset: FewShotDataset, *, seed: int = 4, **state: Any
     ) -> None:
         self.learner, self.dataset, self.seed = learner, dataset, seed
-        self._views = lru_cache(maxsize=8)(self._look)
+        self._embed()
         super().__init__(**state)
 
     def refresh(self) -> None:
-        self._views.cache_clear()
+        self._embed()
         super().refresh()
+
+    @torch.no_grad()
+    def _embed(self) -> None:
+        """Every item once: an episode then costs its comparisons only."""
+        self._embedded = embed_dataset(self.learner.encoder, self.dataset)
+        self._views = lru_cache(maxsize=8)(self._look)
 
     def controls(self) -> dict[str, Any]:
         others = [name for name in ("mean", "sum") if name != self.learner.aggregate]
@@ -204,17 +215,19 @@ class RelationExplorer(Explorer):
 
     @torch.no_grad()
     def _look(self, n_way: int, n_shot: int, aggregate: str, episode: int) -> _View:
-        sampler = EpisodeSampler(self.dataset, n_way, n_shot, self.n_query)
-        task = sampler.episodes(self.seed, episode, 1)[0]
-        given = self.learner
-        learner = RelationNetwork(
-            encoder=given.encoder,
-            relation=given.relation,
-            aggregate=aggregate,
-            objective=given.objective,
+        numbers = n_way, n_shot, self.n_query
+        task, embedded = (
+            EpisodeSampler(data, *numbers).episodes(self.seed, episode, 1)[0]
+            for data in (self.dataset, self._embedded)
         )
         rows = torch.linspace(0, n_way * self.n_query - 1, N_QUERIES).round().long()
         queries, labels = task.query_x[rows], task.query_y[rows]  # some of every class
-        scores = learner.adapt(task.support_x, task.support_y)(queries)
+        compare = RelationNetwork(
+            encoder=nn.Identity(),
+            relation=self.learner.relation,
+            aggregate=aggregate,
+            objective=self.learner.objective,
+        )
+        scores = compare.adapt(embedded.support_x, embedded.support_y)(embedded.query_x[rows])
         support = task.support_x.unflatten(0, (n_way, n_shot))
         return _View(support, queries, labels, scores)

@@ -581,8 +581,9 @@ print("five shots, the mean ahead of the sum:", mean_5 > sum_5)
 # ### Explore
 #
 # The explorer shows ten queries of a meta-test episode with the score of every pair. Rows are
-# queries, columns are classes; a green frame is a query's own class and a dot is the class with the
-# highest score. On the right are the pairs of the chosen query. The scores are logits, since the
+# queries, columns are classes, and the darker a cell, the higher its score; a green frame is a
+# query's own class and a dot is the class with the highest score. These two have their numbers, and
+# the chosen query has all. On the right are its pairs. The scores are logits, since the
 # network was trained with cross-entropy: only differences within a row count.
 #
 # 1. Two queries of this episode are given to the wrong class. Choose each. Which letter took it,

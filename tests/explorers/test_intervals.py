@@ -2,7 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from metalearn_edu import Evaluation
 from metalearn_edu.explorers.intervals import (
     EPISODES,
     IntervalExplorer,
@@ -56,7 +58,7 @@ def test_every_corner_can_be_drawn(n_episodes, n_query, accuracy, between):
 def test_description_says_what_the_width_is_made_of():
     text = IntervalExplorer(n_episodes=100, n_query=15, accuracy=0.8, between=0.08).text.value
     s = 100 * math.sqrt(0.0064 + (0.16 - 0.0064) / 75)
-    assert f"strays by {s:.1f} points: 8 because tasks differ" in text
+    assert f"strays by {s:.1f} points around 80.0 %: 8 because tasks differ" in text
     assert f"± {1.96 * s / 10:.2f} points" in text
 
 
@@ -65,3 +67,37 @@ def test_a_moved_slider_changes_picture_and_text():
     before = explorer.picture.value, explorer.text.value
     explorer.set(n_query=1)
     assert explorer.picture.value != before[0] and explorer.text.value != before[1]
+
+
+def evaluation(*values, metric="accuracy"):
+    return Evaluation(torch.tensor(values, dtype=torch.float64), metric, 0.2, 0, "")
+
+
+def test_a_measured_learner_brings_its_own_truth_and_spread():
+    explorer = IntervalExplorer({"together": evaluation(0.5, 0.9), "alone": evaluation(0.2, 0.2)})
+    free = [not explorer.inputs[name].disabled for name in ("accuracy", "between")]
+    assert free == [True, True]
+    explorer.set(learner="together", n_query=40, n_episodes=2000)
+    assert explorer.inputs["accuracy"].disabled and explorer.inputs["between"].disabled
+    words = explorer.text.value
+    assert "together: 2000 episodes of 200 queries" in words
+    assert "around 70.0 %: 20 because tasks differ" in words
+    left, _ = explorer.figure(learner="alone").axes
+    assert left.lines[0].get_xdata()[0] == pytest.approx(20)
+    explorer.reset()
+    assert not explorer.inputs["accuracy"].disabled
+
+
+def test_evaluations_of_a_measured_learner_scatter_around_its_mean():
+    explorer = IntervalExplorer({"net": evaluation(0.3, 0.6, 0.9)})
+    view = explorer._view(**{**explorer.state, "learner": "net", "n_episodes": 1000})
+    spread = 100 * np.sqrt((0.06 + (0.6 * 0.4 - 0.06) / 75) / 1000)
+    assert view.means.mean() == pytest.approx(60, abs=4 * spread / np.sqrt(30))
+    assert view.means.std() == pytest.approx(spread, rel=0.5)
+    assert view.half == pytest.approx(1.96 * spread)
+
+
+@pytest.mark.parametrize("wrong", [evaluation(0.5), evaluation(0.5, 0.6, metric="mse")])
+def test_refuses_what_is_no_evaluation_of_accuracies(wrong):
+    with pytest.raises(ValueError, match=r"measured\['net'\] must hold accuracies of at least 2"):
+        IntervalExplorer({"net": wrong})
