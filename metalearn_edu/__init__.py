@@ -24,6 +24,7 @@ from .evaluation import (
     evaluate_streams,
     first_instance_ceiling,
     instance_numbers,
+    score_one_shot_runs,
 )
 from .learners import (
     MAML,
@@ -42,6 +43,7 @@ from .learners import (
     embed_dataset,
 )
 from .tasks import (
+    Augmented,
     EpisodeBatch,
     EpisodeSampler,
     FewShotDataset,
@@ -55,7 +57,14 @@ from .tasks import (
 from .training import History, meta_train
 
 if TYPE_CHECKING:
-    from .tasks import load_glyphs, load_image_folder, load_omniglot
+    from .tasks import (
+        OneShotTasks,
+        load_glyphs,
+        load_image_folder,
+        load_omniglot,
+        load_one_shot_runs,
+        official_runs,
+    )
 
 __version__ = "0.1.0"
 
@@ -63,6 +72,7 @@ __all__ = [
     "MAML",
     "MANN",
     "MLP",
+    "Augmented",
     "Comparison",
     "ConvNet",
     "EnhancedProtoNet",
@@ -76,6 +86,7 @@ __all__ = [
     "MANNController",
     "MetaLearner",
     "MetaSGD",
+    "OneShotTasks",
     "PrototypicalNetwork",
     "RelationNetwork",
     "Report",
@@ -101,7 +112,10 @@ __all__ = [
     "load_glyphs",
     "load_image_folder",
     "load_omniglot",
+    "load_one_shot_runs",
     "meta_train",
+    "official_runs",
+    "score_one_shot_runs",
 ]
 
 

@@ -16,8 +16,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .arguments import as_integer
+from .tasks.augmented import N_NUMBERS, warp
+from .tasks.random import uniforms
 
-__all__ = ["MLP", "Average", "ConvMaps", "ConvNet", "PairConv", "PairLinear", "Standardise"]
+__all__ = [
+    "MLP",
+    "Average",
+    "ConvMaps",
+    "ConvNet",
+    "PairConv",
+    "PairLinear",
+    "Standardise",
+    "Views",
+]
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": lambda width: nn.GroupNorm(_n_groups(width), width),
@@ -82,12 +93,13 @@ class ConvNet(nn.Sequential):
 
     Args:
         in_channels: 1 for grey, 3 for colour.
-        width: filters in each block.
+        width: filters in each block; a list: of each block by itself.
         output_dim: adds a linear layer of that width (a classifier's head); None: the embedding.
         image_size: height and width of the images, pixels.
-        downsample: "pool" (2x2 max) or "stride" (2): how each block halves the image.
+        downsample: "pool" (2x2 max) or "stride" (2): how a block halves the image.
         norm: "group", "batch", "batch_transductive" or "none"; see NORMS.
-        n_blocks: how many blocks, each of which halves the image.
+        n_blocks: how many blocks, where width is one number.
+        n_halvings: how many blocks, from the first, halve the image; None: all.
     Raises:
         ValueError: a count below 1, an unknown name, or an image too small for the halvings.
     """
@@ -95,24 +107,29 @@ class ConvNet(nn.Sequential):
     def __init__(
         self,
         in_channels: int = 1,
-        width: int = 64,
+        width: int | Sequence[int] = 64,
         output_dim: int | None = None,
         *,
         image_size: int = 28,
         downsample: str = "pool",
         norm: str = "group",
         n_blocks: int = 4,
+        n_halvings: int | None = None,
     ) -> None:
-        counts = {"in_channels": in_channels, "width": width, "n_blocks": n_blocks}
-        counts |= {} if output_dim is None else {"output_dim": output_dim}
-        for argument, count in counts.items():
+        as_integer("n_blocks", n_blocks)
+        widths = list(width) if isinstance(width, Sequence) else [width] * n_blocks
+        n_halvings = len(widths) if n_halvings is None else as_integer("n_halvings", n_halvings, 0)
+        counts = [("in_channels", in_channels), *(("width", w) for w in widths)]
+        counts += [] if output_dim is None else [("output_dim", output_dim)]
+        for argument, count in counts:
             as_integer(argument, count)
         _check_choice("downsample", downsample, ("pool", "stride"))
         _check_choice("norm", norm, tuple(NORMS))
-        dim = _embedding_dim(width, downsample, n_blocks, image_size)
-        channels = [in_channels] + [width] * (n_blocks - 1)
+        dim = _embedding_dim(widths[-1], downsample, n_halvings, image_size)
+        hows = [downsample if i < n_halvings else "none" for i in range(len(widths))]
+        plan = zip([in_channels, *widths[:-1]], widths, hows, strict=True)
         parts: dict[str, nn.Module] = {
-            "blocks": nn.Sequential(*(_block(c, width, downsample, norm) for c in channels)),
+            "blocks": nn.Sequential(*(_block(*block, norm) for block in plan)),
             "embed": Average() if downsample == "stride" else nn.Flatten(),
             "head": nn.Linear(dim, output_dim) if output_dim else nn.Identity(),
         }
@@ -193,6 +210,34 @@ class Standardise(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(B, dim) -> (B, dim)."""
         return (z - self.shift) * self.scale
+
+
+class Views(nn.Module):
+    """An encoder that looks several times at each item, warped a little, and takes the mean.
+
+    The first view is the item itself, the others are fixed warps of it, the same for every item.
+    In training mode it is the encoder alone.
+
+    Args:
+        encoder: maps images (B, C, H, W) to embeddings (B, d).
+        n_views: how many, the first one included.
+        amount: how far the views are warped, as in `Augmented`.
+    """
+
+    def __init__(self, encoder: nn.Module, n_views: int, amount: float = 0.5) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.n_views, self.amount = as_integer("n_views", n_views), amount
+        draws = torch.from_numpy(2 * uniforms(0, 0, n_views, N_NUMBERS) - 1).float() * amount
+        draws[0] = 0
+        self.register_buffer("changes", draws, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, d)."""
+        if self.training:
+            return self.encoder(x)
+        changes = self.get_buffer("changes")[:, None].expand(-1, len(x), -1)
+        return torch.stack([self.encoder(warp(x, change)) for change in changes]).mean(dim=0)
 
 
 class PairLinear(nn.Module):

@@ -33,6 +33,7 @@ __all__ = [
     "evaluate_streams",
     "first_instance_ceiling",
     "instance_numbers",
+    "score_one_shot_runs",
 ]
 
 ScoreFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -43,20 +44,21 @@ TEST_SEED = 20_000
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Scores of one learner on n episodes: accuracy (fraction) or squared error by episode.
+    """Scores of one learner on n episodes: accuracy, error rate (fractions) or squared error.
 
     Attributes:
         values: (n_episodes,) float64, one score an episode, in order.
-        metric: "accuracy" or "mse".
-        chance: accuracy of guessing, 1 / n_way; None for regression.
-        seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source.
+        metric: "accuracy", "error rate" or "mse".
+        chance: accuracy or error rate of guessing; None for regression.
+        seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
+            seed None: tasks that are given once and for all.
         transductive: whether queries inform each other; None if that was not checked.
     """
 
     values: Tensor
     metric: str
     chance: float | None
-    seed: int
+    seed: int | None
     tasks: str
     transductive: bool | None = None
 
@@ -87,8 +89,9 @@ class Evaluation:
 
     def __str__(self) -> str:
         mean, half_width = self.mean, self.half_width
-        if self.metric == "accuracy":
+        if self.metric in ("accuracy", "error rate"):
             figure = f"{100 * mean:.1f} % +- {100 * half_width:.1f}"
+            figure = f"{figure} errors" if self.metric == "error rate" else figure
         elif self.metric == "difference of accuracy":
             figure = f"{100 * mean:.1f} +- {100 * half_width:.1f} percentage points"
         else:
@@ -175,6 +178,27 @@ def compare_meta_learners(
         evaluate_meta_learner(first, tasks, **options),
         evaluate_meta_learner(second, tasks, **options),
     )
+
+
+def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
+    """Error rate of a learner in each run of the one-shot task. Introduced in notebook 12.
+
+    Each question is answered by itself, as in the published task: that every character is asked
+    for once in a run is not made use of.
+
+    Args:
+        learner: any; it must not have seen the alphabets of the runs.
+        runs: from `load_one_shot_runs`, or any classification tasks.
+    Returns:
+        an Evaluation whose values are error rates, one a run.
+    Raises:
+        ValueError: regression tasks, or the learner has another n_way.
+    """
+    if runs.n_way is None:
+        raise ValueError("runs must be classification tasks, got regression")
+    with _eval_mode(learner), torch.no_grad():
+        right = torch.cat([_episode_scores(learner, few) for few in runs.split(4)])
+    return Evaluation(1 - right, "error rate", 1 - 1 / runs.n_way, None, repr(runs))
 
 
 def evaluate_streams(

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from .arguments import as_integer
-from .backbones import MLP, ConvNet, Standardise
+from .backbones import MLP, ConvNet, Standardise, Views
 from .checkpoints import save_json, save_weights
 from .learners import (
     MAML,
@@ -37,6 +37,7 @@ from .learners import (
     TaskConditionedNetwork,
 )
 from .tasks import (
+    Augmented,
     EpisodeSampler,
     FewShotDataset,
     Sinusoids,
@@ -68,7 +69,7 @@ __all__ = [
 
 
 Split = Literal["meta-train", "meta-val", "meta-test"]
-Protocol = Literal["official", "vinyals"]
+Protocol = Literal["official", "vinyals", "background"]
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,23 @@ class Recipe:
     Attributes:
         algorithm: a name in ALGORITHMS.
         data: "glyphs", "omniglot", "sinusoids", or the path of a folder of images.
-        protocol: Omniglot's split, "official" or "vinyals".
+        protocol: Omniglot's split, "official" or "vinyals"; "background" meta-trains on all 30
+            background alphabets of the official one, for settings that were chosen before: there is
+            no meta-val.
         n_way, n_shot: of the episodes that the learner is for; validation uses them.
         train_way: classes per meta-training episode; only methods without a fixed head may
             train with more ways than n_way.
         n_query: query items per class in meta-training.
         rotations: count turned images as further classes in meta-training.
+        augment: how far each image of meta-training is warped, see Augmented; 0: not at all.
         n_classes: meta-train with so many classes (before rotations), drawn at random by `seed`;
             those of a smaller number are among those of a larger. None: all.
         n_steps, n_tasks_per_batch, meta_lr, seed: of the outer loop (cosine schedule).
-        width, downsample, norm: of the ConvNet; backbone "mlp" takes `width` hidden units.
+        backbone, width, downsample, norm: "conv", a ConvNet; "pyramid", one with 1, 2, 3 and 4 times
+            `width` filters whose last block keeps places; "mlp" with `width` hidden units.
         inner_lr, num_inner_steps, num_test_steps, first_order, zero_head: of gradient-based
             methods.
+        test_views: of prototypical: how often an image is looked at after training; see Views.
         aggregate, objective: of relation; see RelationNetwork.
         conditioning, task_embedding_dim: of task-conditioned; see TaskConditionedNetwork.
         hidden_dim: of mann and task-conditioned.
@@ -106,6 +112,7 @@ class Recipe:
     train_way: int = 5
     n_query: int = 5
     rotations: bool = True
+    augment: float = 0.0
     n_classes: int | None = None
     n_steps: int = 2000
     n_tasks_per_batch: int = 16
@@ -120,6 +127,7 @@ class Recipe:
     num_test_steps: int = 3
     first_order: bool = False
     zero_head: bool = False
+    test_views: int = 1
     aggregate: str = "mean"
     objective: str = "cross_entropy"
     conditioning: str = "film"
@@ -145,18 +153,25 @@ def _image_model(
 ) -> MLP | ConvNet:
     if recipe.backbone == "mlp":
         return MLP(math.prod(item_shape), [recipe.width] * 2, output_dim or recipe.width)
-    return ConvNet(
+    grows = recipe.backbone == "pyramid"
+    network = ConvNet(
         item_shape[0],
-        recipe.width,
+        [k * recipe.width for k in (1, 2, 3, 4)] if grows else recipe.width,
         output_dim,
         image_size=_square_side(item_shape),
         downsample=recipe.downsample,
         norm=recipe.norm,
+        n_halvings=3 if grows else None,
     )
+    # Channels last in memory: a quarter faster with batch normalisation, and the same numbers.
+    return network.to(memory_format=torch.channels_last) if grows else network
 
 
 def _prototypical(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
-    return PrototypicalNetwork(_image_model(recipe, item_shape, None))
+    encoder: nn.Module = _image_model(recipe, item_shape, None)
+    if recipe.test_views > 1:
+        encoder = Views(encoder, recipe.test_views)
+    return PrototypicalNetwork(encoder)
 
 
 def _relation(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
@@ -334,6 +349,8 @@ def load_split(data: str, split: Split, protocol: Protocol = "official") -> FewS
     """One split (meta-train, meta-val, meta-test) of a data set by name or folder."""
     if data == "glyphs":
         return load_glyphs(split)
+    if data == "omniglot" and protocol == "background":
+        return load_omniglot({"meta-train": "background", "meta-test": "evaluation"}[split])
     if data == "omniglot":
         return load_omniglot(split, protocol)
     if Path(data).is_dir():
@@ -395,14 +412,16 @@ def stream_source(
 def training_source(recipe: Recipe) -> TaskSource:
     """What the recipe trains on: episodes, or streams of 10 items a class for mann."""
     if recipe.algorithm == "mann":
-        return stream_source(recipe, "meta-train", rotations=recipe.rotations)
-    return task_source(
-        recipe,
-        "meta-train",
-        n_way=recipe.train_way,
-        n_query=recipe.n_query,
-        rotations=recipe.rotations,
-    )
+        tasks: TaskSource = stream_source(recipe, "meta-train", rotations=recipe.rotations)
+    else:
+        tasks = task_source(
+            recipe,
+            "meta-train",
+            n_way=recipe.train_way,
+            n_query=recipe.n_query,
+            rotations=recipe.rotations,
+        )
+    return Augmented(tasks, recipe.augment) if recipe.augment else tasks
 
 
 def train_learner(recipe: Recipe, **options: Any) -> tuple[MetaLearner, History]:
@@ -438,11 +457,11 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     Raises:
         ValueError: the recipe asks for something impossible, or `folder` holds another run.
     """
-    val = task_source(recipe, "meta-val")
+    val = None if recipe.protocol == "background" else task_source(recipe, "meta-val")
     learner, history = train_learner(
         recipe, val_tasks=val, checkpoint=folder / "checkpoint", progress=progress
     )
-    _save_run(folder, recipe, learner, _item_shape(val), history)
+    _save_run(folder, recipe, learner, _item_shape(training_source(recipe)), history)
     return history
 
 

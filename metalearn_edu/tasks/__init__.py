@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .augmented import Augmented
 from .dataset import FewShotDataset, as_dataset
 from .episodes import EpisodeBatch, Task
 from .sampler import EpisodeSampler, Streams, TaskSource, create_task_batch
@@ -12,11 +13,14 @@ if TYPE_CHECKING:
     from .glyphs import load_glyphs
     from .image_folder import load_image_folder
     from .omniglot import load_omniglot
+    from .one_shot import OneShotTasks, load_one_shot_runs, official_runs
 
 __all__ = [
+    "Augmented",
     "EpisodeBatch",
     "EpisodeSampler",
     "FewShotDataset",
+    "OneShotTasks",
     "Sinusoids",
     "Streams",
     "Task",
@@ -26,6 +30,8 @@ __all__ = [
     "load_glyphs",
     "load_image_folder",
     "load_omniglot",
+    "load_one_shot_runs",
+    "official_runs",
 ]
 
 # Loaded at first use: these bring in Matplotlib and Pillow.
@@ -33,6 +39,9 @@ _LATER = {
     "load_glyphs": ".glyphs",
     "load_image_folder": ".image_folder",
     "load_omniglot": ".omniglot",
+    "OneShotTasks": ".one_shot",
+    "load_one_shot_runs": ".one_shot",
+    "official_runs": ".one_shot",
 }
 
 

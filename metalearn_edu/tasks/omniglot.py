@@ -312,10 +312,10 @@ def download_omniglot(
     folder = cache_folder() / "omniglot" if folder is None else Path(folder)
     _check_writable(folder)
     for name, checksum in archives.items():
-        _fetch(base_url.rstrip("/") + "/" + name, checksum, folder, progress)
+        fetch(base_url.rstrip("/") + "/" + name, checksum, folder, progress)
     for name, checksum in splits.items():
         url = splits_url.rstrip("/") + "/" + name
-        _fetch(url, checksum, folder / "splits" / "vinyals", progress=False)
+        fetch(url, checksum, folder / "splits" / "vinyals", progress=False)
     return folder
 
 
@@ -332,8 +332,11 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _fetch(url: str, checksum: str, folder: Path, progress: bool) -> None:
-    """One file into `folder` under its own name: written aside, verified, then renamed."""
+def fetch(url: str, checksum: str | None, folder: Path, progress: bool) -> None:
+    """One file into `folder` under its own name: written aside, verified, then renamed.
+
+    checksum None: of a file whose checksum nobody has published; whoever reads it checks it.
+    """
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(5, 30))  # seconds
     name = url.rsplit("/", 1)[1]
     try:
@@ -379,7 +382,7 @@ def _convert(folder: Path, progress: bool) -> Arrays:
     bar = progress_bar(drawings, desc="converting Omniglot", show=progress)
     names = [name for name in order if any(name == alphabet for alphabet, _ in classes)]
     arrays = {
-        "images": np.stack([_shrink_png(d) for d in bar]),
+        "images": np.stack([read_drawing(d.png, d.source) for d in bar]),
         "char_index": np.repeat(np.arange(len(classes), dtype=np.int16), DRAWERS),
         "drawer_index": np.tile(np.arange(DRAWERS, dtype=np.uint8), len(classes)),
         "alphabet_names": np.array(names),
@@ -431,7 +434,7 @@ def _drawings_in(archive: Path) -> Iterator[_Drawing]:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
             for info in members:
-                _check_member(info, archive)
+                check_member(info, archive)
             for info in members:
                 read = partial(opened.read, info)
                 yield from _drawing(info.filename, f"{info.filename} in {archive}", read)
@@ -439,7 +442,7 @@ def _drawings_in(archive: Path) -> Iterator[_Drawing]:
         raise ValueError(f"{archive} is damaged ({error}); delete it and fetch it again") from error
 
 
-def _check_member(info: zipfile.ZipInfo, archive: Path) -> None:
+def check_member(info: zipfile.ZipInfo, archive: Path) -> None:
     """Refuse an archive with a path out of its folder, or a file too large for a drawing."""
     name = info.orig_filename.replace("\\", "/")
     if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:", name):
@@ -461,15 +464,19 @@ def _drawing(path: str, source: str, read: Callable[[], bytes]) -> Iterator[_Dra
         yield _Drawing(match[1], number, drawer, file_id, source, read())
 
 
-def _shrink_png(drawing: _Drawing) -> np.ndarray:
-    """The 28x28 pixels of one image file."""
+def read_drawing(png: bytes, source: str) -> np.ndarray:
+    """The (28, 28) pixels of one image file of 105x105, as `shrink_drawing` makes them.
+
+    Raises:
+        ValueError: no such image; the message names `source`.
+    """
     try:
-        with Image.open(io.BytesIO(drawing.png), formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             if image.size != (_SIDE, _SIDE):
                 raise ValueError(f"it has {image.size} pixels, not {(_SIDE, _SIDE)}")
             paper = np.asarray(image.convert("1"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"{drawing.source} cannot be read: {error}") from error
+        raise ValueError(f"{source} cannot be read: {error}") from error
     return shrink_drawing(~paper)
 
 

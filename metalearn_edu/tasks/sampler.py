@@ -130,8 +130,13 @@ class EpisodeSampler(TaskSource):
         places = draw_distinct(of_classes, self._sizes[pool])  # (n_way, T)
         classes = self._members[self._starts[pool] + places].T  # (T, n_way)
         sizes = self.dataset.class_sizes.numpy()[classes // self.turns]
-        chosen = draw_distinct(of_items.reshape(2 * need, way, -1).swapaxes(1, 2), sizes)
+        chosen = self._draw_items(of_items, sizes)
         return self._gather(torch.from_numpy(classes), torch.from_numpy(chosen))
+
+    def _draw_items(self, numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Which items (n_shot + n_query, T, n_way) of classes of `sizes` (T, n_way)."""
+        numbers = numbers.reshape(-1, self.n_way, len(sizes)).swapaxes(1, 2)
+        return draw_distinct(numbers, sizes)
 
     def _gather(self, classes: Tensor, chosen: Tensor) -> EpisodeBatch:
         """Episodes of `classes` (T, n_way) with item `chosen` (n_shot + n_query, T, n_way)."""

@@ -1,0 +1,69 @@
+"""What needs no meta-training: rules that compare pictures as they are. Introduced in notebook 12.
+
+A meta-learner that is no better has learned nothing that helps. Both rules fit the contract of all
+learners, so that they are scored on the same episodes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .learners import MetaLearner, PrototypicalNetwork
+
+__all__ = ["ModifiedHausdorff", "nearest_pixel"]
+
+
+def nearest_pixel() -> PrototypicalNetwork:
+    """The class whose mean picture is nearest, pixel by pixel."""
+    return PrototypicalNetwork(nn.Flatten())
+
+
+class ModifiedHausdorff(MetaLearner):
+    """The class with the nearest drawing, where drawings are sets of inked points.
+
+    Each point of one drawing has a nearest point in the other. The distance of two drawings is the
+    mean over the points of one, or of the other, whichever is larger (Dubuisson & Jain 1994); both
+    drawings are first moved so that their centres of gravity meet. The rule in the demonstration
+    of Lake's one-shot task, with 38.8 % error there on drawings of 105x105 pixels.
+
+    Args:
+        threshold: a pixel with more ink than this is a point.
+    """
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
+        """The drawings (T, S, 1, H, W) and their labels (T, S): there is nothing to learn."""
+        return support_x, support_y
+
+    def predict(self, state: tuple[Tensor, Tensor], query_x: Tensor) -> Tensor:
+        """Minus the distance to the nearest drawing of each class, (T, Q, n_way)."""
+        support_x, support_y = state
+        n_way = int(support_y.max()) + 1
+        scores = query_x.new_full((*query_x.shape[:2], n_way), -torch.inf)
+        for task, (drawings, labels, queries) in enumerate(
+            zip(support_x, support_y, query_x, strict=True)
+        ):
+            distances = self._distances(queries, drawings)  # (Q, S)
+            index = labels.expand(len(queries), -1)
+            scores[task].scatter_reduce_(1, index, -distances, "amax")
+        return scores
+
+    def _distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """(A, B) distances between drawings a (A, 1, H, W) and b (B, 1, H, W)."""
+        first, second = ([self._points(picture) for picture in side] for side in (a, b))
+        rows = [torch.stack([_apart(p, q) for q in second]) for p in first]
+        return torch.stack(rows)
+
+    def _points(self, picture: Tensor) -> Tensor:
+        """(n, 2) inked pixels about their centre; a picture without ink has its middle."""
+        points = (picture[0] > self.threshold).nonzero().to(picture.dtype)
+        return points - points.mean(dim=0) if len(points) else picture.new_zeros(1, 2)
+
+
+def _apart(p: Tensor, q: Tensor) -> Tensor:
+    distances = torch.cdist(p, q, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.maximum(distances.amin(dim=1).mean(), distances.amin(dim=0).mean())
