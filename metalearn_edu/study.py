@@ -553,8 +553,8 @@ def write_table(runs: Sequence[Run], folder: Path) -> Study:
     """Write study.csv and study.npz from the finished runs among `runs`, in their order."""
     contents = [content for run in runs if (content := finished(run, folder)) is not None]
     rows = tuple(Row(**row) for content in contents for row in content["rows"])
-    right = np.array([r for content in contents for r in content["right"]], dtype=np.uint16)
-    study = Study(rows, right.reshape(len(rows), -1))
+    right = [r for content in contents for r in content["right"]]
+    study = Study(rows, np.array(right, dtype=np.uint16))
     if rows:
         save_study(study, folder)
     return study

@@ -1,0 +1,381 @@
+"""A study: what is measured, in which order, and that no row is lost or there twice."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from metalearn_edu import evaluate_meta_learner, study
+from metalearn_edu.recipes import ALGORITHMS, task_source, train_learner
+from metalearn_edu.study import Grid, Run, load_study, run_study, study_recipe, train_and_score
+
+TINY = {
+    "algorithms": ("prototypical", "maml"),
+    "data": ("glyphs",),
+    "n_classes": (50,),
+    "ways": (3, 5),
+    "shots": (1, 2),
+    "seeds": (0,),
+    "share": 0.002,
+    "n_val_episodes": 4,
+    "n_test_episodes": 6,
+}
+TINY_OPTIONS = "--algorithms prototypical,maml --ways 3,5 --shots 1,2 --seeds 0"
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    load_study.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return folder, run_study(Grid(**TINY), folder, n_jobs=1, progress=False)
+
+
+def cells(study):
+    return [(r.algorithm, r.data, r.n_classes, r.n_way, r.n_shot, r.seed) for r in study.rows]
+
+
+# ---------------------------------------------------------------- the grid
+
+
+def test_the_full_grid_has_a_row_for_each_combination():
+    grid = Grid()
+    runs = grid.runs()
+    assert len(runs) == (3 + 3 * 2) * 2 * 3 * 3  # three learners take any way, three do not
+    rows = Counter(
+        (r.recipe.algorithm, r.recipe.data, r.recipe.n_classes, *cell, r.recipe.seed)
+        for r in runs
+        for cell in r.cells
+    )
+    every = product(ALGORITHMS, grid.data, grid.n_classes, grid.ways, grid.shots, grid.seeds)
+    assert rows == Counter(every)
+    assert len({run.key for run in runs}) == len(runs)
+    seeds = [run.recipe.seed for run in runs]
+    assert seeds == sorted(seeds)  # the whole grid of the first seed comes first
+
+
+def test_learners_of_one_way_see_as_many_classes_in_a_step():
+    for way in (5, 20):
+        recipe = study_recipe("maml", "glyphs", way)
+        assert recipe.train_way == way and recipe.train_way * recipe.n_tasks_per_batch == 20
+
+
+def test_every_training_has_the_same_network():
+    recipes = [run.recipe for run in Grid().runs()]
+    assert {(r.width, r.downsample, r.norm, r.backbone) for r in recipes} == {
+        (32, "stride", "group", "conv")
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"algorithms": ("mamml",)}, "prototypical, .*mamml"),
+        ({"ways": ()}, "ways must be different and at least one"),
+        ({"seeds": (0, 0)}, "seeds must be different"),
+        ({"ways": (1,)}, "ways must be an integer of at least 2, got 1"),
+        ({"shots": (0,)}, "shots must be an integer of at least 1, got 0"),
+        ({"n_classes": (1,)}, "n_classes must be"),
+        ({"seeds": (-1,)}, "seeds must be"),
+        ({"n_test_episodes": 1}, "n_test_episodes"),
+        ({"share": 0.0}, "share must be above 0 and at most 1, got 0.0"),
+    ],
+)
+def test_an_impossible_grid_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        Grid(**(TINY | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"n_classes": (9999,)}, "n_classes is 9999, but meta-train of glyphs has 890"),
+        ({"ways": (5, 500)}, "500-way"),
+        ({"shots": (20,)}, "20-shot|n_shot"),
+        ({"data": ("sinusoids",)}, "no classes"),
+        ({"data": ("nowhere",)}, "nowhere"),
+    ],
+)
+def test_what_the_data_cannot_give_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        Grid(**(TINY | change)).check()
+
+
+def test_the_key_is_the_full_settings():
+    run = Grid(**TINY).runs()[0]
+    others = [
+        replace(run, recipe=replace(run.recipe, meta_lr=0.5)),
+        replace(run, recipe=replace(run.recipe, n_steps=99)),
+        replace(run, cells=run.cells[:1]),
+        replace(run, n_test_episodes=7),
+    ]
+    assert len({r.key for r in [run, *others]}) == 5
+    assert run.key == Grid(**TINY).runs()[0].key
+
+
+# ---------------------------------------------------------------- the table
+
+
+def test_a_row_says_what_the_parts_of_the_course_say(tiny):
+    """The same learner trained and scored by hand has the figures of the table."""
+    _, table = tiny
+    run = Grid(**TINY).runs()[0]
+    learner, history = train_learner(run.recipe, progress=False)
+    assert history.n_steps == run.recipe.n_steps == 2
+    part = table.where(algorithm="prototypical", n_way=5, n_shot=2)
+    (row,) = part.rows
+    for split, n in (("val", 4), ("test", 6)):
+        tasks = task_source(run.recipe, f"meta-{split}", n_way=5, n_shot=2, n_query=15)
+        result = evaluate_meta_learner(learner, tasks, n_episodes=n)
+        assert getattr(row, f"{split}_accuracy") == pytest.approx(result.mean, abs=1e-6)
+        assert getattr(row, f"{split}_half_width") == pytest.approx(result.half_width, abs=1e-6)
+    assert part.right[0].tolist() == (result.values * 75).round().int().tolist()
+    assert row.n_parameters == sum(p.numel() for p in learner.parameters())
+    assert row.n_classes == 50 and row.n_query == 15 and not row.transductive
+    assert row.train_seconds > 0 and row.adapt_ms > 0 and row.threads == 1
+    assert row.peak_memory_mb > 100 or np.isnan(row.peak_memory_mb)
+
+
+def test_all_of_its_classes_is_a_number_in_the_table():
+    run = Grid(**(TINY | {"n_classes": (None,), "ways": (3,), "shots": (1,)})).runs()[0]
+    assert train_and_score(run)["rows"][0]["n_classes"] == 890
+
+
+def test_the_table_comes_back_from_its_files(tiny):
+    folder, table = tiny
+    again = load_study(folder)
+    assert again.rows == table.rows and (again.right == table.right).all()
+    with open(folder / "study.csv", newline="") as file:
+        assert len(list(csv.reader(file))) == 1 + 8
+    assert not list(folder.rglob("*.part"))
+
+
+def test_files_that_do_not_belong_together_are_refused(tiny, tmp_path):
+    _, table = tiny
+    study.save_study(table, tmp_path)
+    study.save_study(study.Study(table.rows, table.right[::-1]), tmp_path / "other")
+    (tmp_path / "study.npz").write_bytes((tmp_path / "other" / "study.npz").read_bytes())
+    with pytest.raises(ValueError, match="not of one study"):
+        load_study(tmp_path)
+    (tmp_path / "study.csv").write_text("algorithm,accuracy\nmaml,high\n")
+    with pytest.raises(ValueError, match="no table of a study"):
+        load_study(tmp_path)
+    with pytest.raises(FileNotFoundError, match="metalearn-edu study --output"):
+        load_study(tmp_path / "nowhere")
+
+
+def test_where_picks_rows_and_their_answers(tiny):
+    _, table = tiny
+    part = table.where(n_way=3)
+    assert {row.n_way for row in part.rows} == {3} and part.values("n_shot") == [1, 2]
+    assert part.accuracy.shape == (4, 6) and part.accuracy.max() <= 1
+    assert part.accuracy[0].mean() == pytest.approx(part.rows[0].test_accuracy, abs=1e-6)
+
+
+# ---------------------------------------------------------------- stopped and resumed
+
+
+def refuse(run):
+    raise AssertionError(f"{run.key} was done already")
+
+
+def test_finished_runs_are_not_repeated(tiny, monkeypatch):
+    folder, table = tiny
+    monkeypatch.setattr(study, "_attempt", refuse)
+    with study.parallel_config(backend="sequential"):
+        again = run_study(Grid(**TINY), folder, n_jobs=1, progress=False)
+    assert again.rows == table.rows
+
+
+def test_rows_of_other_settings_do_not_mix_in(tiny, tmp_path):
+    folder, table = tiny
+    for path in (folder / "runs").iterdir():
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        (tmp_path / "runs" / path.name).write_bytes(path.read_bytes())
+    other = Grid(**(TINY | {"algorithms": ("prototypical",), "share": 0.004}))
+    changed = run_study(other, tmp_path, n_jobs=1, progress=False)
+    assert cells(changed) == [c for c in cells(table) if c[0] == "prototypical"]
+    assert all("--steps 4" in row.command for row in changed.rows)
+    back = run_study(Grid(**TINY), tmp_path, n_jobs=1, progress=False)
+    assert back.rows == table.rows  # the earlier runs were still there
+
+
+def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_path):
+    folder, _ = tiny
+    run = Grid(**TINY).runs()[0]
+    content = json.loads(study._path(folder, run.key).read_text())
+    path = study._path(tmp_path, run.key)
+    path.parent.mkdir()
+    for recorded, counts in (
+        (content, True),
+        # written before some setting existed, which has its usual value now
+        (content | {"settings": content["settings"] | {"recipe": {"width": 32}}}, True),
+        (content | {"settings": content["settings"] | {"n_test_episodes": 9}}, False),
+        (content | {"settings": content["settings"] | {"recipe": {"width": 64}}}, False),
+    ):
+        path.write_text(json.dumps(recorded))
+        assert (study.finished(run, tmp_path) is not None) == counts
+    path.write_text(json.dumps(content)[:-20])
+    assert study.finished(run, tmp_path) is None
+
+
+def test_a_training_that_was_stopped_is_no_result(monkeypatch):
+    run = Grid(**TINY).runs()[0]
+
+    def stopped(recipe, **options):
+        learner, history = train_learner(recipe, **options)
+        history.interrupted = True
+        return learner, history
+
+    monkeypatch.setattr(study, "train_learner", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_and_score(run)
+
+
+def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch):
+    grid = Grid(**TINY)
+
+    def diverge(run: Run):
+        if run.recipe.algorithm == "prototypical":
+            raise FloatingPointError("the loss is nan")
+        return train_and_score(run)
+
+    monkeypatch.setattr(study, "train_and_score", diverge)
+    with (
+        pytest.raises(FloatingPointError, match=r"1 of 3 runs failed; prototypical.*loss is nan"),
+        study.parallel_config(backend="sequential"),
+    ):
+        run_study(grid, tmp_path, n_jobs=1, progress=False)
+    assert {row.algorithm for row in load_study(tmp_path).rows} == {"maml"}
+
+
+def start(folder, *options):
+    """The study as a person starts it: small, in a process of its own."""
+    code = "from metalearn_edu.cli import main; main()"
+    words = ["study", "--small", "--output", str(folder), *TINY_OPTIONS.split(), *options]
+    command = [sys.executable, "-c", code, *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def wait_for_runs(folder, number, process, patience=120):
+    end = time.monotonic() + patience
+    while len(list((folder / "runs").glob("*.json"))) < number:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+
+
+SMALL_TINY = Grid(**(study.SMALL | {n: TINY[n] for n in ("algorithms", "ways", "shots", "seeds")}))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(("stop", "jobs"), [(signal.SIGINT, "1"), (signal.SIGKILL, "2")])
+def test_a_study_that_was_stopped_goes_on(tmp_path, stop, jobs):
+    process = start(tmp_path, "--jobs", jobs)
+    wait_for_runs(tmp_path, 1, process)
+    os.killpg(process.pid, stop)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if stop == signal.SIGINT else -stop), err
+    runs = SMALL_TINY.runs()
+    done = [run for run in runs if study.finished(run, tmp_path)]
+    assert len(done) == len(list((tmp_path / "runs").glob("*.json"))) >= 1
+    before = {run: study._path(tmp_path, run.key).stat().st_mtime_ns for run in done}
+
+    process = start(tmp_path, "--jobs", jobs, "--quiet")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f"3 runs, 8 rows: {len(done)} runs done" in out and "8 rows in" in out
+    assert {run: study._path(tmp_path, run.key).stat().st_mtime_ns for run in done} == before
+    every = product(("prototypical", "maml"), ("glyphs",), (50,), (3, 5), (1, 2), (0,))
+    assert Counter(cells(load_study(tmp_path))) == Counter(every)
+
+
+# ---------------------------------------------------------------- Dask
+
+
+def test_dask_runs_arrive_once_though_a_worker_is_killed(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    grid = Grid(**(TINY | {"seeds": (0, 1), "share": 0.01}))
+    one_each = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
+    with distributed.LocalCluster(**one_each, dashboard_address=None) as cluster:
+        workers = [worker.pid for worker in cluster.workers.values()]
+        victim = _kill_one_in_mid_run(cluster, tmp_path)
+        table = run_study(
+            grid, tmp_path, backend="dask", scheduler=cluster.scheduler_address, progress=False
+        )
+        assert victim.result() in workers
+    every = product(("prototypical", "maml"), ("glyphs",), (50,), (3, 5), (1, 2), (0, 1))
+    assert Counter(cells(table)) == Counter(every)
+    assert len(list((tmp_path / "runs").glob("*.json"))) == len(grid.runs())
+
+
+def _kill_one_in_mid_run(cluster, folder):
+    """Once a run has arrived, kill a worker that is busy with another; a future of its pid."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def kill():
+        while not list((folder / "runs").glob("*.json")):
+            time.sleep(0.01)
+        while True:
+            for state in list(cluster.scheduler.workers.values()):
+                if state.processing:
+                    pid = next(w.pid for w in cluster.workers.values()
+                               if w.worker_address == state.address)  # fmt: skip
+                    os.kill(pid, signal.SIGKILL)
+                    return pid
+
+    return ThreadPoolExecutor(1).submit(kill)
+
+
+def test_a_worker_with_several_threads_is_refused(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    wide = {"n_workers": 1, "threads_per_worker": 2, "processes": False}
+    with (
+        distributed.LocalCluster(**wide, dashboard_address=None) as cluster,
+        pytest.raises(ValueError, match="--nthreads 1"),
+    ):
+        address = cluster.scheduler_address
+        run_study(Grid(**TINY), tmp_path, backend="dask", scheduler=address, progress=False)
+
+
+def test_dask_without_dask_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match=r"metalearn_edu\[dask\]"):
+        run_study(Grid(**TINY), tmp_path, backend="dask", scheduler="tcp://x:1", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"backend": "dask"}, ValueError, "address of its scheduler"),
+        ({"backend": "slurm"}, ValueError, "local or dask, got 'slurm'"),
+        ({"n_jobs": 0}, ValueError, "n_jobs must be at least 1, or -1"),
+    ],
+)
+def test_a_place_that_does_not_exist_is_refused(tmp_path, options, error, says):
+    with pytest.raises(error, match=says):
+        run_study(Grid(**TINY), tmp_path, progress=False, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error_in_words(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def silent(address, **options):
+        raise OSError("timed out")
+
+    monkeypatch.setattr(distributed, "Client", silent)
+    with pytest.raises(OSError, match="no Dask scheduler answers at tcp://nobody:1: timed out"):
+        run_study(Grid(**TINY), tmp_path, backend="dask", scheduler="tcp://nobody:1")
