@@ -444,15 +444,14 @@ def run_study(
         FloatingPointError: some runs diverged; all others are finished and stored.
         OSError: the folder cannot be written, the data is not there, or no scheduler answers.
     """
-    if n_jobs == 0 or n_jobs < -1:
-        raise ValueError(f"n_jobs must be at least 1, or -1 for all cores; got {n_jobs}")
+    check_workers(n_jobs, backend, scheduler)
     grid.check()
     runs = grid.runs()
     todo = [run for run in runs if finished(run, folder) is None]
     failures = []
     try:
         with (
-            _workers(backend, scheduler, n_jobs) as parallel,
+            _workers(scheduler, n_jobs) as parallel,
             progress_bar(total=len(runs), initial=len(runs) - len(todo), show=progress) as bar,
         ):
             for key, result in parallel(delayed(_attempt)(run) for run in todo):
@@ -466,6 +465,18 @@ def run_study(
     if failures:
         raise FloatingPointError(f"{len(failures)} of {len(runs)} runs failed; {failures[0]}")
     return study
+
+
+def check_workers(n_jobs: int, backend: str, scheduler: str | None) -> None:
+    """Refuse a number of jobs, a backend or a scheduler that make no sense. Raises ValueError."""
+    if n_jobs == 0 or n_jobs < -1:
+        raise ValueError(f"n_jobs must be at least 1, or -1 for all cores; got {n_jobs}")
+    if backend not in ("local", "dask"):
+        raise ValueError(f"backend must be local or dask, got {backend!r}")
+    if backend == "dask" and not scheduler:
+        raise ValueError("backend dask needs the address of its scheduler, as tcp://HOST:8786")
+    if backend == "local" and scheduler:
+        raise ValueError(f"scheduler {scheduler} is for --backend dask; the backend is local")
 
 
 def state_of(grid: Grid, folder: Path, n_jobs: int = -1) -> str:
@@ -493,23 +504,19 @@ def _attempt(run: Run) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def _workers(backend: str, scheduler: str | None, n_jobs: int) -> Iterator[Parallel]:
+def _workers(scheduler: str | None, n_jobs: int) -> Iterator[Parallel]:
     """Where the runs go; each comes back as soon as it is done."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     options["pre_dispatch"] = "all"
-    if backend == "local":
+    if scheduler is None:
         with parallel_config(backend="loky", n_jobs=n_jobs):
             yield Parallel(**options)
-    elif backend == "dask":
+    else:
         with _dask_client(scheduler) as client, parallel_config(backend="dask", client=client):
             yield Parallel(**options)
-    else:
-        raise ValueError(f"backend must be local or dask, got {backend!r}")
 
 
-def _dask_client(scheduler: str | None) -> Any:
-    if not scheduler:
-        raise ValueError("backend dask needs the address of its scheduler, as tcp://HOST:8786")
+def _dask_client(scheduler: str) -> Any:
     try:
         from distributed import Client
     except ImportError:

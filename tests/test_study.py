@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from metalearn_edu import evaluate_meta_learner, study
+from metalearn_edu import cli, evaluate_meta_learner, study
 from metalearn_edu.recipes import ALGORITHMS, task_source, train_learner
 from metalearn_edu.study import Grid, Run, load_study, run_study, study_recipe, train_and_score
 
@@ -379,3 +379,58 @@ def test_a_scheduler_that_does_not_answer_is_an_error_in_words(tmp_path, monkeyp
     monkeypatch.setattr(distributed, "Client", silent)
     with pytest.raises(OSError, match="no Dask scheduler answers at tcp://nobody:1: timed out"):
         run_study(Grid(**TINY), tmp_path, backend="dask", scheduler="tcp://nobody:1")
+
+
+# ---------------------------------------------------------------- the command
+
+
+def command(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["study", *map(str, words)])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def test_a_dry_run_says_what_is_done_and_does_nothing(capsys, tiny, tmp_path):
+    options = ["--small", *TINY_OPTIONS.split(), "--dry-run"]
+    status, out, _ = command(capsys, "--output", tmp_path / "new", *options)
+    assert status == 0 and not (tmp_path / "new").exists()
+    assert out == ("3 runs, 8 rows: 0 runs done, 3 to do, how long they take is not known yet\n")
+    run = SMALL_TINY.runs()[0]
+    content = {"settings": run.settings, "seconds": 600.0, "rows": [], "right": []}
+    study.save_json(study._path(tmp_path, run.key), content)
+    out = command(capsys, "--output", tmp_path, *options, "--jobs", 1)[1]
+    assert out == "3 runs, 8 rows: 1 runs done, 2 to do, in about 20 minutes\n"
+
+
+def test_without_options_it_is_the_full_study(capsys, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Grid, "check", lambda grid: asked.append(grid))
+    command(capsys, "--output", tmp_path, "--dry-run")
+    assert asked == [Grid()]
+    words = ["--data", "glyphs", "--n-classes", "50,all", "--seeds", "3", "--dry-run"]
+    command(capsys, "--output", tmp_path, *words)
+    assert asked[1] == Grid(data=("glyphs",), n_classes=(50, None), seeds=(3,))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "--output"),
+        (["--output", "x", "--algorithms", "mamml"], "mamml"),
+        (["--output", "x", "--ways", "5,many"], "--ways takes whole numbers"),
+        (["--output", "x", "--ways", "1"], "ways must be an integer of at least 2, got 1"),
+        (["--output", "x", "--n-classes", "50,50"], "n_classes must be different"),
+        (["--output", "x", "--n-classes", "5000"], "has 890 classes"),
+        (["--output", "x", "--data", "nowhere"], "nowhere"),
+        (["--output", "x", "--small", "--jobs", "0"], "n_jobs must be at least 1"),
+        (["--output", "x", "--small", "--backend", "slurm"], "slurm"),
+        (["--output", "x", "--small", "--backend", "dask"], "address of its scheduler"),
+        (["--output", "x", "--small", "--scheduler", "tcp://x:1"], "--backend dask"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(capsys, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = command(capsys, *words)
+    assert status == 2 and says in err and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
