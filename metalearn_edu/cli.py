@@ -299,8 +299,9 @@ def study(
     The same command goes on where it stopped. Without further options it is the stored study of the
     course, which takes hours.
     """
-    from .study import SMALL, Grid, run_study, state_of
+    from .study import SMALL, Grid, check_workers, run_study, state_of
 
+    check_workers(jobs, backend, scheduler)
     given = {
         "algorithms": _listed("--algorithms", algorithms, str),
         "data": _listed("--data", data, str),
@@ -325,8 +326,10 @@ def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[
         return None
     try:
         return tuple(kind(word.strip()) for word in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"{option} takes values with commas between: {error}") from None
+    except ValueError:
+        raise ValueError(
+            f"{option} takes whole numbers with commas between, got {text!r}"
+        ) from None
 
 
 @app.command()
