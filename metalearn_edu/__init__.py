@@ -5,9 +5,9 @@ so is importable from here; figures are in `metalearn_edu.plotting`, widgets in
 `metalearn_edu.explorers`, the exercises' solutions in `metalearn_edu.exercises`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import tasks
 from .backbones import MLP, ConvNet
 from .diagnostics import (
     Report,
@@ -57,8 +57,16 @@ from .tasks import (
 from .training import History, meta_train
 
 if TYPE_CHECKING:
+    from .selection import (
+        Recommendation,
+        judge_rule,
+        rule_of_thumb,
+        select_meta_learning_algorithm,
+    )
+    from .study import Study, load_study
     from .tasks import (
         OneShotTasks,
+        check_image_folder,
         load_glyphs,
         load_image_folder,
         load_omniglot,
@@ -88,16 +96,19 @@ __all__ = [
     "MetaSGD",
     "OneShotTasks",
     "PrototypicalNetwork",
+    "Recommendation",
     "RelationNetwork",
     "Report",
     "Sinusoids",
     "Streams",
+    "Study",
     "Task",
     "TaskConditionedNetwork",
     "TaskEncoder",
     "TaskSource",
     "as_dataset",
     "check_episodes",
+    "check_image_folder",
     "check_meta_gradient",
     "check_splits",
     "check_transduction",
@@ -109,21 +120,35 @@ __all__ = [
     "evaluate_streams",
     "first_instance_ceiling",
     "instance_numbers",
+    "judge_rule",
     "load_glyphs",
     "load_image_folder",
     "load_omniglot",
     "load_one_shot_runs",
+    "load_study",
     "meta_train",
     "official_runs",
+    "rule_of_thumb",
     "score_one_shot_runs",
+    "select_meta_learning_algorithm",
 ]
+
+_LATER = {
+    "Recommendation": "selection",
+    "Study": "study",
+    "judge_rule": "selection",
+    "load_study": "study",
+    "rule_of_thumb": "selection",
+    "select_meta_learning_algorithm": "selection",
+}
+"""The room of each name that is loaded late, where it is not tasks."""
 
 
 def __getattr__(name: str) -> Any:
-    # The loaders of `tasks` come at first use: they bring in Matplotlib and Pillow.
+    # These come at first use: the loaders bring in Matplotlib and Pillow, a study joblib.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(tasks, name)
+    return getattr(import_module(f".{_LATER.get(name, 'tasks')}", __name__), name)
 
 
 def __dir__() -> list[str]:

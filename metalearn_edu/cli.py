@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from . import __version__
+
+if TYPE_CHECKING:
+    from .learners import MetaLearner
 
 __all__ = ["app", "main"]
 
@@ -92,7 +96,8 @@ def train(
         str, typer.Option(help="glyphs, omniglot, sinusoids, or a folder of images.")
     ] = "glyphs",
     protocol: Annotated[
-        Literal["official", "vinyals"], typer.Option(help="Omniglot's split.")
+        Literal["official", "vinyals", "background"],
+        typer.Option(help="Omniglot's split; background: all its 30 alphabets, no meta-val."),
     ] = "official",
     n_way: Way = None,
     n_shot: Shot = None,
@@ -106,13 +111,18 @@ def train(
         bool | None,
         typer.Option("--rotations/--no-rotations", help="Turned images as further classes."),
     ] = None,
+    augment: Annotated[
+        float | None, typer.Option(min=0, help="Warp each image at random; 1: as hands do.")
+    ] = None,
     n_classes: Annotated[
         int | None, typer.Option(min=2, help="Meta-train with so many classes; default: all.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Outer steps.")] = None,
     tasks_per_batch: Annotated[int | None, typer.Option(min=1, help="Tasks per step.")] = None,
     meta_lr: Annotated[float | None, typer.Option(help="Step size of the outer loop.")] = None,
-    backbone: Annotated[Literal["conv", "mlp"] | None, typer.Option(help="Network.")] = None,
+    backbone: Annotated[
+        Literal["conv", "pyramid", "mlp"] | None, typer.Option(help="Network.")
+    ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Filters or hidden units.")] = None,
     downsample: Annotated[Literal["pool", "stride"] | None, typer.Option(help="Of conv.")] = None,
     norm: Annotated[
@@ -131,6 +141,9 @@ def train(
         typer.Option(
             "--zero-head/--learned-head", help="Of maml and meta-sgd: where the last layer starts."
         ),
+    ] = None,
+    test_views: Annotated[
+        int | None, typer.Option(min=1, help="Of prototypical: looks at an image in testing.")
     ] = None,
     aggregate: Annotated[
         Literal["sum", "mean"] | None, typer.Option(help="Of relation: shots of a class.")
@@ -182,6 +195,7 @@ def train(
         train_way=train_way,
         n_query=n_query,
         rotations=rotations,
+        augment=augment,
         n_classes=n_classes,
         n_steps=steps,
         n_tasks_per_batch=tasks_per_batch,
@@ -195,6 +209,7 @@ def train(
         num_test_steps=test_steps,
         first_order=first_order,
         zero_head=zero_head,
+        test_views=test_views,
         aggregate=aggregate,
         objective=objective,
         conditioning=conditioning,
@@ -217,10 +232,25 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder that `train` left.")],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder that `train` left, or a name of pretrained weights.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A folder of your own images; with --one-shot: all_runs.zip."),
+    ] = None,
+    one_shot: Annotated[
+        bool, typer.Option("--one-shot", help="The 20 official runs of Lake's one-shot task.")
+    ] = False,
+    two_people: Annotated[
+        bool, typer.Option("--two-people", help="Fresh tasks like those of the official runs.")
+    ] = False,
     n_way: Way = None,
     n_shot: Shot = None,
-    n_query: Annotated[int, typer.Option(min=1, help="Query items per class.")] = 15,
+    n_query: Annotated[
+        int | None,
+        typer.Option(min=1, help="Query items per class; default 15, of your own images 5."),
+    ] = None,
     episodes: Annotated[int, typer.Option(min=2, help="Episodes.")] = 600,
     split: Annotated[
         Literal["meta-train", "meta-val", "meta-test"], typer.Option(help="Whose classes.")
@@ -239,35 +269,120 @@ def evaluate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a trained learner on fresh episodes: mean and 95 % interval."""
-    from .evaluation import evaluate_meta_learner, evaluate_streams
-    from .recipes import load_run, record_figures, stream_source, task_source
+    """Score a trained learner on fresh episodes: mean and 95 % interval.
+
+    On a folder of your own images, nearest pixel is scored beside it.
+    """
+    from .evaluation import Evaluation, evaluate_meta_learner, evaluate_streams, score_one_shot_runs
+    from .recipes import load_run, recipe_data, record_figures, stream_source, task_source
+    from .tasks import OneShotTasks, load_one_shot_runs
 
     _use_threads(threads)
-    learner, recipe, _ = load_run(run)
-    if streams:
+    folder = _run_folder(run)
+    learner, recipe, card = load_run(folder)
+    if data is not None and not one_shot:
+        counts = {"n_shot": n_shot or 1, "n_query": n_query or 5, "n_episodes": episodes}
+        _evaluate_own_images(learner, card, data, n_way=n_way, seed=seed, **counts)
+        return
+    fresh: dict[str, Any] = {"n_episodes": episodes, "seed": seed}
+    results: dict[str, Evaluation]
+    if one_shot:
+        results = {"official one-shot runs": score_one_shot_runs(learner, load_one_shot_runs(data))}
+    elif streams:
         source = stream_source(recipe, split, n_way=n_way)
-        by_instance = evaluate_streams(learner, source, n_episodes=episodes, seed=seed)
+        by_instance = evaluate_streams(learner, source, **fresh)
         results = {f"instance {k}": result for k, result in by_instance.items()}
+    elif two_people:
+        pairs = OneShotTasks(recipe_data(recipe, split), n_way or 20)
+        results = {"": evaluate_meta_learner(learner, pairs, **fresh)}
     else:
         tasks = task_source(
-            recipe, split, n_way=n_way, n_shot=n_shot, n_query=n_query, within_group=within_group
+            recipe,
+            split,
+            n_way=n_way,
+            n_shot=n_shot,
+            n_query=n_query or 15,
+            within_group=within_group,
         )
-        results = {"": evaluate_meta_learner(learner, tasks, n_episodes=episodes, seed=seed)}
+        results = {"": evaluate_meta_learner(learner, tasks, **fresh)}
     figures = []
     for name, result in results.items():
-        settings = {"split": split, "tasks": result.tasks, "episodes": episodes, "seed": seed}
+        settings = {"split": split, "tasks": result.tasks, "episodes": result.n_episodes}
         figure: dict[str, Any] = {
             "mean": result.mean,
             "half_width": result.half_width,
             "std": result.std,
         }
-        figure |= {"metric": result.metric} | settings | ({"at": name} if name else {})
+        figure |= {"metric": result.metric} | settings | {"seed": result.seed}
+        figure |= {"at": name} if name else {}
         figures.append(figure)
         line = f"{recipe.algorithm}, {split}{', ' * bool(name)}{name}: {result}"
         typer.echo(json.dumps(figure) if as_json else line)
     if record:
-        record_figures(run, figures)
+        record_figures(folder, figures)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, one folder a class in it.")],
+    n_shot: Annotated[int, typer.Option(min=1, help="Support images per class to come.")] = 1,
+    n_query: Annotated[int, typer.Option(min=1, help="Query images per class to come.")] = 5,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw the suspicious files, into this .png.")
+    ] = None,
+) -> None:
+    """Look for what is wrong with a folder of images; exit status 1 if it cannot be used."""
+    from .plotting import figure_png, new_figure, plot_findings
+    from .tasks import check_image_folder
+
+    report = check_image_folder(folder, n_shot, n_query)
+    typer.echo(report)
+    if picture is not None:
+        shown = min(8, len(report.findings))
+        figure = plot_findings(report, fig=new_figure(6.8, 0.5 + 0.62 * max(shown, 1)))
+        picture.write_bytes(figure_png(figure, dpi=100))
+        typer.echo(f"drawn in {picture}")
+    raise typer.Exit(0 if len(report.usable) >= 2 else 1)
+
+
+def _evaluate_own_images(
+    learner: MetaLearner,
+    card: dict[str, Any],
+    folder: Path,
+    *,
+    n_way: int | None,
+    n_shot: int,
+    n_query: int,
+    n_episodes: int,
+    seed: int,
+) -> None:
+    """Check a folder of images and score a learner that has seen none of its classes."""
+    from .own_images import evaluate_on_images
+    from .recipes import ALGORITHMS, Recipe
+    from .tasks import check_image_folder, load_image_folder
+
+    recipe = Recipe(**card["recipe"])
+    if recipe.data == "sinusoids":
+        raise ValueError("the run was trained on sinusoids; --data needs one trained on images")
+    if Path(recipe.data).resolve() == folder.resolve():
+        raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
+    typer.echo(check_image_folder(folder, n_shot, n_query))
+    channels, size, _ = card["item_shape"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report has named what is left out
+        dataset = load_image_folder(folder, size=size, channels=channels, ink="auto")
+    if n_way is None and not ALGORITHMS[recipe.algorithm].any_way:
+        n_way = recipe.n_way
+    counts: dict[str, Any] = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query}
+    result = evaluate_on_images(learner, dataset, **counts, n_episodes=n_episodes, seed=seed)
+    typer.echo(result)
+
+
+def _run_folder(run: Path) -> Path:
+    """A run folder, or that of pretrained weights given by name."""
+    from .pretrained import FOLDER, list_pretrained
+
+    return FOLDER / run if not run.exists() and str(run) in list_pretrained() else run
 
 
 @app.command()

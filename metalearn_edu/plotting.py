@@ -26,6 +26,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from .evaluation import Evaluation
     from .tasks import Task
+    from .tasks.folder_check import Finding, FolderReport
     from .training import History
 
 P = ParamSpec("P")
@@ -42,6 +43,7 @@ __all__ = [
     "plot_curves",
     "plot_embedding",
     "plot_episode",
+    "plot_findings",
     "plot_history",
     "plot_intervals",
     "plot_items",
@@ -235,6 +237,43 @@ def plot_episode(
     axes[0].set_yticks([c * (height + 1) + height / 2 for c in range(n_way)], labels)
     axes[0].tick_params(length=0, labelsize=SMALL)
     return fig
+
+
+@_styled
+def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None = None) -> Figure:
+    """Draw the suspicious files of a checked folder, one a row, with what is wrong beside each.
+
+    Args:
+        report: from `check_image_folder`.
+        n_shown: at most so many files are drawn.
+    """
+    found = [finding for finding in report.findings if finding.kind != "other"]
+    shown = found[:n_shown]
+    fig = fig or _pyplot_figure(6.8, 0.5 + 0.62 * max(len(shown), 1))
+    ax = fig.add_subplot()
+    ax.set_title(f"{report.root.name}: {len(shown)} of {len(found)} suspicious files", loc="left")
+    if not shown:
+        _show(ax, np.ones((1, 8, 3)))
+        ax.text(0, 0, "nothing suspicious", va="center")
+        return fig
+    pictures = np.stack([_thumbnail(finding) for finding in shown])
+    side = pictures.shape[1]
+    _show(ax, np.pad(_mosaic(pictures, 1), ((0, 0), (0, 10 * side), (0, 0)), constant_values=1))
+    for i, finding in enumerate(shown):
+        name = f"{finding.file.parent.name}/{finding.file.name}"
+        text = f"{_wrap(name, 400, 1)}\n{_wrap(finding.what, 400, 1)}"
+        ax.text(1.3 * side, i * (side + 1) + side / 2, text, va="center", fontsize=SMALL)
+    return fig
+
+
+def _thumbnail(finding: Finding) -> np.ndarray:
+    """(56, 56, 3) floats in [0, 1]: the picture, or a cross where there is none to see."""
+    from .tasks.image_folder import read_picture
+
+    if finding.kind != "broken":
+        return read_picture(finding.file, 56, 3).numpy().transpose(1, 2, 0) / 255
+    cross = np.eye(56) + np.eye(56)[::-1] + np.eye(56, k=1) + np.eye(56, k=1)[::-1]
+    return np.repeat(0.92 - 0.5 * np.clip(cross, 0, 1)[..., None], 3, axis=2)
 
 
 def _count(shown: int, total: int) -> str:

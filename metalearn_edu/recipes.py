@@ -91,8 +91,8 @@ class Recipe:
         n_classes: meta-train with so many classes (before rotations), drawn at random by `seed`;
             those of a smaller number are among those of a larger. None: all.
         n_steps, n_tasks_per_batch, meta_lr, seed: of the outer loop (cosine schedule).
-        backbone, width, downsample, norm: "conv", a ConvNet; "pyramid", one with 1, 2, 3 and 4 times
-            `width` filters whose last block keeps places; "mlp" with `width` hidden units.
+        backbone, width, downsample, norm: "conv", a ConvNet; "pyramid", one with 1, 2, 3 and 4
+            times `width` filters whose last block keeps places; "mlp" with `width` hidden units.
         inner_lr, num_inner_steps, num_test_steps, first_order, zero_head: of gradient-based
             methods.
         test_views: of prototypical: how often an image is looked at after training; see Views.
@@ -164,7 +164,8 @@ def _image_model(
         n_halvings=3 if grows else None,
     )
     # Channels last in memory: a quarter faster with batch normalisation, and the same numbers.
-    return network.to(memory_format=torch.channels_last) if grows else network
+    layout = torch.channels_last if grows else torch.contiguous_format
+    return network.to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def _prototypical(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
@@ -350,14 +351,21 @@ def load_split(data: str, split: Split, protocol: Protocol = "official") -> FewS
     if data == "glyphs":
         return load_glyphs(split)
     if data == "omniglot" and protocol == "background":
-        return load_omniglot({"meta-train": "background", "meta-test": "evaluation"}[split])
+        return _background_split(split)
     if data == "omniglot":
-        return load_omniglot(split, protocol)
+        return load_omniglot(split, "vinyals" if protocol == "vinyals" else "official")
     if Path(data).is_dir():
         return dict(zip(get_args(Split), load_image_folder(data).split(), strict=True))[split]
     raise ValueError(
         f"data must be glyphs, omniglot, sinusoids or a folder of images; got {data!r}"
     )
+
+
+def _background_split(split: Split) -> FewShotDataset:
+    """The official split with nothing held out of the background alphabets."""
+    if split == "meta-val":
+        raise ValueError("protocol background has no meta-val: it meta-trains on those classes")
+    return load_omniglot("background" if split == "meta-train" else "evaluation")
 
 
 def recipe_data(recipe: Recipe, split: Split) -> FewShotDataset:

@@ -13,7 +13,9 @@ from metalearn_edu.backbones import (
     PairConv,
     PairLinear,
     Standardise,
+    Views,
 )
+from metalearn_edu.tasks.augmented import warp
 
 
 def widths(network):
@@ -271,3 +273,30 @@ def test_cosines_of_an_untrained_encoder_are_near_1_until_standardised():
         return ((unit @ unit.T).sum() - len(z)) / (len(z) * (len(z) - 1))
 
     assert cosine(z) > 0.8 and abs(cosine(layer(z))) < 0.1
+
+
+def test_widths_of_their_own_and_blocks_that_keep_places():
+    net = ConvNet(1, [4, 8, 12], n_halvings=2)
+    assert [block[0].out_channels for block in net.blocks] == [4, 8, 12]
+    assert net.embedding_dim == 12 * 7 * 7  # 28 is halved twice
+    assert net(torch.rand(2, 1, 28, 28)).shape == (2, 12 * 7 * 7)
+    same = ConvNet(1, [8] * 4), ConvNet(1, 8)
+    assert repr(same[0]) == repr(same[1])
+    with pytest.raises(ValueError, match="width must be an integer of at least 1, got 0"):
+        ConvNet(1, [4, 0])
+
+
+def test_views_are_the_mean_of_what_the_encoder_says_of_warped_images():
+    encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
+    views = Views(encoder, 3, amount=0.7)
+    assert torch.equal(views.train()(x), encoder(x))
+    by_hand = [encoder(warp(x, change.expand(3, -1))) for change in views.changes]
+    assert torch.allclose(views.eval()(x), sum(by_hand) / 3, atol=1e-6)
+    assert torch.allclose(by_hand[0], encoder(x), atol=1e-4)  # the first is the image itself
+    assert not torch.allclose(by_hand[1], by_hand[0], atol=1e-2)
+    assert list(views.state_dict()) == [f"encoder.{name}" for name in encoder.state_dict()]
+
+
+def test_one_view_is_the_encoder():
+    encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
+    assert torch.allclose(Views(encoder, 1).eval()(x), encoder(x), atol=1e-4)

@@ -58,6 +58,9 @@ def test_help_and_version(capsys):
         (["train", "maml", "--output", "x", "--n-classes", "9999"], "has 890 classes"),
         (["train", "maml", "--output", "x", "--meta-lr", "-1"], "meta_lr"),
         (["evaluate", "no-such-run"], "no-such-run"),
+        (["evaluate", "relation_glyphs", "--one-shot", "--data", "no.zip"], "no.zip"),
+        (["evaluate", "relation_glyphs", "--data", "nowhere"], "nowhere"),
+        (["check", "nowhere"], "nowhere"),
         (["data", "mnist"], "mnist"),
         (["data", "glyphs", "--path", "x"], "--path"),
     ],
@@ -202,3 +205,41 @@ def test_doctor_gives_one_line_of_advice_per_problem(capsys, tmp_path, monkeypat
 def test_doctor_finds_a_sound_installation(capsys):
     status, out, _ = run(capsys, "doctor")
     assert status == 0 and "all is well" in out and "torch" in out and "glyphs" in out
+
+
+def test_check_names_what_is_wrong_and_draws_it(capsys, tmp_path, image_folder):
+    (image_folder / "class00" / "broken.png").write_bytes(b"no picture")
+    picture = tmp_path / "found.png"
+    status, out, _ = run(capsys, "check", image_folder, "--picture", picture)
+    assert status == 0
+    assert "class00/broken.png" in out and "up to 15-way" in out
+    assert Image.open(picture).width > 300
+    assert run(capsys, "check", image_folder, "--n-query", 20)[0] == 1
+
+
+def test_own_images_are_scored_beside_nearest_pixel(capsys, image_folder):
+    (image_folder / "class00" / "broken.png").write_bytes(b"no picture")
+    arguments = ["evaluate", "relation_glyphs", "--data", image_folder, "--episodes", 20]
+    status, out, err = run(capsys, *arguments)
+    assert status == 0 and err == ""
+    for words in ("class00/broken.png", "learner", "nearest pixel", "chance", "20.0 %", "5-way"):
+        assert words in out
+
+
+def test_one_shot_runs_of_an_archive(capsys, tmp_path):
+    ink = np.random.default_rng(0).random((20, 105, 105)) < 0.2
+    for name in ("run01", "run02"):
+        lines = []
+        for c in range(20):
+            pair = f"{name}/test/item{c + 1:02d}.png", f"{name}/training/class{c + 1:02d}.png"
+            lines.append(" ".join(pair))
+            for file in pair:
+                (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(~ink[c]).save(tmp_path / file)
+        (tmp_path / name / "class_labels.txt").write_text("\n".join(lines))
+    arguments = ["evaluate", "prototypical_glyphs", "--one-shot", "--data", tmp_path]
+    with pytest.warns(UserWarning, match="2 runs"):
+        status, out, _ = run(capsys, *arguments, "--json")
+    figure = json.loads(out)
+    assert status == 0 and figure["metric"] == "error rate"
+    assert figure["mean"] == 0  # each question is the very drawing to learn from

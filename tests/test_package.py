@@ -22,6 +22,7 @@ ROOMS = [
     "baselines",
     "checkpoints",
     "evaluation",
+    "own_images",
     "training",
     "diagnostics",
     "recipes",
@@ -48,6 +49,7 @@ PROMISED = [
     "create_task_batch",
     "evaluate_meta_learner",
     "meta_train",
+    "select_meta_learning_algorithm",
 ]
 
 
@@ -78,6 +80,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
 
 def test_import_brings_no_figures_and_no_widgets():
     late = ["matplotlib", "ipywidgets", "IPython", "anywidget", "PIL", "typer", "pooch", "higher"]
+    late += ["joblib"]
     code = f"import sys, metalearn_edu; print([m for m in {late} if m in sys.modules])"
     assert run(code) == "[]\n"
 

@@ -10,6 +10,7 @@ from .sampler import EpisodeSampler, Streams, TaskSource, create_task_batch
 from .sinusoids import Sinusoids
 
 if TYPE_CHECKING:
+    from .folder_check import check_image_folder
     from .glyphs import load_glyphs
     from .image_folder import load_image_folder
     from .omniglot import load_omniglot
@@ -26,6 +27,7 @@ __all__ = [
     "Task",
     "TaskSource",
     "as_dataset",
+    "check_image_folder",
     "create_task_batch",
     "load_glyphs",
     "load_image_folder",
@@ -36,6 +38,7 @@ __all__ = [
 
 # Loaded at first use: these bring in Matplotlib and Pillow.
 _LATER = {
+    "check_image_folder": ".folder_check",
     "load_glyphs": ".glyphs",
     "load_image_folder": ".image_folder",
     "load_omniglot": ".omniglot",

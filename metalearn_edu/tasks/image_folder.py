@@ -32,7 +32,6 @@ __all__ = ["IMAGE_SUFFIXES", "load_image_folder"]
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-_READING_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 def load_image_folder(
@@ -67,14 +66,14 @@ def load_image_folder(
     """
     _check_arguments(size, channels, ink, on_error)
     root = Path(path)
-    classes = {name: _pictures(folder) for name, folder in _class_folders(root)}
+    classes = {name: pictures(folder) for name, folder in class_folders(root)}
     tiles: dict[str, list[Tensor]] = {name: [] for name in classes}
     skipped: list[str] = []
     todo = [(name, file) for name, files in classes.items() for file in files]
     for name, file in progress_bar(todo, desc=f"reading {root.name}", show=progress):
         try:
-            tiles[name].append(_read(file, size, channels))
-        except _READING_ERRORS as error:
+            tiles[name].append(read_picture(file, size, channels))
+        except Exception as error:  # Pillow raises many kinds on damaged files
             if on_error == "raise":
                 raise ValueError(f"{file} cannot be read: {error}") from error
             skipped.append(f"{file} ({error})")
@@ -95,7 +94,7 @@ def _check_arguments(size: int, channels: int, ink: str | None, on_error: str) -
 # ---------------------------------------------------------------- folders
 
 
-def _class_folders(root: Path) -> Iterator[tuple[str, Path]]:
+def class_folders(root: Path) -> Iterator[tuple[str, Path]]:
     """(class name, folder) of each class, in name order."""
     if not root.exists():
         raise FileNotFoundError(f"path {root} does not exist")
@@ -110,7 +109,7 @@ def _class_folders(root: Path) -> Iterator[tuple[str, Path]]:
     for folder in folders:
         inner = _folders(folder)
         for below in inner:
-            if _folders(below) or _pictures(folder):
+            if _folders(below) or pictures(folder):
                 raise ValueError(
                     f"{below if _folders(below) else folder} holds folders where pictures should "
                     "be: the levels are class/picture or group/class/picture"
@@ -121,27 +120,28 @@ def _class_folders(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not _hidden(f))
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not hidden(f))
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures(folder: Path) -> list[Path]:
     files = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(f for f in files if f.is_file() and not _hidden(f))
+    return sorted(f for f in files if f.is_file() and not hidden(f))
 
 
-def _hidden(path: Path) -> bool:
+def hidden(path: Path) -> bool:
     return path.name.startswith((".", "__MACOSX"))
 
 
 # ---------------------------------------------------------------- pictures
 
 
-def _read(file: Path, size: int, channels: int) -> Tensor:
-    """One picture as (channels, size, size) uint8."""
-    with Image.open(file) as image:
+def read_picture(file: Path, size: int, channels: int) -> Tensor:
+    """One picture as (channels, size, size) uint8; Pillow's own warnings are not passed on."""
+    with warnings.catch_warnings(), Image.open(file) as image:
+        warnings.simplefilter("ignore")
         image.draft(None, (4 * size, 4 * size))  # a large JPEG is decoded at a smaller scale
         picture = _plain(ImageOps.exif_transpose(image))
-    picture = picture.convert("L" if channels == 1 else "RGB")
+        picture = picture.convert("L" if channels == 1 else "RGB")
     paper = _border_colour(np.asarray(picture))
     square = ImageOps.pad(picture, (size, size), Image.Resampling.BILINEAR, color=paper)
     pixels = np.array(square).reshape(size, size, channels)

@@ -1,0 +1,146 @@
+"""A folder of ordinary pictures with all that goes wrong in one: each trouble by its name."""
+
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metalearn_edu import check_image_folder, load_image_folder
+from metalearn_edu.plotting import figure_png, new_figure, plot_findings
+
+
+def photograph(seed, size=(96, 64)):
+    """A smooth colour picture."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of eight photographs, two of their files broken, and a class of three."""
+    root = tmp_path / "photographs"
+    for c, (name, n) in enumerate({"bird": 8, "cat": 8, "dog": 8, "eel": 3}.items()):
+        (root / name).mkdir(parents=True)
+        for i in range(n):
+            photograph([c, i]).save(root / name / f"{i}.jpg")
+    whole = (root / "bird" / "0.jpg").read_bytes()
+    (root / "bird" / "cut.jpg").write_bytes(whole[: len(whole) // 3])
+    (root / "cat" / "text.png").write_text("no picture")
+    return root
+
+
+def test_broken_files_and_small_classes_by_name(folder):
+    report = check_image_folder(folder)
+    assert {f.file.name for f in report.of_kind("broken")} == {"cut.jpg", "text.png"}
+    assert report.class_sizes == {"bird": 8, "cat": 8, "dog": 8, "eel": 3}
+    assert report.too_small == {"eel": 3}
+    assert report.usable == ["bird", "cat", "dog"]
+    assert not report.is_fine
+    text = str(report)
+    for words in ("bird/cut.jpg", "cat/text.png", "eel: 3", "up to 3-way"):
+        assert words in text
+    assert "0x" not in text  # no memory addresses
+
+
+def test_the_report_counts_what_the_loader_takes(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = load_image_folder(folder)
+    sizes = dict(zip(dataset.class_names, dataset.class_sizes.tolist(), strict=True))
+    assert check_image_folder(folder).class_sizes == sizes
+
+
+def test_a_clean_folder_is_fine(folder):
+    (folder / "bird" / "cut.jpg").unlink()
+    (folder / "cat" / "text.png").unlink()
+    shutil.rmtree(folder / "eel")
+    report = check_image_folder(folder)
+    assert report.is_fine and "all is well" in str(report)
+    assert not check_image_folder(folder, n_query=8).is_fine
+    assert "not usable" in str(check_image_folder(folder, n_query=8))
+
+
+def test_the_same_picture_twice(folder):
+    shutil.copy(folder / "cat" / "1.jpg", folder / "dog" / "copy.jpg")
+    photograph([2, 3]).resize((48, 32)).save(folder / "dog" / "smaller.png")
+    found = {f.file.name: f.what for f in check_image_folder(folder).of_kind("duplicate")}
+    assert found == {
+        "copy.jpg": "the same file as cat/1.jpg, in another class",
+        "smaller.png": "nearly the same as dog/3.jpg, in its class",
+    }
+
+
+def test_odd_and_other_files(folder):
+    Image.new("RGB", (80, 80), "red").save(folder / "cat" / "blank.png")
+    Image.new("RGB", (80, 80), "blue").save(folder / "cat" / "blank2.png")
+    photograph(1, (9, 9)).save(folder / "cat" / "tiny.png")
+    photograph(2, (400, 50)).save(folder / "cat" / "long.png")
+    (folder / "cat" / "notes.txt").write_text("mine")
+    (folder / "readme.md").write_text("mine")
+    (folder / "cat" / ".DS_Store").write_bytes(b"")
+    (folder / "fox").mkdir()
+    report = check_image_folder(folder)
+    odd = {f.file.name: f.what for f in report.of_kind("odd")}
+    assert odd.keys() == {"blank.png", "blank2.png", "tiny.png", "long.png"}
+    assert "one colour" in odd["blank.png"] and "9 x 9" in odd["tiny.png"]
+    assert {f.file.name for f in report.of_kind("other")} == {"notes.txt", "readme.md"}
+    assert report.too_small == {"eel": 3, "fox": 0}
+    assert report.of_kind("duplicate") == []  # two blank pictures are not compared
+
+
+def test_ordinary_photographs_of_every_mode_are_read(folder):
+    place = folder / "dog"
+    photo = photograph(7)
+    exif = Image.Exif()
+    exif[274] = 6  # turned by 90 degrees
+    photo.save(place / "turned.jpg", exif=exif)
+    photograph(8).convert("RGBA").save(place / "rgba.png")
+    photograph(9).quantize(16).save(place / "palette.gif")
+    photograph(10).convert("CMYK").save(place / "cmyk.jpg")
+    photograph(11).convert("LA").save(place / "la.png")
+    sixteen = np.asarray(photograph(12).convert("L")).astype(np.uint16) * 257
+    Image.fromarray(sixteen).save(place / "sixteen.png")
+    photograph(13).convert("1").save(place / "one.png")
+    Image.fromarray(np.asarray(photograph(14).convert("F"))).save(place / "floats.tif")
+    photograph(15, (4000, 3000)).save(place / "large.jpg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = check_image_folder(folder)
+    assert {f.file.name for f in report.of_kind("broken")} == {"cut.jpg", "text.png"}
+    assert report.class_sizes["dog"] == 17
+
+
+def test_a_picture_too_large_to_open_is_named(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # refused from twice as many on
+    photograph(1, (100, 100)).save(folder / "dog" / "bomb.png")
+    broken = {f.file.name: f.what for f in check_image_folder(folder).of_kind("broken")}
+    assert "pixels" in broken["bomb.png"]
+
+
+def test_the_suspicious_files_are_drawn(folder):
+    shutil.copy(folder / "cat" / "1.jpg", folder / "dog" / "copy.jpg")
+    fig = plot_findings(check_image_folder(folder), fig=new_figure())
+    texts = [text.get_text() for text in fig.axes[0].texts]
+    assert len(texts) == 3 and texts[-1].startswith("dog/copy.jpg\nthe same file as cat/1.jpg")
+    assert figure_png(fig)[:4] == b"\x89PNG"
+    few = plot_findings(check_image_folder(folder), n_shown=1, fig=new_figure())
+    assert len(few.axes[0].texts) == 1
+    assert "1 of 3" in few.axes[0].get_title(loc="left")
+
+
+def test_nothing_suspicious_is_said(folder):
+    (folder / "bird" / "cut.jpg").unlink()
+    (folder / "cat" / "text.png").unlink()
+    fig = plot_findings(check_image_folder(folder), fig=new_figure())
+    assert fig.axes[0].texts[0].get_text() == "nothing suspicious"
+
+
+def test_no_folder_and_no_classes(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        check_image_folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no class folders"):
+        check_image_folder(tmp_path)
+    with pytest.raises(ValueError, match="n_query"):
+        check_image_folder(tmp_path, n_query=0)
