@@ -149,6 +149,13 @@ def nearest_inside(evidence: Evidence, point: tuple[float, ...]) -> tuple[float,
     )
 
 
+def cell_costs(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> dict[str, float]:
+    """Each of COSTS at a point; between and beyond the cells its logarithm is linear."""
+    weights = cell_weights(evidence, point)
+    logs = {cost: np.log(values) for cost, values in evidence.costs[algorithm].items()}
+    return {cost: float(np.exp((weights * log).sum())) for cost, log in logs.items()}
+
+
 # ---------------------------------------------------------------- estimates
 
 
@@ -471,18 +478,13 @@ def _candidate(
 ) -> Candidate:
     """Mean over the data sets, an interval that spans theirs, and the interpolated costs."""
     mine = forecasts[name]
-    costs = {
-        cost: np.mean(
-            [np.exp((cell_weights(s, point) * np.log(s.costs[name][cost])).sum()) for s in sources]
-        )
-        for cost in COSTS
-    }
+    costs = [cell_costs(source, name, point) for source in sources]
     return Candidate(
         name,
         float(np.mean([f.accuracy for f in mine])),
         min(f.low for f in mine),
         max(f.high for f in mine),
-        *(float(costs[cost]) for cost in COSTS),
+        *(float(np.mean([of_one[cost] for of_one in costs])) for cost in COSTS),
     )
 
 

@@ -14,6 +14,7 @@ from metalearn_edu import plotting
 from metalearn_edu.evaluation import Evaluation
 from metalearn_edu.tasks import Sinusoids, Task
 from metalearn_edu.training import History
+from tests.made_up_study import CLASSES, COST, made_up, truth
 
 
 @pytest.fixture(autouse=True)
@@ -256,6 +257,32 @@ def test_accuracy_against_shots():
 def test_accuracy_with_every_algorithm_stays_readable():
     results = {n: {k: evaluation(0.5) for k in (1, 2, 5, 10, 20)} for n in plotting.LOOK}
     assert overlaps(plotting.plot_accuracy(results).figure) == []
+
+
+def test_a_study_is_drawn_cell_by_cell():
+    fig = plotting.plot_study(made_up(data=("glyphs", "omniglot")))
+    assert len(fig.axes) == 2 * 4  # data sets, cells of n_way and n_shot
+    assert [ax.get_title(loc="left") for ax in fig.axes[:2]] == ["5-way 1-shot", "5-way 5-shot"]
+    of_maml = next(c for c in fig.axes[2].containers if c.get_label() == "MAML")
+    heights = of_maml.lines[0].get_ydata()
+    assert heights == pytest.approx([100 * truth("maml", n, 20, 1) for n in CLASSES], abs=0.1)
+    assert {text.get_text() for text in fig.legends[0].get_texts()} == {
+        "ProtoNet", "MAML", "MANN", "chance"
+    }  # fmt: skip
+    assert overlaps(fig) == []
+
+
+def test_the_cost_of_a_study_stands_below_its_accuracy():
+    fig = plotting.plot_study_cost(made_up(), 20, 5)
+    of_maml = next(c for c in fig.axes[0].containers if c.get_label() == "MAML")
+    (x,), (y,) = of_maml.lines[0].get_data()
+    assert x == pytest.approx(4 * COST["maml"]) and y == pytest.approx(
+        100 * truth("maml", 800, 20, 5), abs=0.1
+    )
+    assert overlaps(fig) == []
+    assert "1 seed (its luck not counted)" in (
+        plotting.plot_study_cost(made_up(seeds=(1,))).legends[0].get_title().get_text()
+    )
 
 
 def test_curves_take_tensors_with_a_column():
