@@ -267,7 +267,7 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
     _show(ax, np.pad(_mosaic(pictures, 1), ((0, 0), (0, 10 * side), (0, 0)), constant_values=1))
     for i, finding in enumerate(shown):
         name = f"{finding.file.parent.name}/{finding.file.name}"
-        text = f"{_wrap(name, 400, 1)}\n{_wrap(finding.what, 400, 1)}"
+        text = f"{_wrap(name, 400, 1)}\n{_wrap(finding.what, 430, 1)}"
         ax.text(1.3 * side, i * (side + 1) + side / 2, text, va="center", fontsize=SMALL)
     return fig
 

@@ -23,3 +23,9 @@ def omniglot_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set METALEARN_EDU_DATA to a folder of Omniglot files")
     return folder
+
+
+@pytest.fixture
+def omniglot_environment(omniglot_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """METALEARN_EDU_DATA names the real Omniglot."""
+    monkeypatch.setenv("METALEARN_EDU_DATA", str(omniglot_folder))

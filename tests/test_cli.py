@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 
 from metalearn_edu import __version__, cli
-from metalearn_edu.recipes import FLAGS, Recipe, recipe_data, task_source, training_source
+from metalearn_edu.recipes import (
+    FLAGS,
+    Recipe,
+    load_run,
+    load_split,
+    recipe_data,
+    task_source,
+    training_source,
+)
 
 FAST = ["--steps", "3", "--width", "4", "--train-way", "5", "--quiet", "--n-query", "2"]
 
@@ -205,6 +213,28 @@ def test_doctor_gives_one_line_of_advice_per_problem(capsys, tmp_path, monkeypat
 def test_doctor_finds_a_sound_installation(capsys):
     status, out, _ = run(capsys, "doctor")
     assert status == 0 and "all is well" in out and "torch" in out and "glyphs" in out
+
+
+def test_warped_images_growing_widths_and_several_looks(capsys, tmp_path, image_folder):
+    runs = tmp_path / "run"
+    new = ["--backbone", "pyramid", "--norm", "batch", "--augment", 1, "--test-views", 3]
+    train = ["train", "prototypical", "--data", image_folder, "--output", runs, *FAST, *new]
+    assert run(capsys, *train, "--n-way", 3)[0] == 0
+    learner, recipe, card = load_run(runs)
+    assert "Augmented" in repr(training_source(recipe))
+    assert learner.encoder.n_views == 3
+    assert [block[0].out_channels for block in learner.encoder.encoder.blocks] == [4, 8, 12, 16]
+    assert "--backbone pyramid" in card["command"] and "--augment 1.0" in card["command"]
+    assert run(capsys, "evaluate", runs, "--n-way", 3, "--episodes", 10)[0] == 0
+    scores = run(capsys, "evaluate", runs, "--two-people", "--n-way", 3, "--episodes", 10)
+    assert scores[0] == 0 and "OneShotTasks" in scores[1]
+
+
+def test_all_background_alphabets_and_no_meta_val(omniglot_environment):
+    assert load_split("omniglot", "meta-train", "background").n_classes == 964
+    assert load_split("omniglot", "meta-test", "background").n_classes == 659
+    with pytest.raises(ValueError, match="no meta-val"):
+        load_split("omniglot", "meta-val", "background")
 
 
 def test_check_names_what_is_wrong_and_draws_it(capsys, tmp_path, image_folder):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from metalearn_edu import evaluate_meta_learner
+from metalearn_edu import evaluate_meta_learner, load_one_shot_runs, score_one_shot_runs
 from metalearn_edu.pretrained import FOLDER, list_pretrained, load_pretrained
 from metalearn_edu.recipes import Recipe, task_source, train_command
 
@@ -29,14 +29,26 @@ def test_the_card_says_how_the_weights_were_made(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_weights_score_what_the_card_says(name):
+def test_the_weights_score_what_the_card_says(name, request):
     """Sixty other episodes than those of the card; their mean is within 4 standard errors."""
     learner, card = load_pretrained(name)
+    if card["recipe"]["data"] == "omniglot":
+        request.getfixturevalue("omniglot_environment")
     figure = next(f for f in card["figures"] if "at" not in f and "5-way 1-shot" in f["tasks"])
     tasks = task_source(Recipe(**card["recipe"]), figure["split"], n_way=5, n_shot=1)
     result = evaluate_meta_learner(learner, tasks, n_episodes=60, seed=figure["seed"] + 1)
     error = math.hypot(result.std / math.sqrt(60), figure["half_width"] / 1.96)
     assert abs(result.mean - figure["mean"]) < 4 * error
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_err_in_the_official_runs_as_the_card_says(name, omniglot_environment):
+    """The runs are always the same: all that may differ is rounding, one question of 400."""
+    learner, card = load_pretrained(name)
+    figures = [f for f in card["figures"] if f.get("at") == "official one-shot runs"]
+    for figure in figures:
+        result = score_one_shot_runs(learner, load_one_shot_runs())
+        assert abs(result.mean - figure["mean"]) < 0.004
 
 
 def test_an_unknown_name_lists_those_that_are_there():
