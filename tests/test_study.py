@@ -270,7 +270,7 @@ def start(folder, *options):
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
-def wait_for_runs(folder, number, process, patience=120):
+def wait_for_runs(folder, number, process, patience=240):
     end = time.monotonic() + patience
     while len(list((folder / "runs").glob("*.json"))) < number:
         assert time.monotonic() < end and process.poll() is None
@@ -286,7 +286,7 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, stop, jobs):
     process = start(tmp_path, "--jobs", jobs)
     wait_for_runs(tmp_path, 1, process)
     os.killpg(process.pid, stop)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == (130 if stop == signal.SIGINT else -stop), err
     runs = SMALL_TINY.runs()
     done = [run for run in runs if study.finished(run, tmp_path)]
@@ -294,7 +294,7 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, stop, jobs):
     before = {run: study._path(tmp_path, run.key).stat().st_mtime_ns for run in done}
 
     process = start(tmp_path, "--jobs", jobs, "--quiet")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert f"3 runs, 8 rows: {len(done)} runs done" in out and "8 rows in" in out
     assert {run: study._path(tmp_path, run.key).stat().st_mtime_ns for run in done} == before
