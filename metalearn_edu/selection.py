@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -269,7 +269,7 @@ class Recommendation:
         best, runner_up: expected accuracy with its 95 % interval, and cost; runner_up is None where
             the constraints leave one algorithm.
         difference, half_width: best minus runner-up, paired on the same episodes, with half its
-            95 % interval.
+            95 % interval; of several data sets the mean, and an interval that holds each one's.
         others: the rest that meets the constraints, best first.
         n_classes, n_way, n_shot: what was asked for.
         data, n_seeds, n_episodes: what was measured: data sets, seeds, episodes in each cell.
@@ -422,7 +422,7 @@ def select_meta_learning_algorithm(
     if rest:
         pairs = zip(forecasts[best.algorithm], forecasts[rest[0].algorithm], strict=True)
         gaps, halves = zip(*(difference(a, b) for a, b in pairs), strict=True)
-        gap, half = float(np.mean(gaps)), float(np.hypot.reduce(halves)) / len(halves)
+        gap, half = _mean_difference(gaps, halves)
     distance, measured = _distance(sources[0], point)
     return Recommendation(
         ALGORITHMS[best.algorithm].learner,
@@ -441,6 +441,13 @@ def select_meta_learning_algorithm(
         distance,
         measured,
     )
+
+
+def _mean_difference(gaps: Sequence[float], halves: Sequence[float]) -> tuple[float, float]:
+    """Mean over data sets, with half an interval that holds each one's own difference too."""
+    mean = float(np.mean(gaps))
+    apart = max(abs(gap - mean) for gap in gaps)
+    return mean, max(float(np.hypot.reduce(halves)) / len(halves), apart)
 
 
 def _n_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot: int) -> int:
@@ -520,9 +527,11 @@ def _distance(evidence: Evidence, point: tuple[float, ...]) -> tuple[str, bool]:
     beyond, between = [], []
     for name, levels, x in zip(("classes", "n_way", "n_shot"), evidence.levels, point, strict=True):
         if not levels[0] <= x <= levels[-1]:
-            edge = levels[0] if x < levels[0] else levels[-1]
-            factor = max(x / edge, edge / x)
-            beyond.append(f"{name} {x:.0f} is {factor:.3g} times beyond {edge}")
+            if x < levels[0]:
+                part = f"1/{levels[0] / x:.3g} of the smallest measured, {levels[0]}"
+            else:
+                part = f"{x / levels[-1]:.3g} times the largest measured, {levels[-1]}"
+            beyond.append(f"{name} {x:.0f} is {part}")
         elif x not in levels:
             low, high = max(v for v in levels if v < x), min(v for v in levels if v > x)
             between.append(f"{name} {x:.0f} lies between {low} and {high}")

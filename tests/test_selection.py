@@ -115,8 +115,13 @@ def test_evidence_stands_in_its_place():
         (1000, 5, 1, "Measured at exactly"),
         (16_000, 20, 5, "Measured at exactly"),
         (2000, 10, 2, "Interpolated: classes 100 lies between 50 and 200; n_way 10 lies between"),
-        (400, 5, 1, "Not measured there: classes 20 is 2.5 times beyond 50"),
-        (160_000, 40, 10, "classes 8000 is 10 times beyond 800; n_way 40 is 2 times beyond 20"),
+        (400, 5, 1, "Not measured there: classes 20 is 1/2.5 of the smallest measured, 50."),
+        (
+            160_000,
+            40,
+            10,
+            "classes 8000 is 10 times the largest measured, 800; n_way 40 is 2 times",
+        ),
     ],
 )
 def test_the_forecast_lies_on_the_plane(dataset_size, n_way, n_shot, distance):
@@ -179,6 +184,19 @@ def test_several_data_sets_give_an_interval_that_spans_theirs():
     assert together.difference == pytest.approx(np.mean([a.difference for a in alone]))
     halves = [a.half_width for a in alone]
     assert together.half_width == pytest.approx(math.hypot(*halves) / 2)
+
+
+def test_data_sets_that_disagree_make_no_real_difference():
+    both = made_up(data=("glyphs", "omniglot"))
+    right = both.right.copy()
+    for i, row in enumerate(both.rows):
+        if row.data == "omniglot" and row.algorithm == "maml":
+            right[i] += 0.03 * row.n_way * row.n_query  # better there than prototypical
+    mixed = Study(both.rows, right)
+    alone = [ask(1000, 5, 1, study=mixed, data=name) for name in ("glyphs", "omniglot")]
+    assert [a.best.algorithm for a in alone] == ["prototypical", "maml"]
+    assert all(a.is_real for a in alone)
+    assert not ask(1000, 5, 1, study=mixed).is_real
 
 
 # ---------------------------------------------------------------- what one does with it
