@@ -21,7 +21,9 @@ import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +80,7 @@ class Evidence:
 COSTS = ("train_seconds", "adapt_ms", "peak_memory_mb")
 
 
+@lru_cache(maxsize=16)  # a study never changes, and is told from others by what it is, not holds
 def evidence(study: Study, data: str) -> Evidence:
     """What the study says of one data set; seeds that lack a cell are left out.
 
@@ -197,7 +200,7 @@ def student(degrees: float) -> float:
     With t = sqrt(degrees) * tan(a) the density is that of cos(a)^(degrees - 1), which we sum up.
     """
     degrees = min(degrees, 1e4)
-    edges = np.linspace(0, np.pi / 2, 100_001)
+    edges = np.linspace(0, np.pi / 2, 20_001)
     mass = np.cumsum(np.cos((edges[1:] + edges[:-1]) / 2) ** (degrees - 1))
     return float(math.sqrt(degrees) * np.tan(np.interp(0.95, mass / mass[-1], edges[1:])))
 
@@ -219,16 +222,35 @@ class Forecast:
 def forecast(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> Forecast:
     """The accuracy to expect of an algorithm at a point (n_classes, n_way, n_shot)."""
     values = evidence.accuracy[algorithm]
-    p = values.mean(axis=(3, 4)).clip(1e-3, 1 - 1e-3)  # so that all right has a logit
+    p, logit = _logits(values)
     weights = cell_weights(evidence, point)
     inside = cell_weights(evidence, nearest_inside(evidence, point))
-    logit = np.log(p / (1 - p))
     here, edge = float((weights * logit).sum()), float((inside * logit).sum())
     slopes = (weights / (p * (1 - p)))[..., None, None]  # of the logit, by each cell's accuracy
     half = estimate(slopes * values).half_width + abs(here - edge)
     accuracy = sigmoid(here)
     weighted = accuracy * (1 - accuracy) * slopes * values
     return Forecast(accuracy, sigmoid(here - half), sigmoid(here + half), sigmoid(edge), weighted)
+
+
+def _logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy of each cell and its logit, from accuracies (*cells, seeds, episodes)."""
+    p = values.mean(axis=(-2, -1)).clip(1e-3, 1 - 1e-3)  # so that all right has a logit
+    return p, np.log(p / (1 - p))
+
+
+def best_map(evidence: Evidence, sizes: Any, ways: Any, n_shot: int) -> np.ndarray:
+    """Which algorithm is expected to be best: numbers in the order of `evidence.accuracy`.
+
+    Args:
+        sizes, ways: lists or arrays of n_classes and n_way.
+    Returns:
+        (len(ways), len(sizes)) int.
+    """
+    points = zip(evidence.levels, (sizes, ways, [n_shot]), strict=True)
+    axes = [np.array([axis_weights(levels, x) for x in xs]) for levels, xs in points]
+    logits = [_logits(values)[1] for values in evidence.accuracy.values()]
+    return np.einsum("gc,hw,ks,acws->ahg", *axes, np.stack(logits)).argmax(axis=0)
 
 
 def sigmoid(x: float) -> float:

@@ -276,7 +276,7 @@ class Row:
     command: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
     """A table of rows, and the right answers behind it.
 
