@@ -287,7 +287,8 @@ class Recommendation:
 
     Attributes:
         learner: the class to use; `build()` makes one, ready to train.
-        recipe: its settings in the study; `recipes.train_recipe` trains it on any data.
+        recipe: its settings in the study, for `recipes.train_recipe`. For a folder of your own
+            images `dataclasses.replace(recipe, data=FOLDER)`; more n_steps do better.
         best, runner_up: expected accuracy with its 95 % interval, and cost; runner_up is None where
             the constraints leave one algorithm.
         difference, half_width: best minus runner-up, paired on the same episodes, with half its
@@ -344,7 +345,8 @@ class Recommendation:
         memory = "" if math.isnan(best.memory_mb) else f", {best.memory_mb:.0f} MB at most"
         lines.append(
             f"Cost on one core in the study: {best.train_seconds:.0f} s of training, "
-            f"{best.adaptation_ms:.1f} ms to learn a task{memory}."
+            f"{best.adaptation_ms:.1f} ms to learn a task{memory}. All were trained about as long; "
+            "after longer training the order may be another."
         )
         return lines
 
