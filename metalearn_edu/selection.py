@@ -423,7 +423,8 @@ def select_meta_learning_algorithm(
         a Recommendation; print it, or `build()` the learner.
     Raises:
         ValueError: n_way below 2, n_shot below 1, too few images or classes for such tasks, an
-            unknown data set, or no algorithm meets the constraints.
+            unknown data set, a value off an axis with one measured value alone, or no algorithm
+            meets the constraints.
         FileNotFoundError: there is no stored study.
     """
     n_way, n_shot = as_integer("n_way", n_way, 2), as_integer("n_shot", n_shot)
@@ -438,6 +439,8 @@ def select_meta_learning_algorithm(
     names = study.values("data") if data is None else [data]
     sources = [evidence(study, name) for name in names]
     point = float(n_classes), float(n_way), float(n_shot)
+    for source in sources:
+        _require_slopes(source, point)
     forecasts = _forecasts(sources, point)
     candidates = [_candidate(sources, forecasts, name, point) for name in forecasts]
     allowed = _allowed(candidates, sources, max_adaptation_ms, max_memory_mb, inductive)
@@ -472,6 +475,18 @@ def _mean_difference(gaps: Sequence[float], halves: Sequence[float]) -> tuple[fl
     mean = float(np.mean(gaps))
     apart = max(abs(gap - mean) for gap in gaps)
     return mean, max(float(np.hypot.reduce(halves)) / len(halves), apart)
+
+
+def _require_slopes(evidence: Evidence, point: tuple[float, ...]) -> None:
+    """Refuse a point off an axis on which one value alone was measured."""
+    for name, levels, x in zip(
+        ("n_classes", "n_way", "n_shot"), evidence.levels, point, strict=True
+    ):
+        if len(levels) == 1 and x != levels[0]:
+            raise ValueError(
+                f"the study has measured {name} {levels[0]} alone in {evidence.data}, so it says "
+                f"nothing of {x:.0f}; metalearn-edu study measures more"
+            )
 
 
 def _n_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot: int) -> int:
@@ -597,7 +612,7 @@ class Verdict:
 
     @property
     def is_right(self) -> bool:
-        """Whether the choice is the best, or not really worse: the interval includes 0."""
+        """Whether the choice is the best, or not shown to be worse: the interval includes 0."""
         return self.chosen == self.best or self.loss <= self.half_width
 
 
@@ -610,14 +625,20 @@ class RuleRecord:
 
     @property
     def n_right(self) -> int:
-        """Cells where the choice was the best, or not really worse."""
+        """Cells where the choice was the best, or not shown to be worse."""
         return sum(verdict.is_right for verdict in self.verdicts)
+
+    @property
+    def n_best(self) -> int:
+        """Cells where the choice itself had the highest accuracy."""
+        return sum(verdict.chosen == verdict.best for verdict in self.verdicts)
 
     def __str__(self) -> str:
         worst = max(self.verdicts, key=lambda verdict: verdict.loss)
         seeds = f"{self.n_seeds} seeds" if self.n_seeds > 1 else "1 seed"
         return (
-            f"right in {self.n_right} of {len(self.verdicts)} cells ({seeds}); at worst it loses "
+            f"right in {self.n_right} of {len(self.verdicts)} cells ({seeds}): the best in "
+            f"{self.n_best}, not shown to be worse in {self.n_right - self.n_best}; at worst it loses "
             f"{100 * worst.loss:.1f} percentage points: {worst.chosen} instead of {worst.best} in "
             f"{worst.n_way}-way {worst.n_shot}-shot tasks of {worst.data} with {worst.n_classes} "
             "classes"

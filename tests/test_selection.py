@@ -145,6 +145,13 @@ def test_beyond_the_grid_the_interval_reaches_the_edge():
     assert beyond.best.high - beyond.best.low > inside.best.high - inside.best.low
 
 
+def test_one_measured_value_says_nothing_of_others():
+    one_size = STUDY.where(n_classes=200)
+    assert ask(4000, 10, 2, study=one_size).best.algorithm == ask(4000, 10, 2).best.algorithm
+    with pytest.raises(ValueError, match=r"measured n_classes 200 alone in glyphs, .* of 50;"):
+        ask(1000, 5, 1, study=one_size)
+
+
 def test_the_difference_is_paired():
     """Luck of episode and seed is common to both here, so that their difference is sure."""
     answer = ask(1000, 5, 1, study=made_up(seed_spread=0.02))
@@ -289,6 +296,7 @@ def test_a_rule_is_right_where_its_choice_is_not_really_worse():
         best = max(PLANES, key=lambda name: truth(name, *cell))
         assert v.best == best and v.is_right == (best == "prototypical")
         assert v.loss == pytest.approx(truth(best, *cell) - truth("prototypical", *cell), abs=1e-3)
+    assert record.n_best == record.n_right  # luck is common to all here, every gap is sure
     assert 0 < record.n_right < 12 and f"right in {record.n_right} of 12 cells" in str(record)
     assert judge_rule(lambda *_: "mann", STUDY).n_right == 0
     with pytest.raises(ValueError, match="names 'relation'; the study has prototypical"):
