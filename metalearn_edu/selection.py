@@ -638,8 +638,8 @@ class RuleRecord:
         seeds = f"{self.n_seeds} seeds" if self.n_seeds > 1 else "1 seed"
         return (
             f"right in {self.n_right} of {len(self.verdicts)} cells ({seeds}): the best in "
-            f"{self.n_best}, not shown to be worse in {self.n_right - self.n_best}; at worst it loses "
-            f"{100 * worst.loss:.1f} percentage points: {worst.chosen} instead of {worst.best} in "
+            f"{self.n_best}, not shown to be worse in {self.n_right - self.n_best}; at worst it "
+            f"loses {100 * worst.loss:.1f} percentage points: {worst.chosen} instead of {worst.best} in "
             f"{worst.n_way}-way {worst.n_shot}-shot tasks of {worst.data} with {worst.n_classes} "
             "classes"
         )
