@@ -636,12 +636,12 @@ class RuleRecord:
     def __str__(self) -> str:
         worst = max(self.verdicts, key=lambda verdict: verdict.loss)
         seeds = f"{self.n_seeds} seeds" if self.n_seeds > 1 else "1 seed"
+        where = f"{worst.n_way}-way {worst.n_shot}-shot tasks of {worst.data}"
         return (
             f"right in {self.n_right} of {len(self.verdicts)} cells ({seeds}): the best in "
             f"{self.n_best}, not shown to be worse in {self.n_right - self.n_best}; at worst it "
-            f"loses {100 * worst.loss:.1f} percentage points: {worst.chosen} instead of {worst.best} in "
-            f"{worst.n_way}-way {worst.n_shot}-shot tasks of {worst.data} with {worst.n_classes} "
-            "classes"
+            f"loses {100 * worst.loss:.1f} percentage points: {worst.chosen} instead of "
+            f"{worst.best} in {where} with {worst.n_classes} classes"
         )
 
     __repr__ = __str__
