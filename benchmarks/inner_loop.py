@@ -105,9 +105,11 @@ def mlp(steps: int) -> Workload:
 
 def conv(downsample: str, width: int, n_tasks: int, steps: int) -> Workload:
     """Workload 3: four blocks of convolution at 28x28."""
-    # A larger step size makes the steps chaotic: rounding errors grow to the tolerance.
+    # A larger step size makes the steps chaotic: rounding errors grow to the tolerance. At 0.01
+    # (64 filters, stride 2, 8 tasks) the float32 meta-gradient of the `higher` loop is 12 % from
+    # that in float64, where it and ours agree to 3e-15.
     problem = Problem(
-        lambda: ConvNet(1, width, 5, downsample=downsample), lambda: images(n_tasks), steps, 0.01
+        lambda: ConvNet(1, width, 5, downsample=downsample), lambda: images(n_tasks), steps, 0.001
     )
     return problem.workload(aim=1.8)
 
