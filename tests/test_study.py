@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from metalearn_edu import cli, evaluate_meta_learner, study
-from metalearn_edu.recipes import ALGORITHMS, task_source, train_learner
+from metalearn_edu.recipes import ALGORITHMS, task_source, train_command, train_learner
+from metalearn_edu.selection import evidence
 from metalearn_edu.study import Grid, Run, load_study, run_study, study_recipe, train_and_score
 
 TINY = {
@@ -434,3 +435,18 @@ def test_nonsense_is_refused_in_one_line(capsys, tmp_path, monkeypatch, words, s
     status, _, err = command(capsys, *words)
     assert status == 2 and says in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- the stored study
+
+
+def test_the_stored_study_is_what_the_command_would_make():
+    if not (study.RESULTS / "study.csv").is_file():
+        pytest.skip("no stored study yet: metalearn-edu study --output results makes one")
+    table = load_study()
+    commands = {train_command(run.recipe) for run in Grid().runs()}
+    assert {row.command for row in table.rows} <= commands
+    for data in table.values("data"):
+        found = evidence(table, data)
+        assert found.n_seeds >= 1 and set(found.accuracy) == set(ALGORITHMS)
+    assert not any(row.commit.endswith("-dirty") for row in table.rows)
