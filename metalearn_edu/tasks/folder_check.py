@@ -160,9 +160,10 @@ def _reason(file: Path, error: Exception) -> str:
 
 def _others(folders: dict[str, Path], root: Path) -> list[Path]:
     """Files that are no pictures, in the class folders and above them."""
+    taken = {file for folder in folders.values() for file in pictures(folder)}
     places = {root, *folders.values(), *(f.parent for f in folders.values())}
-    files = (f for place in places for f in place.iterdir() if f.is_file() and not hidden(f))
-    return sorted(f for f in files if f not in set(pictures(f.parent)) or f.parent == root)
+    files = {f for place in places for f in place.iterdir() if f.is_file() and not hidden(f)}
+    return sorted(files - taken)
 
 
 def _oddities(file: Path, tile: Tensor) -> list[str]:
