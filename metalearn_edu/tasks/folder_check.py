@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..arguments import as_integer
 from ..progress import progress_bar
-from .image_folder import class_folders, hidden, pictures, read_picture
+from .image_folder import IMAGE_SUFFIXES, class_folders, hidden, pictures, read_picture
 
 __all__ = ["Finding", "FolderReport", "check_image_folder"]
 
@@ -105,7 +105,7 @@ _TITLES = {
     "broken": "cannot be read",
     "duplicate": "the same picture twice",
     "odd": "odd pictures, used as they are",
-    "other": "no pictures, passed over",
+    "other": "other files, passed over",
 }
 
 
@@ -138,7 +138,7 @@ def check_image_folder(
         tiles.append(tile)
         findings += [Finding(file, "odd", what) for what in _oddities(file, tile)]
     findings += [Finding(*found) for found in _duplicates(files, tiles)]
-    findings += [Finding(f, "other", "not a picture by its ending") for f in _others(folders, root)]
+    findings += [Finding(file, "other", _why_other(file, root)) for file in _others(folders, root)]
     return FolderReport(root, sizes, need, findings)
 
 
@@ -156,6 +156,12 @@ def _reason(file: Path, error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "its contents are no picture"
     return str(error).split(str(file))[0].strip(" :'\"") or type(error).__name__
+
+
+def _why_other(file: Path, root: Path) -> str:
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        return "it lies in no class folder"
+    return f"files ending in {file.suffix or 'nothing'} are not read"
 
 
 def _others(folders: dict[str, Path], root: Path) -> list[Path]:

@@ -137,11 +137,12 @@ def hidden(path: Path) -> bool:
 
 def read_picture(file: Path, size: int, channels: int) -> Tensor:
     """One picture as (channels, size, size) uint8; Pillow's own warnings are not passed on."""
-    with warnings.catch_warnings(), Image.open(file) as image:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image.draft(None, (4 * size, 4 * size))  # a large JPEG is decoded at a smaller scale
-        picture = _plain(ImageOps.exif_transpose(image))
-        picture = picture.convert("L" if channels == 1 else "RGB")
+        with Image.open(file) as image:
+            image.draft(None, (4 * size, 4 * size))  # a large JPEG is decoded at a smaller scale
+            picture = _plain(ImageOps.exif_transpose(image))
+            picture = picture.convert("L" if channels == 1 else "RGB")
     paper = _border_colour(np.asarray(picture))
     square = ImageOps.pad(picture, (size, size), Image.Resampling.BILINEAR, color=paper)
     pixels = np.array(square).reshape(size, size, channels)

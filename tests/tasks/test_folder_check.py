@@ -78,14 +78,20 @@ def test_odd_and_other_files(folder):
     photograph(1, (9, 9)).save(folder / "cat" / "tiny.png")
     photograph(2, (400, 50)).save(folder / "cat" / "long.png")
     (folder / "cat" / "notes.txt").write_text("mine")
-    (folder / "readme.md").write_text("mine")
+    (folder / "cat" / "phone.heic").write_bytes(b"")
+    photograph(3).save(folder / "stray.jpg")
     (folder / "cat" / ".DS_Store").write_bytes(b"")
     (folder / "fox").mkdir()
     report = check_image_folder(folder)
     odd = {f.file.name: f.what for f in report.of_kind("odd")}
     assert odd.keys() == {"blank.png", "blank2.png", "tiny.png", "long.png"}
     assert "one colour" in odd["blank.png"] and "9 x 9" in odd["tiny.png"]
-    assert {f.file.name for f in report.of_kind("other")} == {"notes.txt", "readme.md"}
+    other = {f.file.name: f.what for f in report.of_kind("other")}
+    assert other == {
+        "notes.txt": "files ending in .txt are not read",
+        "phone.heic": "files ending in .heic are not read",
+        "stray.jpg": "it lies in no class folder",
+    }
     assert report.too_small == {"eel": 3, "fox": 0}
     assert report.of_kind("duplicate") == []  # two blank pictures are not compared
 
@@ -105,11 +111,12 @@ def test_ordinary_photographs_of_every_mode_are_read(folder):
     photograph(13).convert("1").save(place / "one.png")
     Image.fromarray(np.asarray(photograph(14).convert("F"))).save(place / "floats.tif")
     photograph(15, (4000, 3000)).save(place / "large.jpg")
+    Image.new("L", (10_000, 9_000), 7).save(place / "huge.png")  # Pillow would warn
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         report = check_image_folder(folder)
     assert {f.file.name for f in report.of_kind("broken")} == {"cut.jpg", "text.png"}
-    assert report.class_sizes["dog"] == 17
+    assert report.class_sizes["dog"] == 18
 
 
 def test_a_picture_too_large_to_open_is_named(folder, monkeypatch):
