@@ -199,7 +199,9 @@ def _runs_at(place: Path) -> EpisodeBatch | None:
         with zipfile.ZipFile(place) as archive:
             runs = _assemble(_members(archive, place), place)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{place} is damaged or no archive ({error}); fetch it again") from error
+        raise ValueError(
+            f"{place} is damaged or no archive ({error}); delete it and fetch it again"
+        ) from error
     if runs is None:
         raise ValueError(f"{place} holds no runs: it has no file such as run01/class_labels.txt")
     return runs

@@ -1,8 +1,11 @@
 """Lake's one-shot task: what is in the archive is what comes out, and what is wrong is named."""
 
+import http.server
 import io
+import threading
 import warnings
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from PIL import Image
 
 from metalearn_edu import OneShotTasks, load_one_shot_runs, official_runs, score_one_shot_runs
 from metalearn_edu.baselines import ModifiedHausdorff, nearest_pixel
-from metalearn_edu.tasks import FewShotDataset, load_glyphs
+from metalearn_edu.tasks import FewShotDataset, load_glyphs, one_shot
 from metalearn_edu.tasks.one_shot import OFFICIAL_RUNS
 
 
@@ -194,6 +197,24 @@ def test_archive_where_the_environment_says(tmp_path, files, monkeypatch):
     write(tmp_path / "all_runs.zip", files)
     monkeypatch.setenv("METALEARN_EDU_DATA", str(tmp_path))
     assert load(None).n_tasks == 2
+
+
+def test_archive_is_fetched_once_into_the_cache(tmp_path, files, monkeypatch):
+    site = tmp_path / "site"
+    site.mkdir()
+    write(site / "all_runs.zip", files)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=site)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/all_runs.zip"
+    monkeypatch.setattr(one_shot, "ARCHIVE_URL", url)
+    monkeypatch.delenv("METALEARN_EDU_DATA", raising=False)
+    monkeypatch.setenv("METALEARN_EDU_CACHE", str(tmp_path / "cache"))
+    fetched = load(None)
+    server.shutdown()
+    server.server_close()
+    assert torch.equal(load(None).support_x, fetched.support_x)  # from the cache, without a server
+    assert fetched.n_tasks == 2
 
 
 def test_without_network_and_data_it_says_what_would_help(tmp_path, monkeypatch):
