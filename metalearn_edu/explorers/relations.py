@@ -170,8 +170,7 @@ class RelationExplorer(Explorer):
         table, pairs, bars = fig.subplots(1, 3, width_ratios=widths, gridspec_kw=place)
         pictures: Any = {"classes": view.support[:, 0], "queries": view.queries}
         plot_relations(view.scores, view.labels, **pictures, chosen=chosen, ax=table)
-        title = f"{view.n_right} of {N_QUERIES} queries right, {state['aggregate']} of items"
-        table.set_title(title, loc="left")
+        table.set_title(f"{view.n_right} of {N_QUERIES} queries right", loc="left")
         query = view.queries[chosen].expand(n_way, 1, *view.queries.shape[1:])
         tile(pairs, query, -1.4, -0.5)
         tile(pairs, view.support[:, :N_SHOWN], 0, -0.5)
