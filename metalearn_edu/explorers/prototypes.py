@@ -132,7 +132,6 @@ class PrototypeExplorer(Explorer):
         "network is?"
     )
     size = (7.6, 4.6)
-    slow = True
     episode_control = "episode"
     n_query = 10
 
@@ -160,7 +159,7 @@ class PrototypeExplorer(Explorer):
             return -DISTANCES[state["distance"]](z[None], view.prototypes[None])[0]
 
         plot_embedding(points, view.query_y, prototypes=centres, legend=False, ax=ax)
-        plot_regions(score, xlim, ylim, n_points=120, ax=ax)
+        plot_regions(score, xlim, ylim, n_points=100, ax=ax)
         wrong = points[~view.right]
         ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.6, "ms": 13, "ls": "none"}
         ax.plot(*wrong.T.numpy(), "o", label="wrong", **ring)
