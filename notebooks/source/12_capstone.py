@@ -140,7 +140,7 @@ print(source)
 print(runs)
 
 # %% [markdown]
-# One run: on the left what we learn from, on the right the question about each. (Glyphs are warped
+# One run: above, what we learn from; below, the questions, put in the same order. (Glyphs are warped
 # print, so "another person" means another warp there.)
 
 # %%
@@ -149,8 +149,6 @@ plot_items(pictures, n_columns=20)
 plt.show()
 
 # %% [markdown]
-# Above the drawings to learn from, below the questions, put in the same order.
-#
 # ### A rule without training
 #
 # The published demonstration compares two drawings as sets of inked points. Each point of one looks
