@@ -3,7 +3,8 @@
 The study has accuracies on a grid of n_way, n_shot and number of meta-training classes. Between the
 points of the grid we interpolate the logit of the accuracy, log(p / (1 - p)), linearly in the
 logarithms of the three; beyond it we go on in a straight line, and widen the interval by as much as
-that line differs from the value at the edge. Introduced in notebook 11.
+that line differs from the value at the edge. Which algorithm is best is said by the values at the
+edge: lines that cross where nobody has measured are no evidence. Introduced in notebook 11.
 
 What is unusual: an estimate is a weighted sum of episodes' accuracies, and so is the difference of
 two algorithms, on the same episodes and seeds. One formula gives the standard error of both:
@@ -220,7 +221,10 @@ class Forecast:
 
 
 def forecast(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> Forecast:
-    """The accuracy to expect of an algorithm at a point (n_classes, n_way, n_shot)."""
+    """The accuracy to expect of an algorithm at a point (n_classes, n_way, n_shot).
+
+    `edge` is the accuracy at the nearest point of the measured range.
+    """
     values = evidence.accuracy[algorithm]
     p, logit = _logits(values)
     weights = cell_weights(evidence, point)
@@ -242,13 +246,18 @@ def _logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def best_map(evidence: Evidence, sizes: Any, ways: Any, n_shot: int) -> np.ndarray:
     """Which algorithm is expected to be best: numbers in the order of `evidence.accuracy`.
 
+    Beyond the measured range it is the best at its edge.
+
     Args:
         sizes, ways: lists or arrays of n_classes and n_way.
     Returns:
         (len(ways), len(sizes)) int.
     """
     points = zip(evidence.levels, (sizes, ways, [n_shot]), strict=True)
-    axes = [np.array([axis_weights(levels, x) for x in xs]) for levels, xs in points]
+    axes = [
+        np.array([axis_weights(levels, x) for x in np.clip(xs, levels[0], levels[-1])])
+        for levels, xs in points
+    ]
     logits = [_logits(values)[1] for values in evidence.accuracy.values()]
     return np.einsum("gc,hw,ks,acws->ahg", *axes, np.stack(logits)).argmax(axis=0)
 
@@ -444,7 +453,7 @@ def select_meta_learning_algorithm(
     forecasts = _forecasts(sources, point)
     candidates = [_candidate(sources, forecasts, name, point) for name in forecasts]
     allowed = _allowed(candidates, sources, max_adaptation_ms, max_memory_mb, inductive)
-    best, *rest = sorted(allowed, key=lambda c: -c.accuracy)
+    best, *rest = sorted(allowed, key=lambda c: -sum(f.edge for f in forecasts[c.algorithm]))
     gap, half = math.nan, math.nan
     if rest:
         pairs = zip(forecasts[best.algorithm], forecasts[rest[0].algorithm], strict=True)

@@ -132,7 +132,9 @@ def test_the_forecast_lies_on_the_plane(dataset_size, n_way, n_shot, distance):
         expected = truth(c.algorithm, dataset_size // 20, n_way, n_shot)
         assert c.accuracy == pytest.approx(expected, abs=2e-3)
         assert c.low < c.accuracy < c.high
-    assert answer.best.accuracy == max(c.accuracy for c in everyone)
+    # beyond the grid the best is the best at its edge
+    edge = min(max(dataset_size // 20, 50), 800), min(max(n_way, 5), 20), min(n_shot, 5)
+    assert answer.best.algorithm == max(PLANES, key=lambda name: truth(name, *edge))
     assert distance in answer.distance and answer.distance in str(answer)
     assert answer.measured == ("exactly" in distance)
 

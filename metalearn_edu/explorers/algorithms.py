@@ -107,7 +107,7 @@ def _draw_forecasts(ax: Axes, source: Evidence, state: dict[str, Any]) -> None:
     """Expected accuracy with its interval, a row an algorithm, the best on top."""
     point = state["n_classes"], state["n_way"], state["n_shot"]
     found = {name: forecast(source, name, point) for name in source.accuracy}
-    order = sorted(found, key=lambda name: -found[name].accuracy)
+    order = sorted(found, key=lambda name: -found[name].edge)
     for row, name in enumerate(order):
         f, style = found[name], look(ALGORITHMS[name].name)
         bars = [[100 * (f.accuracy - f.low)], [100 * (f.high - f.accuracy)]]

@@ -7,7 +7,7 @@ from tests.browser import driver
 from tools import build_notebooks as build
 from tools.instructor import changes, solved
 
-WITHOUT_EXPLORER = {"07_what_maml_learns", "10_in_context_learning", "11_which_algorithm"}
+WITHOUT_EXPLORER = {"07_what_maml_learns", "10_in_context_learning"}
 
 
 def learner(name):

@@ -1,0 +1,329 @@
+"""The exercises of notebook 11: how sure a study is, between its cells, and a rule to mend."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from .draws import draw_int
+from .exercise import Case, Exercise, Mistake
+from .question import Option, Question
+
+__all__ = ["EXERCISES", "best_measured", "error_of_study", "expected_between"]
+
+
+# --- how sure is a cell ----------------------------------------------------------------------
+
+
+def error_of_study(accuracy: Tensor) -> float:
+    """Standard error of the mean of accuracy (seeds, episodes), which all seeds share.
+
+    The root of s_seed^2 / n_seeds + s_episode^2 / n_episodes: the spread between the means of
+    the seeds, and between the means of the episodes.
+    """
+    n_seeds, n_episodes = accuracy.shape
+    of_seeds = accuracy.mean(dim=1).var() / n_seeds
+    of_episodes = accuracy.mean(dim=0).var() / n_episodes
+    return (of_seeds + of_episodes).sqrt().item()
+
+
+def _episodes_alone(accuracy: Tensor) -> float:
+    return (accuracy.mean(dim=0).var() / accuracy.shape[1]).sqrt().item()
+
+
+def _seeds_alone(accuracy: Tensor) -> float:
+    return (accuracy.mean(dim=1).var() / accuracy.shape[0]).sqrt().item()
+
+
+def _all_scores_alike(accuracy: Tensor) -> float:
+    return (accuracy.var() / accuracy.numel()).sqrt().item()
+
+
+def _no_division(accuracy: Tensor) -> float:
+    return (accuracy.mean(dim=1).var() + accuracy.mean(dim=0).var()).sqrt().item()
+
+
+def _exchanged(accuracy: Tensor) -> float:
+    n_seeds, n_episodes = accuracy.shape
+    by_seed, by_episode = accuracy.mean(dim=1).var(), accuracy.mean(dim=0).var()
+    return (by_seed / n_episodes + by_episode / n_seeds).sqrt().item()
+
+
+def _sum_of_errors(accuracy: Tensor) -> float:
+    return _episodes_alone(accuracy) + _seeds_alone(accuracy)
+
+
+def _no_root(accuracy: Tensor) -> float:
+    return error_of_study(accuracy) ** 2
+
+
+def _half_width(accuracy: Tensor) -> float:
+    return 1.96 * error_of_study(accuracy)
+
+
+def _n_not_n_minus_1(accuracy: Tensor) -> float:
+    n_seeds, n_episodes = accuracy.shape
+    of_seeds = accuracy.mean(dim=1).var(correction=0) / n_seeds
+    of_episodes = accuracy.mean(dim=0).var(correction=0) / n_episodes
+    return (of_seeds + of_episodes).sqrt().item()
+
+
+def _draw_accuracy(generator: Generator) -> tuple[Tensor]:
+    n_seeds, n_episodes = draw_int(2, 6, generator), draw_int(3, 30, generator)
+    seeds = 0.1 * torch.randn(n_seeds, 1, generator=generator)
+    return (0.7 + seeds + 0.05 * torch.randn(n_seeds, n_episodes, generator=generator),)
+
+
+ERROR = Exercise(
+    solution=error_of_study,
+    lesson=11,
+    aim="count the luck of training and the luck of episodes",
+    minutes=8,
+    difficulty="medium",
+    cases=[
+        # means of the seeds 0.5 and 0.7, variance 0.02; of the episodes 0.6 each, variance 0
+        Case((torch.tensor([[0.5, 0.5], [0.7, 0.7]]),), 0.1),
+        # the seeds agree; means of the episodes 0.5 and 0.9, variance 0.08
+        Case((torch.tensor([[0.5, 0.9], [0.5, 0.9]]),), 0.2),
+    ],
+    draw=_draw_accuracy,
+    mistakes=[
+        Mistake(_episodes_alone, "the luck of training is missing: seeds have a spread too"),
+        Mistake(_seeds_alone, "the luck of the episodes is missing"),
+        Mistake(
+            _all_scores_alike,
+            "this takes all scores for independent; those of one seed share its luck, so take the "
+            "mean of each seed first",
+        ),
+        Mistake(_no_division, "a variance of a mean is divided by how many there are"),
+        Mistake(
+            _exchanged, "divide the spread of seeds by n_seeds, and that of episodes by n_episodes"
+        ),
+        Mistake(_sum_of_errors, "variances are added, not their roots; take the root at the end"),
+        Mistake(_no_root, "this is the variance; take its root"),
+        Mistake(_half_width, "the standard error is asked for, without the 1.96"),
+        Mistake(_n_not_n_minus_1, "with a sample the variance divides by n - 1, as `var` does"),
+    ],
+    hints=[
+        "Two kinds of luck: average over the other one first, then take the variance.",
+        "`accuracy.mean(dim=1)` has one number a seed, `accuracy.mean(dim=0)` one an episode.",
+    ],
+)
+
+
+# --- between the cells -----------------------------------------------------------------------
+
+
+def expected_between(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    """Accuracy at x, from p_low at low and p_high at high: the logit is linear in log x."""
+    share = math.log(x / low) / math.log(high / low)
+    logits = [math.log(p / (1 - p)) for p in (p_low, p_high)]
+    logit = (1 - share) * logits[0] + share * logits[1]
+    return 1 / (1 + math.exp(-logit))
+
+
+def _linear_in_x(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    share = (x - low) / (high - low)
+    return expected_between(1.0, math.e, p_low, p_high, math.exp(share))
+
+
+def _no_logit(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    share = math.log(x / low) / math.log(high / low)
+    return (1 - share) * p_low + share * p_high
+
+
+def _other_way_round(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    return expected_between(low, high, p_high, p_low, x)
+
+
+def _still_a_logit(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    p = expected_between(low, high, p_low, p_high, x)
+    return math.log(p / (1 - p))
+
+
+def _nearest(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    return p_low if x * x < low * high else p_high
+
+
+def _middle(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    return expected_between(1.0, 4.0, p_low, p_high, 2.0)
+
+
+def _draw_between(generator: Generator) -> tuple[float, float, float, float, float]:
+    low, p_low, p_high, share = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    low, high = 2 + 50 * low, (2 + 50 * low) * (2 + 10 * p_low)
+    return low, high, 0.1 + 0.8 * p_low, 0.1 + 0.8 * p_high, low * (high / low) ** (2 * share - 0.5)
+
+
+BETWEEN = Exercise(
+    solution=expected_between,
+    lesson=11,
+    aim="say what to expect between two measured cells",
+    minutes=8,
+    difficulty="medium",
+    cases=[
+        Case((50.0, 200.0, 0.5, 0.8, 50.0), 0.5),
+        Case((50.0, 200.0, 0.5, 0.8, 200.0), 0.8),
+        Case((50.0, 200.0, 0.5, 0.8, 100.0), 2 / 3),  # odds 1 and 4; half-way between: 2
+        Case((5.0, 20.0, 0.8, 0.5, 80.0), 0.2),  # odds 4 and 1; as far again: 1/4
+    ],
+    draw=_draw_between,
+    mistakes=[
+        Mistake(_linear_in_x, "linear in log x: from 50 to 100 is as far as from 100 to 200"),
+        Mistake(_no_logit, "this is linear in the accuracy, and passes 1 beyond the cells"),
+        Mistake(_other_way_round, "at `low` the accuracy is `p_low`; the weights are exchanged"),
+        Mistake(_still_a_logit, "this is the logit; turn it back, 1 / (1 + exp(-logit))"),
+        Mistake(_nearest, "this is the nearer of the two cells; x lies between them"),
+        Mistake(_middle, "the weights depend on x; this always takes one half"),
+    ],
+    hints=[
+        "How large a share of the way from log(low) to log(high) is log(x)?",
+        "The logit of p is log(p / (1 - p)). Mix the two logits, then turn back.",
+    ],
+)
+
+
+# --- the rule with no evidence ---------------------------------------------------------------
+
+
+def best_measured(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    """The algorithm that did best in the measured setting nearest to the request.
+
+    accuracy (settings, algorithms); settings (settings, 3) and request (3,) hold the number of
+    images, n_way and n_shot; near means near in the logarithms of the three.
+    """
+    distance = (settings.log() - request.log()).square().sum(dim=1)
+    return int(accuracy[distance.argmin()].argmax())
+
+
+def _rule_of_thumb(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    n_images, _, n_shot = request.tolist()
+    if n_shot < 5:
+        return 0  # prototypes
+    return 1 if n_images < 1000 else 2  # a relation network, or MAML
+
+
+def _best_on_average(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    return int(accuracy.mean(dim=0).argmax())
+
+
+def _best_anywhere(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    return int(accuracy.max(dim=0).values.argmax())
+
+
+def _no_logarithm(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    distance = (settings - request).square().sum(dim=1)
+    return int(accuracy[distance.argmin()].argmax())
+
+
+def _images_alone(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    distance = (settings[:, 0].log() - request[0].log()).abs()
+    return int(accuracy[distance.argmin()].argmax())
+
+
+def _farthest(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    distance = (settings.log() - request.log()).square().sum(dim=1)
+    return int(accuracy[distance.argmax()].argmax())
+
+
+def _worst(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    distance = (settings.log() - request.log()).square().sum(dim=1)
+    return int(accuracy[distance.argmin()].argmin())
+
+
+def _which_setting(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    return int((settings.log() - request.log()).square().sum(dim=1).argmin())
+
+
+def _draw_measured(generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    n_settings, n_algorithms = draw_int(4, 9, generator), draw_int(3, 7, generator)
+    highest = torch.tensor([9.0, 3.5, 3.0])
+    settings = (1 + highest * torch.rand(n_settings, 3, generator=generator)).exp()
+    accuracy = torch.rand(n_settings, n_algorithms, generator=generator)
+    return accuracy, settings, (1 + highest * torch.rand(3, generator=generator)).exp()
+
+
+RULE = Exercise(
+    solution=best_measured,
+    buggy=_rule_of_thumb,
+    lesson=11,
+    aim="find what a rule of thumb leaves out: the evidence",
+    minutes=8,
+    difficulty="medium",
+    cases=[
+        Case(
+            (
+                torch.tensor([[0.9, 0.8, 0.7], [0.6, 0.9, 0.7], [0.5, 0.6, 0.8]]),
+                torch.tensor([[1000.0, 5.0, 1.0], [4000.0, 5.0, 1.0], [4000.0, 20.0, 5.0]]),
+                torch.tensor([5000.0, 6.0, 1.0]),
+            ),
+            1,  # the second setting is nearest
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[100.0, 5.0, 5.0], [3000.0, 5.0, 5.0]]),
+                torch.tensor([1000.0, 5.0, 5.0]),
+            ),
+            1,  # 3000 is 3 times 1000, and 100 a tenth of it
+        ),
+    ],
+    draw=_draw_measured,
+    mistakes=[
+        Mistake(_best_on_average, "best on average is not best for this request"),
+        Mistake(_best_anywhere, "this looks for the highest figure, wherever it was measured"),
+        Mistake(_no_logarithm, "near in the logarithms: else the number of images decides alone"),
+        Mistake(_images_alone, "n_way and n_shot count for the distance too"),
+        Mistake(_farthest, "this takes the setting that is farthest away"),
+        Mistake(_worst, "this is the worst algorithm in that setting"),
+        Mistake(_which_setting, "this is the number of the setting; which algorithm won there?"),
+    ],
+    hints=[
+        "The rule never looks at `accuracy`. Where in it is the answer to the request?",
+        "The distance of two settings: the sum of squares of the differences of their logarithms.",
+    ],
+)
+
+
+# --- questions -------------------------------------------------------------------------------
+
+EXERCISES: list[Exercise | Question] = [
+    ERROR,
+    BETWEEN,
+    RULE,
+    Question(
+        name="more_episodes_or_more_seeds",
+        lesson=11,
+        aim="know which luck an interval is made of",
+        minutes=2,
+        difficulty="easy",
+        text="Three seeds differ by some points, each scored on 300 episodes. What narrows the "
+        "interval most?",
+        options={
+            "a": Option("3,000 episodes", "The seeds' spread over 3 stays, and it is the larger."),
+            "b": Option("More seeds", "Their spread is divided by n_seeds, and Student's t falls."),
+            "c": Option("More queries", "They make an episode surer, not a training."),
+        },
+        right="b",
+    ),
+    Question(
+        name="why_paired",
+        lesson=11,
+        aim="read a difference",
+        minutes=2,
+        difficulty="easy",
+        text="The intervals of two algorithms overlap, yet the interval of their difference "
+        "excludes 0. Can that be?",
+        options={
+            "a": Option("No, one is wrong.", "Both can be right: see what the two share."),
+            "b": Option(
+                "Yes: on the same episodes the luck of the episode is common to both.",
+                "What is common drops out of the difference.",
+            ),
+            "c": Option("Only with one seed.", "It has nothing to do with the number of seeds."),
+        },
+        right="b",
+    ),
+]
