@@ -67,9 +67,9 @@ plot_study(study)
 plt.show()
 
 # %% [markdown]
-# Read the figure a panel at a time. On Glyphs with 50 classes the Relation Network leads in every
-# panel; from 200 classes on ProtoNet does, and it gains most: 10 points in 5-way 1-shot tasks and 19
-# in 20-way, where MAML gains 3 and 7. Between 200 classes and all of them the curves are nearly
+# Read the figure a panel at a time. With 50 classes the Relation Network leads in every panel of both
+# rows; from 200 classes on ProtoNet does, and it gains most: 10 points in 5-way 1-shot tasks and 19
+# in 20-way, where MAML gains 3 and 4 to 7. Between 200 classes and all of them the curves are nearly
 # flat: in 40 seconds nobody can see so many classes often enough.
 #
 # MAML and Meta-SGD follow at a distance, and MANN is at chance in 20-way tasks. That is no verdict on
@@ -207,8 +207,8 @@ record = judge_rule(rule_of_thumb, study)
 print(record)
 
 # %% [markdown]
-# Where does it fail? Below 5 shots it says prototypes: right on Glyphs with 200 classes or more, not
-# with 50. With 5 shots it says MAML, for even 50 classes are 1,000 images, and that is right nowhere.
+# Where does it fail? Below 5 shots it says prototypes: right with 200 classes or more, not with
+# 50. With 5 shots it says MAML, for even 50 classes are 1,000 images, and that is right nowhere.
 # Its author may have had other data, and hours to train. We cannot know, for no table came with it.
 #
 # **Exercise** (8 minutes, medium). The function below is that rule. It is given the evidence and
