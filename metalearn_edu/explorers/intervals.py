@@ -54,6 +54,11 @@ def simulate_evaluations(
         ValueError: no beta law has this mean and standard deviation.
     """
     tasks = _beta_tasks(mean, between, (n_evaluations, n_episodes), rng)
+    return _answer(tasks, n_queries, rng)
+
+
+def _answer(tasks: np.ndarray, n_queries: int, rng: np.random.Generator) -> np.ndarray:
+    """Accuracies of episodes whose tasks have these true accuracies; queries are independent."""
     return rng.binomial(n_queries, tasks) / n_queries
 
 
@@ -215,14 +220,15 @@ class IntervalExplorer(Explorer):
         between: float,
         seed: int,
     ) -> _View:
-        rng, size = np.random.default_rng(seed), (self.n_evaluations, n_episodes)
+        rng, n_queries = np.random.default_rng(seed), N_WAY * n_query
         if learner in self.measured:
             known = self.measured[learner].values.numpy()
-            accuracy, between, tasks = known.mean(), known.std(), rng.choice(known, size)
+            accuracy, between = known.mean(), known.std()
+            tasks = rng.choice(known, (self.n_evaluations, n_episodes))
+            values = 100 * _answer(tasks, n_queries, rng)
         else:
-            tasks = _beta_tasks(accuracy, between, size, rng)
-        n_queries = N_WAY * n_query
-        values = 100 * rng.binomial(n_queries, tasks) / n_queries
+            numbers = n_queries, n_episodes, self.n_evaluations
+            values = 100 * simulate_evaluations(accuracy, between, *numbers, rng)
         halves = 1.96 * values.std(axis=1, ddof=1) / math.sqrt(n_episodes)
         truth = 100 * accuracy, 100 * between
         return _View(*truth, values.mean(axis=1), halves, n_queries, n_episodes)
