@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.memory import peak_memory
 from benchmarks.race import race
 from benchmarks.workloads import WORKLOADS
 
@@ -20,9 +19,6 @@ CASES = [
 @pytest.mark.parametrize(("name", "threads"), CASES)
 def test_race(name: str, threads: int, benchmark: Any, pytestconfig: Any) -> None:
     """The contenders' numbers agree; times, speeds and memory go into the table and the JSON."""
-    workload, info = WORKLOADS[name], benchmark.extra_info
-    info["workload"] = name
-    race(benchmark, workload, threads)
-    if workload.memory and threads == 1 and not pytestconfig.getoption("--no-memory"):
-        info["peak_megabytes"] = {c: peak_memory(name, c) for c in workload.contenders}
-    pytestconfig.results.append(info)
+    wanted = WORKLOADS[name].memory and threads == 1 and not pytestconfig.getoption("--no-memory")
+    race(benchmark, name, threads, wanted)
+    pytestconfig.results.append(benchmark.extra_info)

@@ -20,7 +20,7 @@ from torch import Tensor
 from .arguments import as_integer
 from .learners import MANN
 from .learners.base import MetaLearner
-from .learners.chunks import tasks_at_once
+from .learners.chunks import WORK, tasks_at_once
 from .memory import keep_pages
 from .tasks import EpisodeBatch, Streams, TaskSource
 from .tasks.sampler import as_task_source
@@ -263,7 +263,7 @@ def _score_in_chunks(
     n_episodes = as_integer("n_episodes", n_episodes, 2)
     chunk_size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
     with _eval_mode(learner), torch.no_grad():
-        step = chunk_size or tasks_at_once(lambda: score(learner, tasks.episodes(seed, 0, 1)))
+        step = chunk_size or tasks_at_once(lambda: score(learner, tasks.episodes(seed, 0, 1)), WORK)
         rows = [
             score(learner, tasks.episodes(seed, start, min(step, n_episodes - start)))
             for start in range(0, n_episodes, step)

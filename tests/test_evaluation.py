@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from metalearn_edu import evaluation
 from metalearn_edu.evaluation import (
     TEST_SEED,
     Comparison,
@@ -17,7 +18,7 @@ from metalearn_edu.evaluation import (
     instance_numbers,
     score_episodes,
 )
-from metalearn_edu.learners import MANN, EnhancedProtoNet, LSTMController, MetaLearner, chunks
+from metalearn_edu.learners import MANN, EnhancedProtoNet, LSTMController, MetaLearner
 from metalearn_edu.learners.base import count_classes
 from metalearn_edu.tasks import EpisodeBatch, EpisodeSampler, FewShotDataset, Sinusoids, Streams
 
@@ -117,7 +118,7 @@ class Wide(Nearest):
 
 
 def test_chunks_shrink_with_the_work_of_a_task(monkeypatch):
-    monkeypatch.setattr(chunks, "WORK", 2**22)
+    monkeypatch.setattr(evaluation, "WORK", 2**22)
     options = {"n_episodes": 70, "seed": 3}
     small, large, huge = Wide(10), Wide(2**16), Wide(2**20)  # floats of 4 bytes
     results = [evaluate_meta_learner(w, tasks_of(0.5), **options) for w in (small, large, huge)]

@@ -50,8 +50,7 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             ValueError: shapes do not fit, a class has no support item, or items hold NaN.
         """
-        _check_support(support_x, support_y)
-        _check_queries(support_x, query_x)
+        check_tasks(support_x, support_y, query_x)
         return self.predict(self.learn_task(support_x, support_y), query_x)
 
     def adapt(
@@ -169,6 +168,12 @@ def check_shapes(x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
     if 0 in x.shape[:2]:
         raise ValueError(f"{x_name} holds no items: its shape is {tuple(x.shape)}")
     _check_finite(x_name, x)
+
+
+def check_tasks(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> None:
+    """Refuse support sets and queries of T tasks that do not fit, lack a class or hold NaN."""
+    _check_support(support_x, support_y)
+    _check_queries(support_x, query_x)
 
 
 def _check_support(support_x: Tensor, support_y: Tensor) -> None:

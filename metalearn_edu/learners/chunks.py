@@ -1,4 +1,4 @@
-"""How many tasks at once? The one rule for training and evaluation.
+"""How many tasks at once? The one rule for training and evaluation, and what memory that saves.
 
 Small networks want many: each call of a layer costs the same for one task and for a hundred.
 Large ones want few: their numbers should stay near the processor. Both follow from a bound on how
@@ -13,22 +13,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["bytes_computed", "tasks_at_once"]
+from ..tasks import EpisodeBatch
+
+Params = dict[str, Tensor]
+
+__all__ = ["KEPT", "PIECE", "WORK", "bytes_computed", "loss_in_pieces", "tasks_at_once"]
 
 WORK = 2**28
 """Bytes that all steps of a chunk may compute together. What is held at once is less."""
+KEPT = 10**8
+"""The same for inner loops, most of which is kept until the gradient runs back through them."""
+PIECE = 2**24
+"""The same for queries, in their forward pass: their gradient is taken piece by piece."""
 
 
-def tasks_at_once(work: Callable[[], Any]) -> int:
+def tasks_at_once(work: Callable[[], Any], n_bytes: int) -> int:
     """How many tasks a chunk should hold.
 
     Args:
         work: does all that is done for ONE task; it is called once.
+        n_bytes: what all tasks may compute together: WORK, KEPT or PIECE.
     """
-    return max(1, WORK // max(1, bytes_computed(work)))
+    return max(1, n_bytes // max(1, bytes_computed(work)))
 
 
 def bytes_computed(work: Callable[[], Any]) -> int:
@@ -50,3 +60,52 @@ class _Count(TorchDispatchMode):
         if not any(returned.alias_info for returned in func._schema.returns):
             self.total += sum(t.nbytes for t in tree_leaves(result) if isinstance(t, Tensor))
         return result
+
+
+# ------------------------------------------------------------------ a loss piece by piece
+
+
+def loss_in_pieces(
+    loss_fn: Callable[[Params, EpisodeBatch], Tensor],
+    params: Params,
+    tasks: EpisodeBatch,
+    size: int,
+) -> Tensor:
+    """Mean loss over T tasks, whose gradient by `params` is taken at once, `size` tasks at a time.
+
+    So nothing else has to be kept of the loss until the gradient runs on to what `params` came
+    from. The result can be differentiated once: create_graph=True is refused. MAML's peak of memory
+    (64 filters, 8 tasks, 5 steps) falls by half, and its time stays.
+
+    Args:
+        loss_fn: mean loss of some tasks, from their parameters.
+        params: each (T, *shape).
+    """
+    losses, gradient = [], [torch.empty_like(p) for p in params.values()]
+    for i, some in enumerate(tasks.split(size)):
+        piece = slice(i * size, i * size + len(some))
+        own = [p[piece].detach().requires_grad_() for p in params.values()]
+        loss = loss_fn(dict(zip(params, own, strict=True)), some) * (len(some) / len(tasks))
+        found = torch.autograd.grad(loss, own, materialize_grads=True)
+        for whole, part in zip(gradient, found, strict=True):
+            whole[piece] = part
+        losses.append(loss.detach())
+    return _Known.apply(torch.stack(losses).sum(), gradient, *params.values())
+
+
+class _Known(Function):
+    """A number whose gradient is known already."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradient: list[Tensor], *params: Tensor) -> Tensor:
+        ctx.save_for_backward(*gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                "the loss of a large network can be differentiated once; to do it again, call "
+                "MetaLearner.loss(learner, tasks), which keeps all that this takes"
+            )
+        return None, None, *(g * known for known in ctx.saved_tensors)

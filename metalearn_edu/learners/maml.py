@@ -12,6 +12,7 @@ one thing: losses are means over items, so our inner_lr is n_way times the publi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ from torch.func import vmap
 from ..arguments import as_integer
 from ..backbones import MLP
 from ..tasks import EpisodeBatch
-from .base import LossFunction, MetaLearner, count_classes
-from .chunks import tasks_at_once
+from .base import LossFunction, MetaLearner, check_tasks, count_classes
+from .chunks import KEPT, PIECE, loss_in_pieces, tasks_at_once
 from .side_by_side import run
 
 __all__ = ["MAML", "MAMLModel"]
@@ -200,14 +201,38 @@ class MAML(MetaLearner):
         """Scores of each task's queries under its own fast parameters."""
         return run(self.model, state, query_x)
 
-    def tasks_at_once(self, tasks: EpisodeBatch) -> int:
-        """As many as are fast, by what one task computes; counted once for each size of task.
+    def loss(self, episodes: EpisodeBatch) -> Tensor:
+        """Mean query loss over the tasks, a scalar in the units of `loss_fn`.
 
-        Half as many as for evaluation: what is computed is kept until the backward pass.
+        Of large networks its gradient by the fast parameters is taken at once, a few tasks at a
+        time, so that their queries need not be kept while it runs back through the inner loop.
         """
-        size = (*tasks.support_x.shape[1:], *tasks.query_x.shape[1:], self.num_steps)
+        size = self._queries_at_once(episodes)
+        if size >= len(episodes) or not torch.is_grad_enabled():
+            return super().loss(episodes)
+        check_tasks(episodes.support_x, episodes.support_y, episodes.query_x)
+        fast = self.learn_task(episodes.support_x, episodes.support_y)
+        return loss_in_pieces(self._query_loss, fast, episodes, size)
+
+    def _query_loss(self, state: Params, tasks: EpisodeBatch) -> Tensor:
+        scores = self.predict(state, tasks.query_x)
+        return self.loss_fn(scores.flatten(0, 1), tasks.query_y.flatten(0, 1))
+
+    def tasks_at_once(self, tasks: EpisodeBatch) -> int:
+        """As many as are fast: by what its inner loop computes, and at most 8 pieces of queries."""
+        x, y = tasks.support_x[:1], tasks.support_y[:1]
+        size = self._at_once(x, lambda: self.learn_task(x, y), KEPT)
+        return min(size, 8 * self._queries_at_once(tasks))
+
+    def _queries_at_once(self, tasks: EpisodeBatch) -> int:
+        x, start = tasks.query_x[:1], {n: p[None] for n, p in self._start().items()}
+        return self._at_once(x, lambda: self.predict(start, x), PIECE)
+
+    def _at_once(self, items: Tensor, work: Callable[[], Any], n_bytes: int) -> int:
+        """Counted once for each size of task."""
+        size = (*items.shape, self.num_steps, n_bytes)
         if size not in self._chunk_sizes:
-            self._chunk_sizes[size] = max(1, tasks_at_once(lambda: self.loss(tasks[:1])) // 2)
+            self._chunk_sizes[size] = tasks_at_once(work, n_bytes)
         return self._chunk_sizes[size]
 
     def _check_fit(self, support_y: Tensor) -> None:

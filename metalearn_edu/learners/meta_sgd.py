@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .base import LossFunction
 from .maml import MAML, Params
+from .side_by_side import scaled_step
 
 __all__ = ["MetaSGD"]
 
@@ -63,4 +64,4 @@ class MetaSGD(MAML):
     def _step(self, params: Params, gradient: Params) -> Params:
         """One step of gradient descent, element by element (eq. 2)."""
         rates = self.rates
-        return {n: torch.addcmul(p, rates[n], gradient[n], value=-1) for n, p in params.items()}
+        return {n: scaled_step(p, rates[n], gradient[n]) for n, p in params.items()}

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.backbones import ConvNet
+from metalearn_edu.diagnostics import check_meta_gradient
 from metalearn_edu.evaluation import evaluate_meta_learner
-from metalearn_edu.learners import MAML, MAMLModel, chunks
+from metalearn_edu.learners import MAML, MAMLModel, MetaSGD, maml
+from metalearn_edu.learners.chunks import bytes_computed
 from metalearn_edu.tasks import EpisodeBatch, Sinusoids
 
 ENGINES = ("torch.func", "higher")
@@ -386,12 +388,45 @@ def test_the_anchors_follow_from_the_integrals():
 def test_chunks_are_chosen_by_size_and_give_the_same_gradient(monkeypatch):
     batch, whole, chosen = episodes(n_tasks=5), MAML(network(), 0.3), MAML(network(), 0.3)
     assert whole.tasks_at_once(batch) > 5  # small tasks go all at once
-    monkeypatch.setattr(chunks, "WORK", 4 * chunks.bytes_computed(lambda: whole.loss(batch[:1])))
+    one = batch.support_x[:1], batch.support_y[:1]
+    inner = bytes_computed(lambda: whole.learn_task(*one))
+    monkeypatch.setattr(maml, "KEPT", 2 * inner)
     assert chosen.tasks_at_once(batch) == 2
     for learner in (whole, chosen):
         learner.outer_loop(batch, optimizer=torch.optim.SGD(learner.parameters(), lr=0.0))
-    for first, second in zip(whole.parameters(), chosen.parameters(), strict=True):
-        close(first.grad, second.grad)
+    same_gradients(whole, chosen)
+
+
+def same_gradients(first, second):
+    for p, q in zip(first.parameters(), second.parameters(), strict=True):
+        close(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("options", [{}, {"first_order": True}, {"zero_head": True}])
+@pytest.mark.parametrize("learner", [MAML, MetaSGD])
+def test_queries_piece_by_piece_give_the_same_gradient(monkeypatch, learner, options):
+    batch = episodes(n_tasks=5)
+    whole, pieces = (learner(network(), 0.3, num_inner_steps=2, **options) for _ in range(2))
+    first = whole.loss(batch)
+    first.backward()
+    calls, predict = [], pieces.predict
+    monkeypatch.setattr(maml, "PIECE", 1)
+    monkeypatch.setattr(pieces, "predict", lambda s, x: calls.append(len(x)) or predict(s, x))
+    second = pieces.loss(batch)
+    second.backward()
+    close(first, second)
+    same_gradients(whole, pieces)
+    assert calls == [1] * 6  # one to see how much it computes
+    report = check_meta_gradient(lambda m: m.loss(batch), pieces, n_directions=2)
+    assert report.ok is not options.get("first_order", False), str(report)
+
+
+def test_queries_piece_by_piece_are_checked_too(monkeypatch):
+    monkeypatch.setattr(maml, "PIECE", 1)
+    batch = episodes(n_tasks=2)
+    batch.query_x[1, 0] = math.nan
+    with pytest.raises(ValueError, match="query_x holds"):
+        MAML(network()).loss(batch)
 
 
 def test_chunk_size_overrides_the_choice(monkeypatch):
@@ -424,6 +459,6 @@ def test_memory_stays_flat_over_200_outer_steps():
         gc.collect()
         n_tensors = sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
         marks.append((n_tensors, resident_bytes()))
-    assert chunks.bytes_computed(lambda: learner.loss(batch)) > 3e6
+    assert bytes_computed(lambda: learner.loss(batch)) > 3e6
     assert marks[1][0] == marks[0][0]
     assert marks[1][1] - marks[0][1] < 6e6

@@ -77,6 +77,7 @@ NETWORKS = {
         lambda: conv(nn.Conv2d(1, 3, 3), nn.GroupNorm(3, 3), nn.MaxPool2d(3, stride=2)),
         True,
     ),
+    "ends in images": (lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()), False),
     "circular": (lambda: conv(nn.Conv2d(1, 3, 3, padding=1, padding_mode="circular")), False),
     "custom": (Custom, False),
     "tied": (tied, False),
@@ -139,3 +140,23 @@ def test_networks_are_left_as_they_were(case):
     side_by_side.run(model, params, x)
     assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_channels_come_last_even_for_one_task_of_grey_images():
+    """Where they do not, each layer of a single task is pooled several times as slowly."""
+    z = F.conv2d(side_by_side._fold(draw(1, 5, 1, 8, 8)), draw(4, 1, 3, 3))
+    assert z.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_the_scaled_step_against_differences(monkeypatch, large):
+    monkeypatch.setattr(side_by_side, "LARGE", large)
+    start, rate, g = draw(4, 1), draw(4, 3, seed=1), draw(T, 4, 3, seed=2)
+    inputs = [part.requires_grad_() for part in (start, rate, g)]
+
+    def step(start, rate, g):
+        return side_by_side.scaled_step(start.expand(T, 4, 3), rate, g)
+
+    assert torch.autograd.gradcheck(step, inputs)
+    by_hand = start - rate * g
+    torch.testing.assert_close(step(*inputs), by_hand, rtol=1e-14, atol=1e-14)
