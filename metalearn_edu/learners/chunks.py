@@ -21,14 +21,24 @@ from ..tasks import EpisodeBatch
 
 Params = dict[str, Tensor]
 
-__all__ = ["KEPT", "PIECE", "WORK", "bytes_computed", "loss_in_pieces", "tasks_at_once"]
+__all__ = [
+    "ACCELERATED",
+    "KEPT",
+    "PIECE",
+    "WORK",
+    "bytes_computed",
+    "loss_in_pieces",
+    "tasks_at_once",
+]
 
 WORK = 2**28
 """Bytes that all steps of a chunk may compute together. What is held at once is less."""
-KEPT = 10**8
+KEPT = 2 * 10**8
 """The same for inner loops, most of which is kept until the gradient runs back through them."""
 PIECE = 2**24
 """The same for queries, in their forward pass: their gradient is taken piece by piece."""
+ACCELERATED = 16
+"""Times KEPT and PIECE on a GPU, which wants many numbers at once. A guess, not measured."""
 
 
 def tasks_at_once(work: Callable[[], Any], n_bytes: int) -> int:

@@ -24,7 +24,7 @@ from ..arguments import as_integer
 from ..backbones import MLP
 from ..tasks import EpisodeBatch
 from .base import LossFunction, MetaLearner, check_tasks, count_classes
-from .chunks import KEPT, PIECE, loss_in_pieces, tasks_at_once
+from .chunks import ACCELERATED, KEPT, PIECE, loss_in_pieces, tasks_at_once
 from .side_by_side import run
 
 __all__ = ["MAML", "MAMLModel"]
@@ -219,20 +219,23 @@ class MAML(MetaLearner):
         return self.loss_fn(scores.flatten(0, 1), tasks.query_y.flatten(0, 1))
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int:
-        """As many as are fast: by what its inner loop computes, and at most 8 pieces of queries."""
-        x, y = tasks.support_x[:1], tasks.support_y[:1]
-        size = self._at_once(x, lambda: self.learn_task(x, y), KEPT)
-        return min(size, 8 * self._queries_at_once(tasks))
+        """As many as are fast: by what its inner loop computes, and at most 4 pieces of queries."""
+        size = self._at_once(self.learn_task, KEPT, tasks.support_x[:1], tasks.support_y[:1])
+        return min(size, 4 * self._queries_at_once(tasks))
 
     def _queries_at_once(self, tasks: EpisodeBatch) -> int:
-        x, start = tasks.query_x[:1], {n: p[None] for n, p in self._start().items()}
-        return self._at_once(x, lambda: self.predict(start, x), PIECE)
+        return self._at_once(self._predict_at_start, PIECE, tasks.query_x[:1])
 
-    def _at_once(self, items: Tensor, work: Callable[[], Any], n_bytes: int) -> int:
-        """Counted once for each size of task."""
-        size = (*items.shape, self.num_steps, n_bytes)
+    def _predict_at_start(self, query_x: Tensor) -> Tensor:
+        return self.predict({n: p[None] for n, p in self._start().items()}, query_x)
+
+    def _at_once(self, work: Callable[..., Any], n_bytes: int, *task: Tensor) -> int:
+        """`tasks_at_once` of `work(*task)`, counted once for each size of task."""
+        if task[0].device.type != "cpu":
+            n_bytes *= ACCELERATED
+        size = (*task[0].shape, self.num_steps, n_bytes)
         if size not in self._chunk_sizes:
-            self._chunk_sizes[size] = tasks_at_once(work, n_bytes)
+            self._chunk_sizes[size] = tasks_at_once(lambda: work(*task), n_bytes)
         return self._chunk_sizes[size]
 
     def _check_fit(self, support_y: Tensor) -> None:

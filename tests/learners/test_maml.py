@@ -429,6 +429,15 @@ def test_queries_piece_by_piece_are_checked_too(monkeypatch):
         MAML(network()).loss(batch)
 
 
+def test_a_gpu_gets_larger_chunks():
+    numbers = torch.ones(30)
+    sizes = [
+        MAML(network())._at_once(lambda task: numbers + 1, 1200, torch.empty(1, device=device))
+        for device in ("cpu", "meta")
+    ]
+    assert sizes == [10, 160]
+
+
 def test_chunk_size_overrides_the_choice(monkeypatch):
     learner, sizes = MAML(network()), []
     monkeypatch.setattr(learner, "tasks_at_once", lambda tasks: 1)
