@@ -10,9 +10,9 @@ pooling needs nothing. The derivatives of a convolution are convolutions again: 
 (forward, gradient by input, gradient by weight) each one's derivatives are the other two, which
 closes them under differentiation. On a CPU channels lie last in memory, where pooling is fastest.
 
-Measured on one thread of a busy machine, MAML's second-order step against a loop of `higher`, 8
-tasks: 64 filters, stride 2 and 5 steps 1.4 times as fast; 64 filters, pooling and 1 step 1.3; 32
-filters, pooling and 5 steps 1.2. Sinusoids, 25 tasks: 14.
+Measured on one thread, MAML's second-order step against a loop of `higher`, 8 tasks: 64 filters,
+stride 2 and 5 steps 1.6 times as fast; 64 filters, pooling and 1 step 1.6; 32 filters, pooling and
+5 steps 1.5. Sinusoids, 25 tasks: 14. The table is in benchmarks/README.md.
 """
 
 from __future__ import annotations
