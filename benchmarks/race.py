@@ -12,6 +12,7 @@ and so into its JSON.
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -128,9 +129,11 @@ def process(workload: str, contender: str, threads: int) -> Iterator[Callable[[s
         here.send(what)
         return here.recv()
 
-    yield ask
-    here.close()
-    worker.join()
+    try:
+        yield ask
+    finally:
+        here.close()
+        worker.join()
 
 
 def _serve(pipe: Connection, workload: str, contender: str, threads: int) -> None:
@@ -159,13 +162,14 @@ def _seconds(run: Run) -> tuple[float, float]:
     return (time.perf_counter() - wall) / n_runs, (time.process_time() - processor) / n_runs
 
 
-def _megabytes(run: Run) -> float:
-    """What a unit of work holds at most, beyond what is held when none runs."""
+def _megabytes(run: Run) -> float | None:
+    """What a unit of work holds at most, beyond what is held when none runs; None: not known."""
     with peak_memory() as idle:
         pass
     with peak_memory() as busy:
         run()
-    return busy.megabytes - idle.megabytes
+    more = busy.megabytes - idle.megabytes
+    return None if math.isnan(more) else more
 
 
 MEASURES = {"numbers": _numbers, "seconds": _seconds, "megabytes": _megabytes}

@@ -223,18 +223,20 @@ def _images_alone(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
     return int(accuracy[distance.argmin()].argmax())
 
 
+def _distances(settings: Tensor, request: Tensor) -> Tensor:
+    return (settings.log() - request.log()).square().sum(dim=1)
+
+
 def _farthest(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    distance = (settings.log() - request.log()).square().sum(dim=1)
-    return int(accuracy[distance.argmax()].argmax())
+    return int(accuracy[_distances(settings, request).argmax()].argmax())
 
 
 def _worst(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    distance = (settings.log() - request.log()).square().sum(dim=1)
-    return int(accuracy[distance.argmin()].argmin())
+    return int(accuracy[_distances(settings, request).argmin()].argmin())
 
 
 def _which_setting(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    return int((settings.log() - request.log()).square().sum(dim=1).argmin())
+    return int(_distances(settings, request).argmin())
 
 
 def _draw_measured(generator: Generator) -> tuple[Tensor, Tensor, Tensor]:

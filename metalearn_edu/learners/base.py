@@ -78,6 +78,9 @@ class MetaLearner(nn.Module, ABC):
     def loss(self, episodes: EpisodeBatch) -> Tensor:
         """Mean query loss over the tasks, a scalar in the units of `loss_fn` (nats)."""
         scores = self(episodes.support_x, episodes.support_y, episodes.query_x)
+        return self._mean_loss(scores, episodes)
+
+    def _mean_loss(self, scores: Tensor, episodes: EpisodeBatch) -> Tensor:
         return self.loss_fn(scores.flatten(0, 1), episodes.query_y.flatten(0, 1))
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int | None:

@@ -24,12 +24,10 @@ from ..arguments import as_integer
 from ..backbones import MLP
 from ..tasks import EpisodeBatch
 from .base import LossFunction, MetaLearner, check_tasks, count_classes
-from .chunks import ACCELERATED, KEPT, PIECE, loss_in_pieces, tasks_at_once
+from .chunks import ACCELERATED, KEPT, PIECE, Params, loss_in_pieces, tasks_at_once
 from .side_by_side import run
 
 __all__ = ["MAML", "MAMLModel"]
-
-Params = dict[str, Tensor]
 
 
 class MAMLModel(MLP):
@@ -215,8 +213,7 @@ class MAML(MetaLearner):
         return loss_in_pieces(self._query_loss, fast, episodes, size)
 
     def _query_loss(self, state: Params, tasks: EpisodeBatch) -> Tensor:
-        scores = self.predict(state, tasks.query_x)
-        return self.loss_fn(scores.flatten(0, 1), tasks.query_y.flatten(0, 1))
+        return self._mean_loss(self.predict(state, tasks.query_x), tasks)
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int:
         """As many as are fast: by what its inner loop computes, and at most 4 pieces of queries."""

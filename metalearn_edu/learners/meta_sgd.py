@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import LossFunction
-from .maml import MAML, Params
+from .chunks import Params
+from .maml import MAML
 from .side_by_side import scaled_step
 
 __all__ = ["MetaSGD"]

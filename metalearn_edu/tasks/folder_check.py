@@ -138,7 +138,8 @@ def check_image_folder(
         tiles.append(tile)
         findings += [Finding(file, "odd", what) for what in _oddities(file, tile)]
     findings += [Finding(*found) for found in _duplicates(files, tiles)]
-    findings += [Finding(file, "other", _why_other(file, root)) for file in _others(folders, root)]
+    others = _files(folders, root) - {file for _, file in todo}
+    findings += [Finding(file, "other", _why_other(file, root)) for file in sorted(others)]
     return FolderReport(root, sizes, need, findings)
 
 
@@ -164,12 +165,10 @@ def _why_other(file: Path, root: Path) -> str:
     return f"files ending in {file.suffix or 'nothing'} are not read"
 
 
-def _others(folders: dict[str, Path], root: Path) -> list[Path]:
-    """Files that are no pictures, in the class folders and above them."""
-    taken = {file for folder in folders.values() for file in pictures(folder)}
+def _files(folders: dict[str, Path], root: Path) -> set[Path]:
+    """All files in the class folders and above them."""
     places = {root, *folders.values(), *(f.parent for f in folders.values())}
-    files = {f for place in places for f in place.iterdir() if f.is_file() and not hidden(f)}
-    return sorted(files - taken)
+    return {f for place in places for f in place.iterdir() if f.is_file() and not hidden(f)}
 
 
 def _oddities(file: Path, tile: Tensor) -> list[str]:

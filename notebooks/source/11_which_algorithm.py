@@ -147,14 +147,14 @@ for part in (study.where(seed=0), study):
 # The course's selector does all that, and says how far your question lies from what was measured.
 
 # %%
-print(select_meta_learning_algorithm(4000, n_way=5, n_shot=1, data="glyphs"))
+answer = select_meta_learning_algorithm(4000, n_way=5, n_shot=1, data="glyphs")
+print(answer)
 
 # %% [markdown]
 # 4,000 is the number of labelled images, 200 classes of 20. `build()` makes the learner, ready for
 # `meta_train`. Limits on time and memory are arguments. Ask for what nobody measured, and it says so:
 
 # %%
-answer = select_meta_learning_algorithm(4000, n_way=5, n_shot=1, data="glyphs")
 print(type(answer.build()).__name__)
 print(select_meta_learning_algorithm(10_000, n_way=30, n_shot=10, data="glyphs"))
 
