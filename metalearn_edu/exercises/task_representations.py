@@ -1197,6 +1197,16 @@ INPUT = Exercise(
             ),
             torch.tensor([[7.0, 13.0, -1.0], [8.0, 13.0, -1.0], [9.0, 13.0, -1.0]]),
         ),
+        # one item: mean (2, 5), and of the spread the root of 1e-6 is left
+        Case(
+            (
+                torch.tensor([[2.0, 5.0]]),
+                torch.tensor([[7.0]]),
+                torch.tensor([[1.0, 0.0, 1000.0, 0.0], [0.0, 1.0, 0.0, 2000.0]]),
+                torch.tensor([0.0, 0.0]),
+            ),
+            torch.tensor([[7.0, 3.0, 7.0]]),
+        ),
     ],
     draw=_draw_beside,
     mistakes=[

@@ -271,6 +271,14 @@ RULE = Exercise(
             ),
             1,  # 3000 is 3 times 1000, and 100 a tenth of it
         ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[1000.0, 5.0, 1.0], [1000.0, 20.0, 1.0]]),
+                torch.tensor([1000.0, 19.0, 1.0]),
+            ),
+            1,  # as many images in both, and 20 is nearer to 19
+        ),
     ],
     draw=_draw_measured,
     mistakes=[

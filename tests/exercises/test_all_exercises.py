@@ -5,6 +5,7 @@ import copy
 import inspect
 import linecache
 import re
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -92,6 +93,20 @@ def test_the_solution_is_correct(exercise, capsys):
 def test_a_mistake_gets_its_own_hint(exercise, mistake, capsys):
     out = answer(capsys, mistake.wrong, exercise)
     assert "not right yet" in out and mistake.hint in out
+
+
+@pytest.mark.parametrize("exercise, mistake", MISTAKES)
+def test_a_mistake_passes_by_luck_once_in_a_million_checks(exercise, mistake, monkeypatch):
+    """What no case shows must show in half of the draws, of which a check makes 20."""
+    monkeypatch.setattr(engine, "explain", lambda *_: "")  # which hint is not the question
+    monkeypatch.setattr(engine, "N_DRAWS", 0)
+    if any(engine._problems(exercise, mistake.wrong)):
+        return
+    monkeypatch.setattr(engine, "N_DRAWS", 1)
+    generator = torch.Generator().manual_seed(0)
+    drawn = replace(exercise, cases=[], draw=lambda _: exercise.draw(generator))
+    shown = [any(engine._problems(drawn, mistake.wrong)) for _ in range(50)]
+    assert sum(shown) >= 25
 
 
 # --- attacks ---------------------------------------------------------------------------------
