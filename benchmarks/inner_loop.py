@@ -63,7 +63,7 @@ class Problem:
         model, tasks = self.make_model(), self.make_tasks()
         return jax_loss_and_gradient(model, tasks, self.inner_lr, self.steps, self.loss_fn)
 
-    def workload(self, aim: float) -> Workload:
+    def workload(self, aim: float, tolerance: float = 1e-3) -> Workload:
         """All contenders; `aim` is the speed of MAML that we want, relative to `higher`."""
         contenders: dict[str, Callable[[], Run]] = {
             name: partial(self.run_loop, name) for name in LOOPS
@@ -72,7 +72,7 @@ class Problem:
             contenders["JAX, jit(vmap)"] = self.run_jax
         contenders |= {name: partial(self.run_ours, name) for name in OURS}
         aims = Aim("MAML", "higher loop", aim), Aim("Meta-SGD", "MAML", 0.9)
-        return Workload(contenders, aims)
+        return Workload(contenders, aims, tolerance)
 
 
 def meta_gradient(model: nn.Module) -> Tensor:
@@ -107,11 +107,13 @@ def conv(downsample: str, width: int, n_tasks: int, steps: int) -> Workload:
     """Workload 3: four blocks of convolution at 28x28."""
     # A larger step size makes the steps chaotic: rounding errors grow to the tolerance. At 0.01
     # (64 filters, stride 2, 8 tasks) the float32 meta-gradient of the `higher` loop is 12 % from
-    # that in float64, where it and ours agree to 3e-15.
+    # that in float64, where it and ours agree to 3e-15. At 0.001, too, a rounding error may make
+    # another number the largest of its pool: over 9 draws, the loop and ours were each up to 7e-3
+    # from float64, where they agree to 3e-15.
     problem = Problem(
         lambda: ConvNet(1, width, 5, downsample=downsample), lambda: images(n_tasks), steps, 0.001
     )
-    return problem.workload(aim=1.8)
+    return problem.workload(aim=1.8, tolerance=0.02)
 
 
 CONVS = [

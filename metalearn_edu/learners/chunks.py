@@ -92,8 +92,9 @@ def loss_in_pieces(
         params: each (T, *shape).
     """
     losses, gradient = [], [torch.empty_like(p) for p in params.values()]
-    for i, some in enumerate(tasks.split(size)):
-        piece = slice(i * size, i * size + len(some))
+    done = 0
+    for some in tasks.split(size):
+        piece, done = slice(done, done + len(some)), done + len(some)
         own = [p[piece].detach().requires_grad_() for p in params.values()]
         loss = loss_fn(dict(zip(params, own, strict=True)), some) * (len(some) / len(tasks))
         found = torch.autograd.grad(loss, own, materialize_grads=True)

@@ -25,7 +25,7 @@ from ..backbones import MLP
 from ..tasks import EpisodeBatch
 from .base import LossFunction, MetaLearner, check_tasks, count_classes
 from .chunks import ACCELERATED, KEPT, PIECE, Params, loss_in_pieces, tasks_at_once
-from .side_by_side import run
+from .side_by_side import like_its_gradient, run
 
 __all__ = ["MAML", "MAMLModel"]
 
@@ -135,7 +135,7 @@ class MAML(MetaLearner):
 
     def _step(self, params: Params, gradient: Params) -> Params:
         """One step of gradient descent (eq. 1)."""
-        return {n: p.sub(gradient[n], alpha=self.inner_lr) for n, p in params.items()}
+        return {n: p.add(gradient[n], alpha=-self.inner_lr) for n, p in params.items()}
 
     def _prepare(self, gradient: Params) -> Params:
         """Clip each task's inner gradient."""
@@ -189,7 +189,8 @@ class MAML(MetaLearner):
             pairs = zip(support_x, support_y, strict=True)
             tasks = [self._inner_loop_higher(x, y, steps) for x, y in pairs]
             return {name: torch.stack([t[name] for t in tasks]) for name in tasks[0]}
-        params = {n: p.expand(len(support_x), *p.shape) for n, p in self._start().items()}
+        start = {name: like_its_gradient(p) for name, p in self._start().items()}
+        params = {name: p.expand(len(support_x), *p.shape) for name, p in start.items()}
         for _ in range(steps):
             gradient = self._gradient(params, support_x, support_y)
             params = self._step(params, self._prepare(gradient))
@@ -216,9 +217,9 @@ class MAML(MetaLearner):
         return self._mean_loss(self.predict(state, tasks.query_x), tasks)
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int:
-        """As many as are fast: by what its inner loop computes, and at most 4 pieces of queries."""
+        """As many as are fast: by what its inner loop computes, and at most 8 pieces of queries."""
         size = self._at_once(self.learn_task, KEPT, tasks.support_x[:1], tasks.support_y[:1])
-        return min(size, 4 * self._queries_at_once(tasks))
+        return min(size, 8 * self._queries_at_once(tasks))
 
     def _queries_at_once(self, tasks: EpisodeBatch) -> int:
         return self._at_once(self._predict_at_start, PIECE, tasks.query_x[:1])

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -29,7 +30,7 @@ from torch.func import functional_call, vmap
 
 from ..backbones import MLP, Average, ConvNet
 
-__all__ = ["run", "scaled_step"]
+__all__ = ["like_its_gradient", "run", "scaled_step"]
 
 aten = torch.ops.aten
 
@@ -50,14 +51,18 @@ def run(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
         return vmap(scores, randomness="different")(params, (x,))
     if isinstance(model, (MLP, ConvNet)):
         model.check_items(x.flatten(0, 1))
-    z, fresh = (_fold(x) if any(rule is _conv for *_, rule in layers) else x), False
-    for name, layer, rule in layers:
+    steps = [(layer, rule, _own(name, layer, params, len(x))) for name, layer, rule in layers]
+    z, fresh = (_fold(x) if any(rule is _conv for _, rule, _ in steps) else x), False
+    if _starts_with_small_patches(steps):
+        conv, norm, pool, *steps = steps
+        z, fresh = _first_block(conv, norm, pool, x, z), True
+    for layer, rule, own in steps:
         if type(layer) is nn.ReLU and fresh:  # nobody else holds z
             z = torch.relu_(z)
         elif rule is None:
             z = layer(z)
         else:
-            z = rule(layer, z, _own(name, layer, params, len(x)), len(x))
+            z = rule(layer, z, own, len(x))
         fresh = rule in (_conv, _group_norm, _linear) or type(layer) is nn.MaxPool2d
     return z
 
@@ -114,6 +119,18 @@ def _is_usual(layer: nn.Module) -> bool:
     return not isinstance(layer, nn.GroupNorm) or layer.affine
 
 
+def like_its_gradient(p: Tensor) -> Tensor:
+    """A parameter with its numbers in that order in memory in which `run` gives its gradient.
+
+    Sums of both are slow where the orders differ. On 784-128-64-5, 32 tasks and 5 steps, MAML's
+    step takes 0.87 of the time and Meta-SGD's 0.8.
+    """
+    if p.ndim == 2:
+        return p.mT.contiguous().mT
+    last = p.ndim == 4 and p.device.type == "cpu"
+    return p.contiguous(memory_format=torch.channels_last) if last else p
+
+
 # ------------------------------------------------------------------ the layers
 
 
@@ -156,6 +173,11 @@ def _linear(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tens
     return torch.baddbmm(own["bias"][:, None], z, w) if "bias" in own else z @ w
 
 
+def _max_pool(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
+    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return _MaxPool.apply(z, (*map(_pair, sizes), layer.ceil_mode))
+
+
 Rule = Callable[[Any, Tensor, dict[str, Tensor], int], Tensor]
 ANYWHERE: dict[type[nn.Module], Rule | None] = dict.fromkeys(
     (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity)
@@ -163,12 +185,69 @@ ANYWHERE: dict[type[nn.Module], Rule | None] = dict.fromkeys(
 IMAGES = ANYWHERE | {
     nn.Conv2d: _conv,
     nn.GroupNorm: _group_norm,
-    nn.MaxPool2d: None,
+    nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: None,
     Average: _average,
     nn.Flatten: _flatten,
 }
 VECTORS = ANYWHERE | {nn.Flatten: _flatten_items, nn.Linear: _linear}
+
+
+# ------------------------------------------------------------------ the first block
+
+Step = tuple[Any, Any, dict[str, Tensor]]  # a layer, our rule for it, its parameters of each task
+
+
+def _starts_with_small_patches(steps: list[Step]) -> bool:
+    """Whether images meet convolution, group norm and pooling, and a filter sees few numbers.
+
+    A patch is what a filter sees at one place: 9 numbers of a grey image, 27 of a coloured one.
+    """
+    if [type(layer) for layer, *_ in steps[:3]] != [nn.Conv2d, nn.GroupNorm, nn.MaxPool2d]:
+        return False
+    conv = steps[0][0]
+    return conv.groups == 1 and conv.weight[0].numel() <= 32
+
+
+def _first_block(conv: Step, norm: Step, pool: Step, x: Tensor, z: Tensor) -> Tensor:
+    """Convolution, group norm and pooling of images x, which are z when folded.
+
+    Group norm makes a z + c of z, with two numbers for each image and channel. If a > 0, its
+    largest value is a times the largest z, plus c; if not, z and a change their signs first. So we
+    pool before we normalise, a quarter of the numbers, and `_statistics` needs no z at all.
+
+    MAML's step with pooling (8 tasks, 5 steps) is 1.1 (64 filters) to 1.2 times (32) as fast.
+    """
+    (layer, _, own), (_, _, scale) = conv, norm
+    gamma, beta = scale["weight"][:, None], scale["bias"][:, None]  # (T, 1, C)
+    center, r = _statistics(conv, norm[0], x)  # (T, B, C)
+    sign = torch.ones_like(gamma).copysign(gamma.detach())
+    w = {"weight": own["weight"] * sign.mT[..., None, None]}  # what the bias adds is in center
+    a, c = sign * gamma * r, beta - gamma * r * center
+    a, c = (t.transpose(0, 1).flatten(1)[..., None, None] for t in (a, c))  # (B, T * C, 1, 1)
+    return _max_pool(pool[0], _conv(layer, z, w, len(x)), {}, 1).mul(a).add_(c)
+
+
+def _statistics(conv: Step, norm: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / standard deviation over the group of each channel, (T, B, C) each.
+
+    At patch p, filter w says w.p + b. Over an image, that has the mean w.E[p] + b and the variance
+    w.Cov[p] w. The mean is less b, so that it can be taken from w.p.
+    """
+    layer, _, own = conv
+    w = own["weight"].flatten(2)[:, None]  # (T, 1, C, k)
+    b = own.get("bias", torch.zeros_like(w[:, 0, :, 0]))[:, None]  # (T, 1, C)
+    shape = layer.kernel_size, layer.dilation, layer.padding, layer.stride
+    patches = F.unfold(x.flatten(0, 1), *shape).unflatten(0, x.shape[:2])  # (T, B, k, places)
+    mean = patches.mean(3, keepdim=True)
+    covariance = (patches - mean) @ (patches - mean).mT / patches.shape[3]  # (T, B, k, k)
+    groups = (norm.num_groups, -1)
+    means = ((w @ mean)[..., 0] + b).unflatten(2, groups)
+    variances = (w @ covariance * w).sum(3).unflatten(2, groups)
+    center = means.mean(3, keepdim=True)
+    variance = (variances + (means - center).square()).mean(3, keepdim=True)
+    center, r = (t.expand_as(means).flatten(2) for t in (center, (variance + norm.eps).rsqrt()))
+    return center - b, r
 
 
 # ------------------------------------------------------------------ derivatives
@@ -189,6 +268,8 @@ class _Conv(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, w = ctx.saved_tensors
         by_x, by_w, by_b, _ = ctx.needs_input_grad
+        if not torch.is_grad_enabled():  # nobody asks for more derivatives: all three at once
+            return *_conv_backward(g, x, w, ctx.settings, [by_x, by_w, by_b]), None
         return (
             _ConvByInput.apply(g, w, x.shape, ctx.settings) if by_x else None,
             _ConvByWeight.apply(g, x, w.shape, ctx.settings) if by_w else None,
@@ -245,7 +326,7 @@ def _conv_backward(
 ) -> list[Tensor]:
     stride, padding, dilation, groups = settings
     return aten.convolution_backward(
-        g, x, w, None, stride, padding, dilation, False, [0, 0], groups, mask
+        g, x, w, [len(w)], stride, padding, dilation, False, [0, 0], groups, mask
     )
 
 
@@ -258,6 +339,44 @@ def _form(x: Tensor) -> torch.memory_format:
     """The order in memory that the kernels take x for."""
     last = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
+
+
+class _MaxPool(Function):
+    """F.max_pool2d of x (B, C, H, W); settings: its sizes and whether it rounds up.
+
+    PyTorch's own keeps x for its second derivative, and adds zeros to one that it need not have:
+    MAML's step with pooling takes 2 to 6 % longer with it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, settings: tuple[Any, ...]) -> Tensor:
+        y, places = aten.max_pool2d_with_indices(x, *settings)
+        ctx.save_for_backward(places)
+        ctx.settings = settings, x.shape
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return _MaxPoolBackward.apply(g, *ctx.saved_tensors, *ctx.settings), None
+
+
+class _MaxPoolBackward(Function):
+    """The gradient of _MaxPool: each g goes to the place of the largest number; zeros elsewhere."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, g: Tensor, places: Tensor, settings: tuple[Any, ...], shape: torch.Size
+    ) -> Tensor:
+        ctx.save_for_backward(places)
+        g = g.contiguous(memory_format=_form(places))  # the kernel reads both in the same order
+        return aten.max_pool2d_with_indices_backward(g, _like(g, shape), *settings, places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, v: Tensor) -> Any:
+        (places,) = ctx.saved_tensors  # (B, C, h, w), each a place of H * W
+        chosen = v.flatten(2).mT.gather(1, places.flatten(2).mT)  # channels last, as they lie
+        return chosen.mT.unflatten(2, places.shape[2:]), None, None, None
 
 
 class _GroupNorm(Function):
@@ -334,6 +453,10 @@ class _GroupNormBackward(Function):
         return by_g, by_x, by_w.sum((0, 2, 3)), None, None, None, None
 
 
+def _pair(size: int | tuple[int, int]) -> list[int]:
+    return [size, size] if isinstance(size, int) else list(size)
+
+
 def _per_channel(t: Tensor, n_channels: int) -> Tensor:
     """Numbers of channels (C,), or of groups of them (B, n_groups), as (1 or B, C, 1, 1)."""
     t = t[None] if t.ndim == 1 else t.repeat_interleave(n_channels // t.shape[1], 1)
@@ -356,7 +479,7 @@ def scaled_step(p: Tensor, rate: Tensor, g: Tensor) -> Tensor:
     """
     if rate.numel() < LARGE:
         return torch.addcmul(p, rate, g, value=-1)
-    return _ScaledStep.apply(p, rate, g)
+    return _ScaledStep.apply(p, like_its_gradient(rate), g)
 
 
 LARGE = 4096  # numbers in a parameter

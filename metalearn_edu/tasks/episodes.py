@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, NamedTuple, SupportsIndex, overload
 
 import torch
@@ -119,9 +120,14 @@ class EpisodeBatch:
         return x[task, self.order], y[task, self.order]
 
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
-        """The same tasks in batches of at most `chunk_size` (None: all in one)."""
-        step = self.n_tasks if chunk_size is None else as_integer("chunk_size", chunk_size)
-        return (self[start : start + step] for start in range(0, self.n_tasks, step))
+        """The same tasks in batches of at most `chunk_size` (None: all in one), as equal as can be.
+
+        With a small last one, small calls would take as long as large ones.
+        """
+        size = self.n_tasks if chunk_size is None else as_integer("chunk_size", chunk_size)
+        n_chunks = -(-self.n_tasks // size)
+        edges = [-(-i * self.n_tasks // n_chunks) for i in range(n_chunks + 1)]
+        return (self[start:stop] for start, stop in pairwise(edges))
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> EpisodeBatch:
         """The same episodes on `device`; `dtype` changes floating-point tensors only."""

@@ -54,6 +54,14 @@ def conv(*layers):
     return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
 
 
+def scales_of_both_signs():
+    """The least, not the largest, of what is normalised is pooled where a scale is negative."""
+    net = ConvNet(1, 4, 3, image_size=8, n_blocks=2)
+    for block in net.blocks:
+        block[1].weight.data[::2] *= -1
+    return net
+
+
 NETWORKS = {
     "pool": (lambda: ConvNet(1, 16, 3, image_size=8, n_blocks=2), True),
     "stride": (lambda: ConvNet(1, 6, 3, image_size=8, n_blocks=2, downsample="stride"), True),
@@ -75,6 +83,19 @@ NETWORKS = {
     ),
     "overlapping pools": (
         lambda: conv(nn.Conv2d(1, 3, 3), nn.GroupNorm(3, 3), nn.MaxPool2d(3, stride=2)),
+        True,
+    ),
+    "scales of both signs": (scales_of_both_signs, True),
+    "another first block": (
+        lambda: conv(
+            nn.Conv2d(1, 4, (3, 2), stride=(1, 2), padding=(2, 0), dilation=(2, 1), bias=False),
+            nn.GroupNorm(2, 4),
+            nn.MaxPool2d((3, 2), stride=2, padding=1, ceil_mode=True),
+        ),
+        True,
+    ),
+    "a first block of large patches": (
+        lambda: conv(nn.Conv2d(1, 4, 6, padding=3), nn.GroupNorm(2, 4), nn.MaxPool2d(2)),
         True,
     ),
     "ends in images": (lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()), False),
@@ -146,6 +167,29 @@ def test_channels_come_last_even_for_one_task_of_grey_images():
     """Where they do not, each layer of a single task is pooled several times as slowly."""
     z = F.conv2d(side_by_side._fold(draw(1, 5, 1, 8, 8)), draw(4, 1, 3, 3))
     assert z.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "model", [MLP(192, [6, 5], 3), ConvNet(3, 8, 3, image_size=8, n_blocks=2)], ids=["MLP", "conv"]
+)
+def test_parameters_lie_in_memory_as_their_gradients_do(model):
+    start = {n: side_by_side.like_its_gradient(p.detach()) for n, p in model.named_parameters()}
+    assert all(torch.equal(start[n], p) for n, p in model.named_parameters())
+    params = {n: p.expand(T, *p.shape).clone().requires_grad_() for n, p in start.items()}
+    scores = side_by_side.run(model, params, torch.rand(T, B, 3, 8, 8))
+    for p, g in zip(
+        params.values(), torch.autograd.grad(scores.sum(), params.values()), strict=True
+    ):
+        assert p.stride() == g.stride()
+
+
+def test_a_coloured_first_block_in_single_precision():
+    """27 numbers a patch; far from 0, where E[z^2] - E[z]^2 would have no digit left."""
+    net = ConvNet(3, 8, 4, image_size=8, n_blocks=1)
+    x = 100 + torch.rand(1, 5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    scores = side_by_side.run(net, {n: p[None] for n, p in net.named_parameters()}, x)[0]
+    expected = copy.deepcopy(net).double()(x[0].double())
+    torch.testing.assert_close(scores.double(), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("large", [1, 10**9])

@@ -84,10 +84,10 @@ def test_a_slice_is_a_batch():
         batch = EpisodeBatch(**parts())[3:]
 
 
-def test_split_keeps_every_task_in_order():
+def test_split_keeps_every_task_in_order_in_even_batches():
     batch = EpisodeBatch(**parts(n_tasks=7))
     chunks = list(batch.split(3))
-    assert [len(chunk) for chunk in chunks] == [3, 3, 1]
+    assert [len(chunk) for chunk in chunks] == [3, 2, 2]
     assert torch.equal(torch.cat([chunk.query_x for chunk in chunks]), batch.query_x)
     assert [len(chunk) for chunk in batch.split(None)] == [7]
     for bad in (0, -1, 2.5):
