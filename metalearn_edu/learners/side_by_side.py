@@ -11,8 +11,8 @@ pooling needs nothing. The derivatives of a convolution are convolutions again: 
 closes them under differentiation. On a CPU channels lie last in memory, where pooling is fastest.
 
 Measured on one thread, MAML's second-order step against a loop of `higher`, 8 tasks: 64 filters,
-stride 2 and 5 steps 1.6 times as fast; 64 filters, pooling and 1 step 1.6; 32 filters, pooling and
-5 steps 1.5. Sinusoids, 25 tasks: 14. The table is in benchmarks/README.md.
+stride 2 and 5 steps 1.6 to 1.7 times as fast; 64 filters, pooling and 1 step 1.7 to 1.8; 32
+filters, pooling and 5 steps 2.1. Sinusoids, 25 tasks: 15. The table is in benchmarks/README.md.
 """
 
 from __future__ import annotations
