@@ -134,7 +134,7 @@ class MAML(MetaLearner):
         return dict(zip(params, gradient, strict=True))
 
     def _step(self, params: Params, gradient: Params) -> Params:
-        """One step of gradient descent (eq. 1)."""
+        """One step of gradient descent (eq. 1); back through `sub` would take two passes."""
         return {n: p.add(gradient[n], alpha=-self.inner_lr) for n, p in params.items()}
 
     def _prepare(self, gradient: Params) -> Params:

@@ -240,7 +240,8 @@ def _statistics(conv: Step, norm: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     shape = layer.kernel_size, layer.dilation, layer.padding, layer.stride
     patches = F.unfold(x.flatten(0, 1), *shape).unflatten(0, x.shape[:2])  # (T, B, k, places)
     mean = patches.mean(3, keepdim=True)
-    covariance = (patches - mean) @ (patches - mean).mT / patches.shape[3]  # (T, B, k, k)
+    around = patches - mean
+    covariance = around @ around.mT / around.shape[3]  # (T, B, k, k)
     groups = (norm.num_groups, -1)
     means = ((w @ mean)[..., 0] + b).unflatten(2, groups)
     variances = (w @ covariance * w).sum(3).unflatten(2, groups)

@@ -122,7 +122,7 @@ class EpisodeBatch:
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
         """The same tasks in batches of at most `chunk_size` (None: all in one), as equal as can be.
 
-        With a small last one, small calls would take as long as large ones.
+        So the fixed cost of a call is not paid for a few last tasks.
         """
         size = self.n_tasks if chunk_size is None else as_integer("chunk_size", chunk_size)
         n_chunks = -(-self.n_tasks // size)
