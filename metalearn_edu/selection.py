@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -276,6 +276,8 @@ def difference(first: Forecast, second: Forecast) -> tuple[float, float]:
 
 # ---------------------------------------------------------------- the recommendation
 
+Place = Literal["measured", "between", "beyond"]  # nearest first
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -306,7 +308,7 @@ class Recommendation:
         n_classes, n_way, n_shot: what was asked for.
         data, n_seeds, n_episodes: what was measured: data sets, seeds, episodes in each cell.
         distance: in words, how far the request lies from what was measured.
-        measured: whether the request is a point of the grid.
+        place: "measured", a point of the grid; "between" its points; or "beyond" them.
     """
 
     learner: type[MetaLearner]
@@ -323,12 +325,16 @@ class Recommendation:
     n_seeds: int
     n_episodes: int
     distance: str
-    measured: bool
+    place: Place
 
     @property
     def is_real(self) -> bool:
-        """Whether the interval of the difference to the runner-up excludes 0."""
-        return self.runner_up is not None and abs(self.difference) > self.half_width
+        """Whether the interval of the difference to the runner-up excludes 0.
+
+        Beyond the grid nothing was paired, so no difference counts as real there.
+        """
+        paired = self.runner_up is not None and self.place != "beyond"
+        return paired and abs(self.difference) > self.half_width
 
     def build(self, item_shape: tuple[int, ...] = (1, 28, 28)) -> MetaLearner:
         """A new learner for items of this shape, ready for `meta_train`."""
@@ -364,6 +370,11 @@ class Recommendation:
             return "No other algorithm meets the constraints."
         name = ALGORITHMS[self.runner_up.algorithm].name
         gap = f"{100 * self.difference:.1f} +- {100 * self.half_width:.1f} percentage points"
+        if self.place == "beyond":
+            return (
+                f"Runner-up {name} would be behind by {gap} if the trend of the study went on; "
+                "nobody has compared them there, so no difference is known to be real."
+            )
         if self.is_real:
             return f"Runner-up {name} is behind by {gap} on the same episodes: a real difference."
         return (
@@ -459,7 +470,7 @@ def select_meta_learning_algorithm(
         pairs = zip(forecasts[best.algorithm], forecasts[rest[0].algorithm], strict=True)
         gaps, halves = zip(*(difference(a, b) for a, b in pairs), strict=True)
         gap, half = _mean_difference(gaps, halves)
-    distance, measured = _distance(sources[0], point)
+    distance, place = _farthest(sources, point)
     return Recommendation(
         ALGORITHMS[best.algorithm].learner,
         study_recipe(best.algorithm, names[0], n_way),
@@ -475,7 +486,7 @@ def select_meta_learning_algorithm(
         min(source.n_seeds for source in sources),
         sources[0].n_episodes,
         distance,
-        measured,
+        place,
     )
 
 
@@ -514,7 +525,8 @@ def _n_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot: int
     if each < n_shot + 1:
         raise ValueError(
             f"{n_shot}-shot tasks need at least {n_shot + 1} images a class, but {dataset_size} "
-            f"images in {n_classes} classes are {each} each"
+            f"images in {n_classes} classes are {each} each; fewer classes (n_classes) of more "
+            "images would do"
         )
     return n_classes
 
@@ -570,8 +582,17 @@ def _allowed(
     )
 
 
-def _distance(evidence: Evidence, point: tuple[float, ...]) -> tuple[str, bool]:
-    """In words, where the point lies in the grid, and whether it is one of its points."""
+def _farthest(sources: list[Evidence], point: tuple[float, ...]) -> tuple[str, Place]:
+    """`_distance` in the data set that has least near the point; it is named if others differ."""
+    found = {source.data: _distance(source, point) for source in sources}
+    data = max(found, key=lambda name: get_args(Place).index(found[name][1]))
+    text, place = found[data]
+    same = len({text for text, _ in found.values()}) == 1
+    return (text if same else f"In {data}: {text[0].lower()}{text[1:]}"), place
+
+
+def _distance(evidence: Evidence, point: tuple[float, ...]) -> tuple[str, Place]:
+    """Where the point lies in the grid, in words and in one."""
     beyond, between = [], []
     for name, levels, x in zip(("classes", "n_way", "n_shot"), evidence.levels, point, strict=True):
         if not levels[0] <= x <= levels[-1]:
@@ -585,10 +606,10 @@ def _distance(evidence: Evidence, point: tuple[float, ...]) -> tuple[str, bool]:
             between.append(f"{name} {x:.0f} lies between {low} and {high}")
     if beyond:
         text = "; ".join(beyond + between)
-        return f"Not measured there: {text}. The interval is wider for it; try it out.", False
+        return f"Not measured there: {text}. The interval is wider for it; try it out.", "beyond"
     if between:
-        return f"Interpolated: {'; '.join(between)}.", False
-    return "Measured at exactly this setting.", True
+        return f"Interpolated: {'; '.join(between)}.", "between"
+    return "Measured at exactly this setting.", "measured"
 
 
 # ---------------------------------------------------------------- a rule without evidence

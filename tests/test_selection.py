@@ -136,7 +136,10 @@ def test_the_forecast_lies_on_the_plane(dataset_size, n_way, n_shot, distance):
     edge = min(max(dataset_size // 20, 50), 800), min(max(n_way, 5), 20), min(n_shot, 5)
     assert answer.best.algorithm == max(PLANES, key=lambda name: truth(name, *edge))
     assert distance in answer.distance and answer.distance in str(answer)
-    assert answer.measured == ("exactly" in distance)
+    places = {"exactly": "measured", "lies between": "between", "measured": "beyond"}
+    assert answer.place == next(place for word, place in places.items() if word in distance)
+    if answer.place == "beyond":
+        assert not answer.is_real and "nobody has compared them there" in str(answer)
 
 
 def test_beyond_the_grid_the_interval_reaches_the_edge():
@@ -206,6 +209,18 @@ def test_data_sets_that_disagree_make_no_real_difference():
     assert [a.best.algorithm for a in alone] == ["prototypical", "maml"]
     assert all(a.is_real for a in alone)
     assert not ask(1000, 5, 1, study=mixed).is_real
+
+
+def test_the_distance_is_that_from_the_data_set_that_has_least():
+    both = made_up(data=("glyphs", "omniglot"))
+    keep = [r.data == "glyphs" or r.n_classes < 800 for r in both.rows]
+    rows = tuple(r for r, k in zip(both.rows, keep, strict=True) if k)
+    small = Study(rows, both.right[keep])
+    assert ask(16_000, 5, 1, study=both).place == "measured"
+    answer = ask(16_000, 5, 1, study=small)
+    assert answer.place == "beyond"
+    assert answer.distance.startswith("In omniglot: not measured there: classes 800 is 4 times")
+    assert ask(16_000, 5, 1, study=small, data="glyphs").place == "measured"
 
 
 # ---------------------------------------------------------------- what one does with it
