@@ -274,14 +274,21 @@ def evaluate(
     On a folder of your own images, nearest pixel is scored beside it.
     """
     from .evaluation import Evaluation, evaluate_meta_learner, evaluate_streams, score_one_shot_runs
-    from .recipes import load_run, recipe_data, record_figures, stream_source, task_source
+    from .recipes import (
+        OWN_QUERIES,
+        load_run,
+        recipe_data,
+        record_figures,
+        stream_source,
+        task_source,
+    )
     from .tasks import OneShotTasks, load_one_shot_runs
 
     _use_threads(threads)
     folder = _run_folder(run)
     learner, recipe, card = load_run(folder)
     if data is not None and not one_shot:
-        counts = {"n_shot": n_shot or 1, "n_query": n_query or 5, "n_episodes": episodes}
+        counts = {"n_shot": n_shot or 1, "n_query": n_query or OWN_QUERIES, "n_episodes": episodes}
         _evaluate_own_images(learner, card, data, n_way=n_way, seed=seed, **counts)
         return
     fresh: dict[str, Any] = {"n_episodes": episodes, "seed": seed}
@@ -301,7 +308,7 @@ def evaluate(
             split,
             n_way=n_way,
             n_shot=n_shot,
-            n_query=n_query or 15,
+            n_query=n_query,
             within_group=within_group,
         )
         results = {"": evaluate_meta_learner(learner, tasks, **fresh)}
@@ -338,9 +345,7 @@ def check(
     report = check_image_folder(folder, n_shot, n_query)
     typer.echo(report)
     if picture is not None:
-        shown = min(8, len(report.findings))
-        figure = plot_findings(report, fig=new_figure(6.8, 0.5 + 0.62 * max(shown, 1)))
-        picture.write_bytes(figure_png(figure, dpi=100))
+        picture.write_bytes(figure_png(plot_findings(report, fig=new_figure()), dpi=100))
         typer.echo(f"drawn in {picture}")
     raise typer.Exit(0 if len(report.usable) >= 2 else 1)
 
@@ -431,7 +436,11 @@ def study(
     typer.echo(state_of(grid, output, jobs))
     if not dry_run:
         where: dict[str, Any] = {"backend": backend, "scheduler": scheduler}
-        table = run_study(grid, output, n_jobs=jobs, progress=not quiet, **where)
+        try:
+            table = run_study(grid, output, n_jobs=jobs, progress=not quiet, **where)
+        except KeyboardInterrupt:
+            typer.echo(f"stopped; {state_of(grid, output, jobs)}", err=True)
+            raise typer.Exit(130) from None
         typer.echo(f"{len(table.rows)} rows in {output / 'study.csv'}")
 
 
@@ -492,7 +501,9 @@ def main(arguments: list[str] | None = None) -> None:
     command = typer.main.get_command(app)
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        status = command.main(arguments, prog_name="metalearn-edu", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say
+            status = command.main(arguments, prog_name="metalearn-edu", standalone_mode=False)
     except (ValueError, OSError, FloatingPointError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
@@ -503,6 +514,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail(error.format_message())
     sys.exit(status or 0)
+
+
+def _say(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as a line of its own, without the place in the code."""
+    typer.echo(f"metalearn-edu: {message}", err=True)
 
 
 def _fail(message: str) -> None:

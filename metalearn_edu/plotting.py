@@ -10,11 +10,13 @@ one with pyplot, so that a notebook shows it; end the cell with `plt.show()`.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
@@ -247,17 +249,19 @@ def plot_episode(
 
 @_styled
 def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None = None) -> Figure:
-    """Draw the suspicious files of a checked folder, one a row, with what is wrong beside each.
+    """Draw what is wrong with a checked folder, worst first: a row for each file or small class.
 
     Args:
         report: from `check_image_folder`.
-        n_shown: at most so many files are drawn.
+        n_shown: at most so many rows.
+        fig: to draw on; its size is set.
     """
     found = [finding for finding in report.findings if finding.kind != "other"]
     shown = found[:n_shown]
-    fig = fig or _pyplot_figure(6.8, 0.5 + 0.62 * max(len(shown), 1))
+    fig = fig or _pyplot_figure(1, 1)
+    fig.set_size_inches(6.8, 0.5 + 0.62 * max(len(shown), 1))
     ax = fig.add_subplot()
-    ax.set_title(f"{report.root.name}: {len(shown)} of {len(found)} suspicious files", loc="left")
+    ax.set_title(f"{report.root.name}: {len(shown)} of {len(found)} findings", loc="left")
     if not shown:
         _show(ax, np.ones((1, 8, 3)))
         ax.text(0, 0, "nothing suspicious", va="center")
@@ -266,18 +270,29 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
     side = pictures.shape[1]
     _show(ax, np.pad(_mosaic(pictures, 1), ((0, 0), (0, 10 * side), (0, 0)), constant_values=1))
     for i, finding in enumerate(shown):
-        name = f"{finding.file.parent.name}/{finding.file.name}"
+        name = finding.file.relative_to(report.root).as_posix()
         text = f"{_wrap(name, 400, 1)}\n{_wrap(finding.what, 430, 1)}"
         ax.text(1.3 * side, i * (side + 1) + side / 2, text, va="center", fontsize=SMALL)
     return fig
 
 
 def _thumbnail(finding: Finding) -> np.ndarray:
+    """(56, 56, 3) floats in [0, 1]: the picture, of a class its first four, or a cross."""
+    from .tasks.image_folder import pictures
+
+    if finding.kind != "small":
+        return _picture_or_cross(finding.file)
+    some = [_picture_or_cross(file)[::2, ::2] for file in pictures(finding.file)[:4]]
+    some += [np.ones((28, 28, 3))] * (4 - len(some))
+    return np.stack(some).reshape(2, 2, 28, 28, 3).transpose(0, 2, 1, 3, 4).reshape(56, 56, 3)
+
+
+def _picture_or_cross(file: Path) -> np.ndarray:
     """(56, 56, 3) floats in [0, 1]: the picture, or a cross where there is none to see."""
     from .tasks.image_folder import read_picture
 
-    if finding.kind != "broken":
-        return read_picture(finding.file, 56, 3).numpy().transpose(1, 2, 0) / 255
+    with contextlib.suppress(Exception):  # Pillow raises many kinds on damaged files
+        return read_picture(file, 56, 3).numpy().transpose(1, 2, 0) / 255
     cross = np.eye(56) + np.eye(56)[::-1] + np.eye(56, k=1) + np.eye(56, k=1)[::-1]
     return np.repeat(0.92 - 0.5 * np.clip(cross, 0, 1)[..., None], 3, axis=2)
 

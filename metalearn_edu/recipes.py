@@ -12,7 +12,7 @@ import math
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -52,6 +52,7 @@ from .training import History, meta_train
 
 __all__ = [
     "ALGORITHMS",
+    "OWN_QUERIES",
     "Recipe",
     "build_learner",
     "load_run",
@@ -70,6 +71,9 @@ __all__ = [
 
 Split = Literal["meta-train", "meta-val", "meta-test"]
 Protocol = Literal["official", "vinyals", "background"]
+
+OWN_QUERIES = 5
+"""Query items a class in testing on a folder of images, which may not have many."""
 
 
 @dataclass(frozen=True)
@@ -307,8 +311,10 @@ ALGORITHMS: dict[str, Algorithm] = {
 def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe:
     """A recipe with the algorithm's own defaults, overridden by the settings that are not None.
 
+    Of a folder of images the usual ways are taken, or as many as its classes allow.
+
     Raises:
-        ValueError: an unknown algorithm.
+        ValueError: an unknown algorithm, or a folder that cannot be split.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {algorithm!r}")
@@ -317,9 +323,22 @@ def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe
     if defaults is None:
         raise ValueError(f"algorithm {algorithm} needs classes; data sinusoids has none")
     given = {name: value for name, value in settings.items() if value is not None}
-    if not entry.any_way and "n_way" in given:
-        given.setdefault("train_way", given["n_way"])
-    return replace(Recipe(algorithm, data), **(defaults | given))
+    recipe = replace(Recipe(algorithm, data), **(defaults | given))
+    if _is_folder(data):
+        recipe = replace(recipe, **(_fitting_ways(recipe) | given))
+    if not entry.any_way and "train_way" not in given:
+        recipe = replace(recipe, train_way=recipe.n_way)
+    return recipe
+
+
+def _fitting_ways(recipe: Recipe) -> dict[str, int]:
+    """n_way and train_way, at most the recipe's, that the classes of its folder allow."""
+    train, val, test = (recipe_data(recipe, split).class_sizes for split in get_args(Split))
+    held_out = min(int((sizes >= recipe.n_shot + OWN_QUERIES).sum()) for sizes in (val, test))
+    turns = 4 if recipe.rotations else 1
+    available = turns * int((train >= recipe.n_shot + recipe.n_query).sum())
+    wanted = {"n_way": (recipe.n_way, held_out), "train_way": (recipe.train_way, available)}
+    return {name: max(2, min(usual, most)) for name, (usual, most) in wanted.items()}
 
 
 FLAGS = {
@@ -354,11 +373,29 @@ def load_split(data: str, split: Split, protocol: Protocol = "official") -> FewS
         return _background_split(split)
     if data == "omniglot":
         return load_omniglot(split, "vinyals" if protocol == "vinyals" else "official")
-    if Path(data).is_dir():
-        return dict(zip(get_args(Split), load_image_folder(data).split(), strict=True))[split]
+    if _is_folder(data):
+        return _folder_parts(Path(data), _fingerprint(Path(data)))[split]
     raise ValueError(
         f"data must be glyphs, omniglot, sinusoids or a folder of images; got {data!r}"
     )
+
+
+def _is_folder(data: str) -> bool:
+    return data not in ("glyphs", "omniglot", "sinusoids") and Path(data).is_dir()
+
+
+def _fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes when a file of the folder does."""
+    files = ((file, file.stat()) for file in sorted(folder.rglob("*")))
+    return tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in files)
+
+
+@lru_cache(maxsize=1)  # a training asks for a folder's parts several times
+def _folder_parts(folder: Path, _state: Any) -> dict[str, FewShotDataset]:
+    parts = load_image_folder(folder).split()
+    for part, split in zip(parts, get_args(Split), strict=True):
+        part.name = f"{part.name} ({split})"
+    return dict(zip(get_args(Split), parts, strict=True))
 
 
 def _background_split(split: Split) -> FewShotDataset:
@@ -392,12 +429,16 @@ def task_source(
     *,
     n_way: int | None = None,
     n_shot: int | None = None,
-    n_query: int = 15,
+    n_query: int | None = None,
     rotations: bool = False,
     within_group: bool = False,
 ) -> TaskSource:
-    """Episodes of one split of the recipe's data; n_way and n_shot default to the recipe's."""
+    """Episodes of one split of the recipe's data; n_way and n_shot default to the recipe's.
+
+    n_query defaults to 15, for a folder of images to 5.
+    """
     n_shot = n_shot or recipe.n_shot
+    n_query = n_query or (OWN_QUERIES if _is_folder(recipe.data) else 15)
     if recipe.data == "sinusoids":
         return Sinusoids(n_shot, n_query)
     return EpisodeSampler(

@@ -19,11 +19,12 @@ import hashlib
 import io
 import json
 import math
+import os
 import platform
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -329,7 +330,7 @@ def train_and_score(run: Run) -> dict[str, Any]:
     shared: dict[str, Any] = {
         "algorithm": run.recipe.algorithm,
         "data": run.recipe.data,
-        "n_classes": run.recipe.n_classes or load_split(run.recipe.data, "meta-train").n_classes,
+        "n_classes": _n_classes(run.recipe),
         "seed": run.recipe.seed,
         **cost,
         "transductive": transductive,
@@ -345,6 +346,10 @@ def train_and_score(run: Run) -> dict[str, Any]:
         "rows": [asdict(Row(**shared, **figures)) for figures, _ in cells],
         "right": [right for _, right in cells],
     }
+
+
+def _n_classes(recipe: Recipe) -> int:
+    return recipe.n_classes or load_split(recipe.data, "meta-train").n_classes
 
 
 def _score(
@@ -440,7 +445,8 @@ def run_study(
         scheduler: address of Dask's scheduler, such as tcp://10.0.0.1:8786.
         progress: show a progress bar.
     Raises:
-        ValueError: an impossible grid, backend or n_jobs, or Dask is not installed.
+        ValueError: an impossible grid, backend or n_jobs, Dask is not installed, or the folder
+            has the table of another study.
         FloatingPointError: some runs diverged; all others are finished and stored.
         OSError: the folder cannot be written, the data is not there, or no scheduler answers.
     """
@@ -448,6 +454,11 @@ def run_study(
     grid.check()
     runs = grid.runs()
     todo = [run for run in runs if finished(run, folder) is None]
+    if lost := _without_runs(folder) - {place for run in runs for place in _places(run)}:
+        raise ValueError(
+            f"{folder / 'study.csv'} has {len(lost)} rows that are not of this grid, and no runs "
+            "to make them of again; choose another folder"
+        )
     failures = []
     try:
         with (
@@ -486,7 +497,7 @@ def state_of(grid: Grid, folder: Path, n_jobs: int = -1) -> str:
     seconds = [(r.recipe.algorithm, c["seconds"]) for r, c in contents.items() if c is not None]
     todo = [run.recipe.algorithm for run in runs if contents[run] is None]
     n_rows = sum(len(run.cells) for run in runs)
-    text = f"{len(runs)} runs, {n_rows} rows: {len(seconds)} runs done, {len(todo)} to do"
+    text = f"{len(runs)} runs, {n_rows} rows: {len(seconds)} done, {len(todo)} to do"
     if not todo or not seconds:
         return text + (", how long they take is not known yet" if todo else "")
     of_all = [s for _, s in seconds]
@@ -507,13 +518,31 @@ def _attempt(run: Run) -> tuple[str, dict[str, Any]]:
 def _workers(scheduler: str | None, n_jobs: int) -> Iterator[Parallel]:
     """Where the runs go; each comes back as soon as it is done."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
-    options["pre_dispatch"] = "all"
     if scheduler is None:
-        with parallel_config(backend="loky", n_jobs=n_jobs):
-            yield Parallel(**options)
+        # No more runs are handed out than are at work: a queue of them does not take Ctrl-C well.
+        with _quiet_trackers(), parallel_config(backend="loky", n_jobs=n_jobs):
+            yield Parallel(pre_dispatch="n_jobs", **options)
     else:
         with _dask_client(scheduler) as client, parallel_config(backend="dask", client=client):
-            yield Parallel(**options)
+            yield Parallel(pre_dispatch="all", **options)
+
+
+@contextmanager
+def _quiet_trackers() -> Iterator[None]:
+    """Python's trackers warn of the semaphores of processes that Ctrl-C has ended, and remove them.
+
+    They are processes too, so that what they may say goes through the environment.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    said = [before] if before else []
+    os.environ["PYTHONWARNINGS"] = ",".join([*said, "ignore:resource_tracker:UserWarning"])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _dask_client(scheduler: str) -> Any:
@@ -547,24 +576,60 @@ def _path(folder: Path, key: str) -> Path:
 
 def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     """What the run's file holds; None if there is none, or it is of other settings."""
-    try:
-        content = json.loads(_path(folder, run.key).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    content = _content(_path(folder, run.key))
+    if content is None:
         return None
     now = run.settings
     then = content["settings"] | {"recipe": now["recipe"] | content["settings"]["recipe"]}
     return content if then == now else None
 
 
+def _content(path: Path) -> dict[str, Any] | None:
+    """What a run's file holds; None if there is none, or it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def write_table(runs: Sequence[Run], folder: Path) -> Study:
-    """Write study.csv and study.npz from the finished runs among `runs`, in their order."""
+    """Write study.csv and study.npz from the finished runs among `runs`, in their order.
+
+    A table that came without its runs, as the stored one of the course, stays until these runs
+    have all of its rows.
+    """
     contents = [content for run in runs if (content := finished(run, folder)) is not None]
     rows = tuple(Row(**row) for content in contents for row in content["rows"])
     right = [r for content in contents for r in content["right"]]
     study = Study(rows, np.array(right, dtype=np.uint16))
-    if rows:
+    if rows and not _without_runs(folder) - {_place(vars(row)) for row in rows}:
         save_study(study, folder)
     return study
+
+
+Place = tuple[Any, ...]
+
+
+def _place(row: Mapping[str, Any]) -> Place:
+    """What tells a row of a study from the others."""
+    return tuple(row[n] for n in ("algorithm", "data", "n_classes", "seed", "n_way", "n_shot"))
+
+
+def _places(run: Run) -> list[Place]:
+    """Of the rows that a run will make."""
+    learner = asdict(run.recipe) | {"n_classes": _n_classes(run.recipe)}
+    return [_place(learner | {"n_way": way, "n_shot": shot}) for way, shot in run.cells]
+
+
+def _without_runs(folder: Path) -> set[Place]:
+    """Of the rows in the folder's table that no run file there could make again."""
+    try:
+        rows = _read_rows(folder)
+    except (FileNotFoundError, ValueError):
+        return set()  # nothing to lose
+    contents = [content for path in folder.glob("runs/*.json") if (content := _content(path))]
+    of_runs = {_place(row) for content in contents for row in content["rows"]}
+    return {_place(vars(row)) for row in rows} - of_runs
 
 
 def save_study(study: Study, folder: Path) -> None:
@@ -587,16 +652,7 @@ def load_study(folder: Path = RESULTS) -> Study:
         FileNotFoundError: there is none; the message says which command makes one.
         ValueError: the table and the right answers do not belong together, or are damaged.
     """
-    path = folder / "study.csv"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no study.csv; metalearn-edu study --output {folder} makes one"
-        )
-    with open(path, encoding="utf-8", newline="") as file:
-        try:
-            rows = [_row(line) for line in csv.DictReader(file)]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no table of a study: {error}") from None
+    rows = _read_rows(folder)
     study = Study(tuple(rows), load_arrays(folder / "study.npz")["right"].astype(int))
     stated = np.array([row.test_accuracy for row in rows])
     if len(study.right) != len(rows) or not np.allclose(study.accuracy.mean(1), stated, atol=1e-5):
@@ -605,6 +661,19 @@ def load_study(folder: Path = RESULTS) -> Study:
             f"metalearn-edu study --output {folder} writes both again"
         )
     return study
+
+
+def _read_rows(folder: Path) -> list[Row]:
+    path = folder / "study.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no study.csv; metalearn-edu study --output {folder} makes one"
+        )
+    with open(path, encoding="utf-8", newline="") as file:
+        try:
+            return [_row(line) for line in csv.DictReader(file)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no table of a study: {error}") from None
 
 
 _KINDS: dict[Any, Any] = {"int": int, "float": float, "str": str, "bool": "True".__eq__}

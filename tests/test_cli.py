@@ -3,6 +3,7 @@
 import inspect
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,28 @@ def test_train_then_evaluate_on_a_folder_of_images(capsys, tmp_path, image_folde
     assert status == 0 and "meta-test" in out and "95 % interval over 10 episodes" in out
     first, second = (json.loads(run(capsys, *ask, "--json")[1]) for _ in range(2))
     assert first == second and 1 / 3 < first["mean"] <= 1
+
+
+def test_a_small_folder_is_trained_on_with_the_usual_settings(capsys, tmp_path, image_folder):
+    """Nine classes of seven pictures: 5, 2 and 2 to train, choose and test on."""
+    for folder in sorted(image_folder.iterdir())[9:]:
+        shutil.rmtree(folder)
+    for file in image_folder.glob("*/1?.png"):
+        file.unlink()
+    (image_folder / "class00" / "7.png").write_bytes(b"no picture")
+    fast = ["--data", image_folder, "--width", 4, "--steps", 2, "--quiet"]
+    for algorithm, train_way in (("prototypical", 20), ("maml", 2)):
+        runs = tmp_path / algorithm
+        status, _, err = run(capsys, "train", algorithm, *fast, "--output", runs)
+        assert status == 0
+        if algorithm == "prototypical":  # said once, as the pictures are read once
+            assert "left out" in err and err.count("\n") == 1
+        recipe = json.loads((runs / "card.json").read_text())["recipe"]
+        assert (recipe["n_way"], recipe["train_way"]) == (2, train_way)
+        status, out, _ = run(capsys, "evaluate", runs, "--episodes", 5)
+        assert status == 0 and "2-way 1-shot, 5 queries per class" in out
+    wide = run(capsys, "train", "maml", *fast, "--n-way", 4, "--output", tmp_path / "x")
+    assert wide[0] == 2 and "a 4-way episode of pictures (meta-val) needs 4 classes" in wide[2]
 
 
 OF_IMAGES = [
@@ -268,8 +291,8 @@ def test_one_shot_runs_of_an_archive(capsys, tmp_path):
                 Image.fromarray(~ink[c]).save(tmp_path / file)
         (tmp_path / name / "class_labels.txt").write_text("\n".join(lines))
     arguments = ["evaluate", "prototypical_glyphs", "--one-shot", "--data", tmp_path]
-    with pytest.warns(UserWarning, match="2 runs"):
-        status, out, _ = run(capsys, *arguments, "--json")
+    status, out, err = run(capsys, *arguments, "--json")
+    assert err.startswith("metalearn-edu: ") and "2 runs" in err and err.count("\n") == 1
     figure = json.loads(out)
     assert status == 0 and figure["metric"] == "error rate"
     assert figure["mean"] == 0  # each question is the very drawing to learn from

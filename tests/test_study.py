@@ -262,6 +262,28 @@ def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch):
     assert {row.algorithm for row in load_study(tmp_path).rows} == {"maml"}
 
 
+def test_a_table_without_its_runs_is_not_lost(tiny, tmp_path, monkeypatch):
+    """Such as the stored study: it stays until all of it is there again."""
+    folder, table = tiny
+    study.save_study(table, tmp_path)
+    smaller = Grid(**(TINY | {"algorithms": ("maml",)}))
+    with pytest.raises(ValueError, match=r"study.csv has 4 rows that are not of this grid"):
+        run_study(smaller, tmp_path, n_jobs=1, progress=False)
+
+    monkeypatch.setattr(study, "_attempt", lambda run: (run.key, {"failed": "no power"}))
+    (tmp_path / "runs").mkdir()
+    done = study._path(folder, Grid(**TINY).runs()[0].key)
+    (tmp_path / "runs" / done.name).write_bytes(done.read_bytes())
+    with pytest.raises(FloatingPointError), study.parallel_config(backend="sequential"):
+        run_study(Grid(**TINY), tmp_path, n_jobs=1, progress=False)
+    assert load_study.__wrapped__(tmp_path).rows == table.rows
+
+    for path in (folder / "runs").iterdir():
+        (tmp_path / "runs" / path.name).write_bytes(path.read_bytes())
+    assert run_study(smaller, tmp_path, n_jobs=1, progress=False).rows  # now nothing can be lost
+    assert len(load_study.__wrapped__(tmp_path).rows) == 4
+
+
 def start(folder, *options):
     """The study as a person starts it: small, in a process of its own."""
     code = "from metalearn_edu.cli import main; main()"
@@ -282,13 +304,15 @@ SMALL_TINY = Grid(**(study.SMALL | {n: TINY[n] for n in ("algorithms", "ways", "
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-@pytest.mark.parametrize(("stop", "jobs"), [(signal.SIGINT, "1"), (signal.SIGKILL, "2")])
+@pytest.mark.parametrize(("stop", "jobs"), [(signal.SIGINT, "2"), (signal.SIGKILL, "2")])
 def test_a_study_that_was_stopped_goes_on(tmp_path, stop, jobs):
     process = start(tmp_path, "--jobs", jobs)
     wait_for_runs(tmp_path, 1, process)
     os.killpg(process.pid, stop)
     _, err = process.communicate(timeout=120)
     assert process.returncode == (130 if stop == signal.SIGINT else -stop), err
+    if stop == signal.SIGINT:
+        assert "stopped; 3 runs" in err and "Traceback" not in err and "Warning" not in err
     runs = SMALL_TINY.runs()
     done = [run for run in runs if study.finished(run, tmp_path)]
     assert len(done) == len(list((tmp_path / "runs").glob("*.json"))) >= 1
@@ -297,7 +321,7 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, stop, jobs):
     process = start(tmp_path, "--jobs", jobs, "--quiet")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert f"3 runs, 8 rows: {len(done)} runs done" in out and "8 rows in" in out
+    assert f"3 runs, 8 rows: {len(done)} done" in out and "8 rows in" in out
     assert {run: study._path(tmp_path, run.key).stat().st_mtime_ns for run in done} == before
     every = product(("prototypical", "maml"), ("glyphs",), (50,), (3, 5), (1, 2), (0,))
     assert Counter(cells(load_study(tmp_path))) == Counter(every)
@@ -396,12 +420,12 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(capsys, tiny, tmp_path):
     options = ["--small", *TINY_OPTIONS.split(), "--dry-run"]
     status, out, _ = command(capsys, "--output", tmp_path / "new", *options)
     assert status == 0 and not (tmp_path / "new").exists()
-    assert out == ("3 runs, 8 rows: 0 runs done, 3 to do, how long they take is not known yet\n")
+    assert out == ("3 runs, 8 rows: 0 done, 3 to do, how long they take is not known yet\n")
     run = SMALL_TINY.runs()[0]
     content = {"settings": run.settings, "seconds": 600.0, "rows": [], "right": []}
     study.save_json(study._path(tmp_path, run.key), content)
     out = command(capsys, "--output", tmp_path, *options, "--jobs", 1)[1]
-    assert out == "3 runs, 8 rows: 1 runs done, 2 to do, in about 20 minutes\n"
+    assert out == "3 runs, 8 rows: 1 done, 2 to do, in about 20 minutes\n"
 
 
 def test_without_options_it_is_the_full_study(capsys, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about one file: the kind of trouble, and what exactly."""
+    """Something about one file, or one class folder: the kind of trouble, and what exactly."""
 
     file: Path
     kind: str
@@ -48,8 +48,8 @@ class FolderReport:
         root: the folder.
         class_sizes: readable pictures by class, in name order.
         need: how many an episode takes of a class, n_shot + n_query.
-        findings: "broken" files, "other" files that are no pictures, "duplicate" pictures, and
-            "odd" ones (blank, tiny, very long, very large).
+        findings: worst first: "broken" files, "duplicate" pictures, "small" classes, "odd"
+            pictures (blank, tiny, very long, very large), and "other" files that are no pictures.
     """
 
     root: Path
@@ -70,7 +70,7 @@ class FolderReport:
     @property
     def is_fine(self) -> bool:
         """Whether nothing was found, and an episode is possible."""
-        return not self.findings and not self.too_small and len(self.usable) >= 2
+        return not self.findings and len(self.usable) >= 2
 
     def of_kind(self, kind: str) -> list[Finding]:
         """The findings of one kind."""
@@ -81,8 +81,6 @@ class FolderReport:
         lines = [f"{self.root.name}: {n_pictures} pictures in {n_classes} classes"]
         for kind, title in _TITLES.items():
             lines += _section(title, [self._line(finding) for finding in self.of_kind(kind)])
-        small = [f"{name}: {n}" for name, n in self.too_small.items()]
-        lines += _section(f"classes with fewer than {self.need} pictures, left out", small)
         lines.append(self._verdict())
         return "\n".join(lines)
 
@@ -104,6 +102,7 @@ class FolderReport:
 _TITLES = {
     "broken": "cannot be read",
     "duplicate": "the same picture twice",
+    "small": "classes with too few pictures, left out",
     "odd": "odd pictures, used as they are",
     "other": "other files, passed over",
 }
@@ -140,6 +139,13 @@ def check_image_folder(
     findings += [Finding(*found) for found in _duplicates(files, tiles)]
     others = _files(folders, root) - {file for _, file in todo}
     findings += [Finding(file, "other", _why_other(file, root)) for file in sorted(others)]
+    small = {name: n for name, n in sizes.items() if n < need}
+    findings += [
+        Finding(folders[name], "small", f"{n} pictures, an episode takes {need}")
+        for name, n in small.items()
+    ]
+    worst_first = list(_TITLES)
+    findings.sort(key=lambda finding: worst_first.index(finding.kind))
     return FolderReport(root, sizes, need, findings)
 
 

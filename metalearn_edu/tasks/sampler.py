@@ -117,9 +117,9 @@ class EpisodeSampler(TaskSource):
         allowed = [f"at most {n_qualify}-way"] if n_qualify >= 2 else []
         allowed += [f"{way}-way with n_shot + n_query of at most {most}"] if most >= 2 else []
         return (
-            f"a {way}-way episode needs {way} classes with at least {self.n_shot} + {self.n_query}"
-            f" = {need} items each; {n_qualify} classes qualify{where}{turned}: "
-            f"{', or '.join(allowed) or 'no such episode is possible'}"
+            f"a {way}-way episode of {self.dataset.name} needs {way} classes with at least "
+            f"{self.n_shot} + {self.n_query} = {need} items each; {n_qualify} classes qualify"
+            f"{where}{turned}: {', or '.join(allowed) or 'no such episode is possible'}"
         )
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:

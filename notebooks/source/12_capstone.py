@@ -350,14 +350,15 @@ assert result.learner.mean > 0.9, result
 
 # %% [markdown]
 # These were letters, and the learner knows letters. **Photographs are another matter.** In grey, at
-# 28x28 pixels, little is left of one, and a network that was trained on ink has nothing to say about
-# fur. Expect a figure near to chance, and the sentence to say so. Then train on your own classes,
-# if you have some dozens of them.
+# 28x28 pixels, little is left of one, and a network that was trained on ink has never seen fur. Do
+# not guess what it is worth: the table says it. Where the sentence says that the network does not
+# help, train on your own classes, if you have some dozens of them. Where it is some points ahead, it
+# has compared light and dark better than single pixels do, and that is all you know.
 #
 # From the terminal:
 #
 # ```
-# metalearn-edu check my_pictures
+# metalearn-edu check my_pictures --picture found.png
 # metalearn-edu evaluate prototypical_glyphs --data my_pictures
 # metalearn-edu train prototypical --data my_pictures --output runs/mine
 # metalearn-edu evaluate runs/mine

@@ -130,16 +130,39 @@ def test_the_suspicious_files_are_drawn(folder):
     shutil.copy(folder / "cat" / "1.jpg", folder / "dog" / "copy.jpg")
     fig = plot_findings(check_image_folder(folder), fig=new_figure())
     texts = [text.get_text() for text in fig.axes[0].texts]
-    assert len(texts) == 3 and texts[-1].startswith("dog/copy.jpg\nthe same file as cat/1.jpg")
+    assert [text.split("\n")[0] for text in texts] == [
+        "bird/cut.jpg",
+        "cat/text.png",
+        "dog/copy.jpg",
+        "eel",
+    ]
+    assert texts[2].endswith("the same file as cat/1.jpg, in another class")
+    assert texts[3].endswith("3 pictures, an episode takes 6")
     assert figure_png(fig)[:4] == b"\x89PNG"
     few = plot_findings(check_image_folder(folder), n_shown=1, fig=new_figure())
     assert len(few.axes[0].texts) == 1
-    assert "1 of 3" in few.axes[0].get_title(loc="left")
+    assert "1 of 4" in few.axes[0].get_title(loc="left")
+
+
+def test_the_worst_comes_first(folder):
+    """Many odd pictures do not hide a broken file."""
+    for i in range(12):
+        photograph(i, (400, 50)).save(folder / "bird" / f"a{i}.png")
+    report = check_image_folder(folder)
+    kinds = [finding.kind for finding in report.findings]
+    assert kinds == ["broken"] * 2 + ["small"] + ["odd"] * 12
+    fig = plot_findings(report, fig=new_figure())
+    assert [t.get_text().split("\n")[0] for t in fig.axes[0].texts][:3] == [
+        "bird/cut.jpg",
+        "cat/text.png",
+        "eel",
+    ]
 
 
 def test_nothing_suspicious_is_said(folder):
     (folder / "bird" / "cut.jpg").unlink()
     (folder / "cat" / "text.png").unlink()
+    shutil.rmtree(folder / "eel")
     fig = plot_findings(check_image_folder(folder), fig=new_figure())
     assert fig.axes[0].texts[0].get_text() == "nothing suspicious"
 

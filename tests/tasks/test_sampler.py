@@ -219,7 +219,7 @@ def test_rotations_need_square_images():
         (
             (5, 1, 5),
             {},
-            "a 5-way episode needs 5 classes with at least 1 + 5 = 6 items each; "
+            "a 5-way episode of data needs 5 classes with at least 1 + 5 = 6 items each; "
             "4 classes qualify: at most 4-way, or 5-way with n_shot + n_query of at most 3",
         ),
         ((9, 1, 1), {}, "7 classes qualify: at most 7-way"),
