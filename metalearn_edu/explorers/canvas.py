@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ class DrawYourOwn(Explorer):
         undo = self.button("Undo", "take back the last stroke", self.undo)
         clear = self.button("Clear", "an empty pad", self.clear)
         self.save_button = self.button(
-            "Save", "write the characters to the folder", self._save_here
+            "Save", "add a drawing of each character to the folder", self._save_here
         )
         self.load_button = self.button("Load", "read characters from the folder", self._load_here)
         title, learner, place, sample, buttons, message, *rest = super().arrange()
@@ -234,25 +235,24 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the characters, dark on white, as `folder`/character 0/drawing.png and so on.
+        """Add each character's drawing, dark on white: `folder`/character 0/drawing 1.png, ...
 
-        `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that was
-        saved there before and is no longer in its place is removed.
+        `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that is there
+        already is not written twice, so that characters drawn anew become further drawings.
 
         Raises:
             ValueError: fewer than two characters are drawn.
         """
         if len(self._characters()) < 2:
             raise ValueError("draw at least two characters before you save them")
-        for place in map(str, range(MOST)):
-            file = Path(folder) / f"character {place}" / "drawing.png"
-            if place in self.drawings:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                ink = (255 * self.drawings[place][0]).round().to(torch.uint8)
-                Image.fromarray(255 - ink.numpy()).save(file)
-            elif file.exists():
-                file.unlink()
-                file.parent.rmdir()
+        for place in self._characters():
+            home = Path(folder) / f"character {place}"
+            home.mkdir(parents=True, exist_ok=True)
+            page = 255 - (255 * self.drawings[place][0]).round().to(torch.uint8).numpy()
+            there = [np.asarray(Image.open(file)) for file in home.glob("drawing *.png")]
+            if not any(np.array_equal(page, picture) for picture in there):
+                free = (home / f"drawing {number}.png" for number in count(1))
+                Image.fromarray(page).save(next(file for file in free if not file.exists()))
 
     def load(self, folder: str | os.PathLike[str]) -> None:
         """Take the characters from a folder of pictures, the first of each class.
@@ -314,7 +314,11 @@ class DrawYourOwn(Explorer):
 
     def _save_here(self) -> None:
         self.save(self.folder.value)
-        self._say(f"Saved {len(self._characters())} characters in the folder {self.folder.value}")
+        n_drawings = len(list(Path(self.folder.value).glob("character ?/drawing *.png")))
+        self._say(
+            f"Saved {len(self._characters())} characters. The folder {self.folder.value} "
+            f"has {n_drawings} drawings now."
+        )
 
     def _load_here(self) -> None:
         self.load(self.folder.value)

@@ -396,8 +396,9 @@ drawing.set(place="query", sample="lisu letter kha, drawing 2")
 drawing
 
 # %% [markdown]
-# *Start again* gives you an empty square. *Save* writes your characters into a folder, one folder a
-# character, which `load_image_folder` reads as a data set of your own.
+# *Start again* gives you an empty square. *Save* adds your characters to a folder, one folder a
+# character, which `load_image_folder` reads as a data set of your own; drawn anew and saved again,
+# they are two drawings of each.
 #
 # > **Explore.** How different may the second drawing be, turned, squeezed, with a loop left out, until
 # > the network takes it for another? Does another learner from the menu forgive more?

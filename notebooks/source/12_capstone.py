@@ -20,7 +20,7 @@
 # [03_prototypical_networks](03_prototypical_networks.ipynb).
 #
 # **Data.** Nothing is downloaded here. Where Omniglot is on this computer (`metalearn-edu data
-# omniglot`, or the environment variable `METALEARN_EDU_DATA`), section 2 trains on it and section 3
+# omniglot`, or the environment variable `METALEARN_EDU_DATA`), section 3 trains on it and section 4
 # uses the official runs. Where it is not, both say so and use Glyphs, the letters of the course, in
 # tasks of the same kind. What is stored in this notebook was computed without Omniglot.
 
@@ -64,7 +64,32 @@ plt.rcParams["figure.dpi"] = 72
 torch.set_num_threads(1)
 
 # %% [markdown]
-# ## 1. Real handwriting: our figures beside the papers'
+# ## 1. The front door: draw your own
+#
+# Begin with data that nobody has: yours. Draw a few characters into the numbered boxes, one
+# drawing each, and then one of them again into the large box. The network has never seen your
+# hand, nor your characters, and answers from one example of each. Here three letters and a query
+# are picked from Python, so that there is something to see.
+
+# %%
+pad = DrawYourOwn()
+pad.set(place="0", sample="tifinagh letter yey, drawing 1")
+pad.set(place="1", sample="lisu letter kha, drawing 1")
+pad.set(place="2", sample="old italic letter esh, drawing 1")
+pad.set(place="query", sample="old italic letter esh, drawing 2")
+pad
+
+# %% [markdown]
+# > **Explore.** Draw five characters of one invented alphabet, then five that have nothing in
+# > common. Which set does the network mix up more? Choose `prototypical_omniglot`: it has seen
+# > people's hands, the others have seen warped print.
+#
+# One answer is an impression. The rest of the lesson asks for figures: on real handwriting, on a
+# published task, and on a folder of pictures. *Save* makes such a folder of your drawings. Draw each
+# character anew and save again, and there are two drawings of each; section 5 says how to judge a
+# network on them.
+#
+# ## 2. Real handwriting: our figures beside the papers'
 #
 # Omniglot: 1,623 characters of 50 alphabets, each drawn once by 20 people. First what the study of
 # [lesson 11](11_which_algorithm.ipynb) measured with all meta-training classes and 40 seconds of
@@ -102,7 +127,7 @@ for algorithm in measured.accuracy:
 # of them normalise with the whole query set (lesson 02), and they train ten to a hundred times
 # longer than our minutes on a laptop. MANN is the exception: its encoder of convolutions is ours.
 #
-# ## 2. More drawings than were drawn
+# ## 3. More drawings than were drawn
 #
 # Twenty drawings of a character are few. A cheap remedy: **augmentation**. Turn, slant, stretch,
 # shift and bend each image a little, each time anew, and the label stays. `Augmented` does it to
@@ -156,7 +181,7 @@ for way in (5, 20):
 # With Omniglot we saw 89.7 ± 1.3 and 74.8 ± 0.8, with Glyphs 91.1 ± 1.2 and 73.6 ± 0.9. That is some
 # points behind the ProtoNet of the study, which had more time and twice the classes in an episode.
 #
-# ## 3. Lake's one-shot task
+# ## 4. Lake's one-shot task
 #
 # Lake, Salakhutdinov and Tenenbaum (2015) asked people. One sheet shows 20 characters of a foreign
 # alphabet, each drawn once by one person. Then comes a drawing of one of them by another person:
@@ -278,7 +303,7 @@ assert means[-1] == min(means), f"errors: {dict(zip(order, means, strict=True))}
 predict("each_once")
 
 # %% [markdown]
-# ## 4. Your own pictures
+# ## 5. Your own pictures
 #
 # Put the pictures of each class into a folder of its own:
 #
@@ -355,6 +380,13 @@ assert result.learner.mean > 0.9, result
 # help, train on your own classes, if you have some dozens of them. Where it is some points ahead, it
 # has compared light and dark better than single pixels do, and that is all you know.
 #
+# **Your drawings**, two or more of each character, saved from the pad of section 1:
+#
+# ```python
+# drawn = load_image_folder("my_characters", ink="dark")
+# evaluate_on_images(best, drawn, n_query=1)
+# ```
+#
 # From the terminal:
 #
 # ```
@@ -363,24 +395,6 @@ assert result.learner.mean > 0.9, result
 # metalearn-edu train prototypical --data my_pictures --output runs/mine
 # metalearn-edu evaluate runs/mine
 # ```
-#
-# ## 5. Draw your own
-#
-# The pad of lesson 00 is the shortest way to data of your own: draw, *Save*, and the folder is one
-# that section 4 reads. Here three letters and a query are picked from Python.
-
-# %%
-pad = DrawYourOwn()
-pad.set(place="0", sample="tifinagh letter yey, drawing 1")
-pad.set(place="1", sample="lisu letter kha, drawing 1")
-pad.set(place="2", sample="old italic letter esh, drawing 1")
-pad.set(place="query", sample="old italic letter esh, drawing 2")
-pad
-
-# %% [markdown]
-# > **Explore.** Draw five characters of one invented alphabet, then five that have nothing in
-# > common. Which set does the network mix up more? Choose `prototypical_omniglot`: it has seen
-# > people's hands, the others have seen warped print.
 #
 # ## 6. Limits
 #

@@ -5,8 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from metalearn_edu.baselines import nearest_pixel
 from metalearn_edu.explorers.base import Explorer
 from metalearn_edu.explorers.canvas import NO_SAMPLE, DrawingPad, DrawYourOwn, draw_strokes
+from metalearn_edu.own_images import evaluate_on_images
 from metalearn_edu.tasks import load_glyphs, load_image_folder
 
 TEE = [[[0.2, 0.2], [0.8, 0.2]], [[0.5, 0.2], [0.5, 0.8]]]
@@ -150,10 +152,30 @@ def test_saved_drawings_are_an_image_folder(drawing, tmp_path):
     for label, place in enumerate("015"):
         saved = (255 * drawing.drawings[place]).round().to(torch.uint8)
         assert torch.equal(dataset.items[dataset.labels == label][0], saved)
-    drawing.set(place="1")
-    drawing.clear()
-    drawing.save(tmp_path / "mine")
-    assert load_image_folder(tmp_path / "mine").class_names == ["character 0", "character 5"]
+
+
+def test_characters_drawn_anew_are_further_drawings(drawing, tmp_path):
+    def sizes():
+        return load_image_folder(tmp_path, ink="dark").class_sizes.tolist()
+
+    for place, strokes in {"0": TEE, "1": ELL}.items():
+        scribble(drawing, place, strokes)
+    drawing.save(tmp_path)
+    drawing.save(tmp_path)  # the same drawings are not written twice
+    assert sizes() == [1, 1]
+    scribble(drawing, "1", RING)
+    drawing.save(tmp_path)
+    assert sizes() == [1, 2]
+    (tmp_path / "character 1" / "drawing 1.png").unlink()
+    scribble(drawing, "1", TEE)
+    drawing.save(tmp_path)  # takes the free name, and overwrites nothing
+    assert sizes() == [1, 2]
+    scribble(drawing, "0", ELL)
+    drawing.save(tmp_path)
+    result = evaluate_on_images(
+        nearest_pixel(), load_image_folder(tmp_path, ink="dark"), n_query=1, n_episodes=20
+    )
+    assert result.learner.chance == 0.5 and result.left_out == {}
 
 
 def test_loading_brings_the_drawings_back(drawing, tmp_path):
@@ -162,6 +184,7 @@ def test_loading_brings_the_drawings_back(drawing, tmp_path):
     drawing.folder.value = str(tmp_path / "mine")
     drawing.save_button.click()
     assert "Saved 2 characters" in drawing.message.value
+    assert "has 2 drawings now" in drawing.message.value
     other = DrawYourOwn()
     other.load(tmp_path / "mine")
     for place in "01":
