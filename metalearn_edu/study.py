@@ -222,7 +222,7 @@ SMALL: dict[str, Any] = {
     "n_val_episodes": 20,
     "n_test_episodes": 50,
 }
-"""A grid of a minute, to see that all works; its figures mean nothing."""
+"""A grid of a minute or two, to see that all works; its figures mean nothing."""
 
 
 def n_query(n_way: int) -> int:

@@ -169,8 +169,8 @@ EXERCISES = [
         options={
             "a": Option(
                 "Yes: it uses nothing but the files of the run",
-                "It uses that the questions form a set, which the people were not told and the "
-                "published systems do not use.",
+                "It uses more: that the questions form a set, each answer of which rules others "
+                "out.",
             ),
             "b": Option(
                 "No: the answer to one question then depends on the other questions",

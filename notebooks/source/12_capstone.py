@@ -106,11 +106,13 @@ for algorithm in measured.accuracy:
     print(f"{ALGORITHMS[algorithm].name:26}" + "".join(f"{text:>20}" for text in texts))
 
 # %% [markdown]
-# ProtoNet leads, and its interval is narrow. Those of MAML and Meta-SGD in 20-way tasks are wide: one
-# seed or other did worse. MANN is at chance there; 80 seconds are too few for it (lesson 11).
+# ProtoNet leads, and its interval is narrow. Those of MAML and Meta-SGD in 20-way tasks and of MANN
+# in 5-way tasks are wide: their three seeds lie 6 to 7 points apart. MANN is at chance in 20-way
+# tasks; 80 seconds are too few for it (lesson 11).
 #
 # Then longer training, by the commands of the README: 4 to 11 minutes of 2 cores for 5-way, and one
-# seed, so that the interval over 600 episodes speaks of one trained network.
+# seed, so that the interval over 600 episodes (Relation Network in 20-way: 200) speaks of one trained
+# network.
 #
 # | learner | 5-way 1-shot, ours | paper | 20-way 1-shot, ours | paper | our outer steps |
 # |---|---|---|---|---|---|
@@ -118,14 +120,15 @@ for algorithm in measured.accuracy:
 # | Relation Network | 97.5 ± 0.3 | 99.6 ± 0.2 | 92.5 ± 0.4 | 97.6 ± 0.2 | 3,000 |
 # | MAML | 95.9 ± 0.4 | 98.7 ± 0.4 | 81.2 ± 0.4 | 95.8 ± 0.3 | 5,000; 20-way 1,500 |
 # | Meta-SGD | 96.0 ± 0.4 | 99.5 ± 0.3 | 81.2 ± 0.4 | 95.9 | 5,000; 20-way 1,500 |
-# | MANN | 91.1 ± 0.6 | 82.8 (in streams, second item) | 82.8 ± 0.4 | - | 1,200 |
+# | MANN | 91.1 ± 0.6 (second item of streams: 92.0 ± 1.0) | 82.8 (second item of streams) | 82.8 ± 0.4 | - | 1,200 |
 # | task-conditioned network | 91.0 ± 0.6 | - | 76.5 ± 0.5 | - | 2,000 |
 #
 # Papers: Snell et al. (2017), Sung et al. (2018), Finn et al. (2017), Li et al. (2017), Santoro et
 # al. (2016); the task-conditioned network has no paper of its own. The rows are not comparable to
-# the last digit. Most reasons point one way: the papers split by character and not by alphabet, some
-# of them normalise with the whole query set (lesson 02), and they train ten to a hundred times
-# longer than our minutes on a laptop. MANN is the exception: its encoder of convolutions is ours.
+# the last digit. Most reasons point one way: most papers split by character and not by alphabet, some
+# of them normalise with the whole query set (lesson 02), and they train on many more tasks than our
+# minutes on a laptop allow (MAML on 24 times as many in 5-way, 160 times in 20-way). MANN is the
+# exception: its encoder of convolutions is ours.
 #
 # ## 3. More drawings than were drawn
 #
@@ -179,7 +182,8 @@ for way in (5, 20):
 
 # %% [markdown]
 # With Omniglot we saw 89.7 ± 1.3 and 74.8 ± 0.8, with Glyphs 91.1 ± 1.2 and 73.6 ± 0.9. That is some
-# points behind the ProtoNet of the study, which had more time and twice the classes in an episode.
+# points behind the ProtoNet of the study, which had more time, twice the classes in an episode, and no
+# warped images.
 #
 # ## 4. Lake's one-shot task
 #
@@ -284,8 +288,8 @@ assert means[-1] == min(means), f"errors: {dict(zip(order, means, strict=True))}
 # | **comes with the course** | **4.3 ± 1.8** | ours, 28x28 pixels |
 # | convolutional network | 13.5 | Lake et al. (2015) |
 # | modified Hausdorff, 105x105 pixels | 38.8 | Lake et al. (2015) |
-# | modified Hausdorff, 28x28 pixels | 44.3 ± 7.5 | ours |
-# | nearest pixel, 28x28 pixels | 79.3 ± 4.9 | ours |
+# | modified Hausdorff, 28x28 pixels | 44.2 ± 7.5 | ours |
+# | nearest pixel, 28x28 pixels | 79.2 ± 4.9 | ours |
 # | guessing | 95.0 | |
 #
 # The two Hausdorff rows are one rule on the same drawings. The coarser pixels cost the difference:
@@ -294,10 +298,10 @@ assert means[-1] == min(means), f"errors: {dict(zip(order, means, strict=True))}
 # teaches much about real hands, but not all.
 #
 # **Do not conclude that a small network reads like people.** The official runs are a friendly
-# choice. Their 20 characters can be told apart, and their pairs of people draw alike. On 600 fresh
+# choice: distinct characters, and typical drawers (Lake et al.). On 600 fresh
 # tasks among the same characters, with any two people, the same network errs in 9.6 ± 0.8 %; on 600
-# tasks from all 20 evaluation alphabets, with any characters, in 14.5 ± 0.9 %. Nobody has asked
-# people these.
+# tasks from all 20 evaluation alphabets, with any characters, in 14.5 ± 0.9 %. We know of no figure
+# for people on these.
 
 # %%
 predict("each_once")
@@ -344,8 +348,8 @@ plt.show()
 predict("twice_in_one_class")
 
 # %% [markdown]
-# Mend what can be mended: here we delete the copy. Broken files and classes that are too small are
-# left out anyway.
+# Mend what can be mended: here we delete the copy. Broken files are passed over anyway, and episodes
+# leave out classes that are too small.
 #
 # **Split by class.** If you train on your pictures, whole classes go to meta-train, meta-val and
 # meta-test; the seed decides which. A learner that was trained elsewhere has seen none of them, so
