@@ -16,6 +16,7 @@ from .tasks import EpisodeSampler, FewShotDataset
 __all__ = ["OwnImages", "evaluate_on_images"]
 
 MOST_WAYS = 5
+TOO_EASY = 0.99  # accuracy of nearest pixel
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,6 +25,7 @@ class OwnImages:
 
     learner: Evaluation
     nearest_pixel: Evaluation
+    n_pictures: int  # that the episodes are drawn from
     left_out: dict[str, int]  # classes with too few pictures, and how many they have
 
     @property
@@ -35,12 +37,17 @@ class OwnImages:
         )
         if self.learner.interval[0] <= (self.learner.chance or 0):
             return "The learner is no better than guessing: it is of no use for these pictures."
-        if not gain.is_real or gain.difference.mean < 0:
+        if gain.is_real and gain.difference.mean > 0:
+            return f"The learner is better than nearest pixel ({points})."
+        if self.nearest_pixel.mean > TOO_EASY:
             return (
-                f"The learner is no better than nearest pixel ({points}): what it has learned "
-                "elsewhere does not help with these pictures."
+                "Nearest pixel is nearly always right: these pictures are too easy to tell whether "
+                "the learner helps."
             )
-        return f"The learner is better than nearest pixel ({points})."
+        return (
+            f"The learner is no better than nearest pixel ({points}): what it has learned "
+            "elsewhere does not help with these pictures."
+        )
 
     def __str__(self) -> str:
         chance = f"{100 * (self.learner.chance or 0):.1f} %"
@@ -48,6 +55,7 @@ class OwnImages:
         lines = [f"{name:14} {figure:>16}" for name, figure in [*rows, ("chance", chance)]]
         lines.append(f"mean and 95 % interval of {self.learner.n_episodes} episodes;")
         lines.append(self.learner.tasks)
+        lines.append(f"{self.n_pictures} pictures in all: of others the intervals say nothing")
         if self.left_out:
             small = ", ".join(f"{name} ({n})" for name, n in self.left_out.items())
             lines.append(f"left out, too few pictures: {small}")
@@ -85,6 +93,7 @@ def evaluate_on_images(
     return OwnImages(
         evaluate_meta_learner(learner, tasks, n_episodes=n_episodes, seed=seed),
         evaluate_meta_learner(nearest_pixel(), tasks, n_episodes=n_episodes, seed=seed),
+        sum(n for n in sizes.values() if n >= need),
         left_out,
     )
 

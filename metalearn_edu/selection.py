@@ -371,9 +371,12 @@ class Recommendation:
         name = ALGORITHMS[self.runner_up.algorithm].name
         gap = f"{100 * self.difference:.1f} +- {100 * self.half_width:.1f} percentage points"
         if self.place == "beyond":
+            side = "behind" if self.difference >= 0 else "ahead"
+            gap = gap.removeprefix("-")
             return (
-                f"Runner-up {name} would be behind by {gap} if the trend of the study went on; "
-                "nobody has compared them there, so no difference is known to be real."
+                f"Ranked as at the edge of what was measured. Runner-up {name} would be {side} by "
+                f"{gap} if the trend of the study went on; nobody has compared them there, so no "
+                "difference is known to be real."
             )
         if self.is_real:
             return f"Runner-up {name} is behind by {gap} on the same episodes: a real difference."

@@ -50,9 +50,15 @@ def test_a_learner_no_better_than_pixels_is_called_that():
     assert torch.equal(result.learner.values, result.nearest_pixel.values)
 
 
+def test_pictures_that_anyone_can_tell_apart_say_nothing_of_the_learner():
+    result = evaluate_on_images(nearest_pixel(), pictures(noise=0.0), n_episodes=40)
+    assert result.nearest_pixel.mean == 1
+    assert "too easy" in result.verdict and "does not help" not in result.verdict
+
+
 def test_the_table_has_both_and_chance():
     text = str(evaluate_on_images(nearest_pixel(), pictures(noise=0.5), n_episodes=40))
-    for words in ("learner", "nearest pixel", "chance", "33.3 %", "40 episodes"):
+    for words in ("learner", "nearest pixel", "chance", "33.3 %", "40 episodes", "36 pictures"):
         assert words in text
 
 

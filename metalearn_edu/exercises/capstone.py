@@ -74,6 +74,10 @@ def _sums(p: Tensor, q: Tensor) -> Tensor:
     return torch.maximum(distances.amin(dim=1).sum(), distances.amin(dim=0).sum())
 
 
+def _in_their_order(p: Tensor, q: Tensor) -> Tensor:
+    return (p - q).norm(dim=1).mean()
+
+
 def _draw(generator: Generator) -> tuple[Tensor, Tensor]:
     n, m = torch.randint(2, 12, (2,), generator=generator).tolist()
     return torch.randn(n, 2, generator=generator), 2 * torch.randn(m, 2, generator=generator)
@@ -99,6 +103,11 @@ EXERCISES = [
                 (_points((0.0, 0.0)), _points((1.0, 0.0), (3.0, 4.0), (0.0, -6.0))),
                 torch.tensor(4.0),
             ),
+            # The same two points, in another order.
+            Case(
+                (_points((0.0, 0.0), (1.0, 0.0)), _points((1.0, 0.0), (0.0, 0.0))),
+                torch.tensor(0.0),
+            ),
         ],
         draw=_draw,
         mistakes=[
@@ -123,6 +132,11 @@ EXERCISES = [
             Mistake(
                 _city_blocks,
                 "this adds the distances along both axes; the straight line is meant",
+            ),
+            Mistake(
+                _in_their_order,
+                "this compares the first with the first, the second with the second; the order of "
+                "the points means nothing, and there may be more of one than of the other",
             ),
             Mistake(_sums, "this sums over the points; a mean does not grow with their number"),
         ],
@@ -173,16 +187,16 @@ EXERCISES = [
                 "out.",
             ),
             "b": Option(
+                "Yes, if the learner was trained on background alphabets only",
+                "That is needed as well, but it is another rule.",
+            ),
+            "c": Option(
                 "No: the answer to one question then depends on the other questions",
                 "It is transductive (lesson 02), and more: it knows how many queries each class "
                 "has. Say so, or answer each question by itself.",
             ),
-            "c": Option(
-                "Yes, if the learner was trained on background alphabets only",
-                "That is needed as well, but it is another rule.",
-            ),
         },
-        right="b",
+        right="c",
     ),
     Question(
         name="twice_in_one_class",
@@ -194,13 +208,13 @@ EXERCISES = [
         "What does that do to the measured 1-shot accuracy?",
         options={
             "a": Option(
-                "Nothing: the labels are right",
-                "The labels are right, but in some episodes a query is the very support picture.",
-            ),
-            "b": Option(
                 "It goes up, and means nothing",
                 "Where both copies meet in an episode, any rule that compares pictures is right. "
                 "The check finds such pairs before you measure.",
+            ),
+            "b": Option(
+                "Nothing: the labels are right",
+                "The labels are right, but in some episodes a query is the very support picture.",
             ),
             "c": Option(
                 "It goes down: the learner is confused",
@@ -208,6 +222,6 @@ EXERCISES = [
                 "classes, which the check finds, too.",
             ),
         },
-        right="b",
+        right="a",
     ),
 ]

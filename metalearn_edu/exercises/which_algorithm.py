@@ -70,6 +70,13 @@ def _n_not_n_minus_1(accuracy: Tensor) -> float:
     return (of_seeds + of_episodes).sqrt().item()
 
 
+def _mean_of_variances(accuracy: Tensor) -> float:
+    n_seeds, n_episodes = accuracy.shape
+    of_seeds = accuracy.var(dim=0).mean() / n_seeds
+    of_episodes = accuracy.var(dim=1).mean() / n_episodes
+    return (of_seeds + of_episodes).sqrt().item()
+
+
 def _draw_accuracy(generator: Generator) -> tuple[Tensor]:
     n_seeds, n_episodes = draw_int(2, 6, generator), draw_int(3, 30, generator)
     seeds = 0.1 * torch.randn(n_seeds, 1, generator=generator)
@@ -87,6 +94,8 @@ ERROR = Exercise(
         Case((torch.tensor([[0.5, 0.5], [0.7, 0.7]]),), 0.1),
         # the seeds agree; means of the episodes 0.5 and 0.9, variance 0.08
         Case((torch.tensor([[0.5, 0.9], [0.5, 0.9]]),), 0.2),
+        # the scores differ, but no seed and no episode is better than another: all means are 0.75
+        Case((torch.tensor([[0.5, 1.0], [1.0, 0.5]]),), 0.0),
     ],
     draw=_draw_accuracy,
     mistakes=[
@@ -102,6 +111,10 @@ ERROR = Exercise(
             _exchanged, "divide the spread of seeds by n_seeds, and that of episodes by n_episodes"
         ),
         Mistake(_sum_of_errors, "variances are added, not their roots; take the root at the end"),
+        Mistake(
+            _mean_of_variances,
+            "this averages variances; average the accuracies first, the spread is that of means",
+        ),
         Mistake(_no_root, "this is the variance; take its root"),
         Mistake(_half_width, "the standard error is asked for, without the 1.96"),
         Mistake(_n_not_n_minus_1, "with a sample the variance divides by n - 1, as `var` does"),
@@ -151,6 +164,20 @@ def _middle(low: float, high: float, p_low: float, p_high: float, x: float) -> f
     return expected_between(1.0, 4.0, p_low, p_high, 2.0)
 
 
+def _linear(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    return p_low + (p_high - p_low) * (x - low) / (high - low)
+
+
+def _mixed_odds(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    share = math.log(x / low) / math.log(high / low)
+    odds = (1 - share) * p_low / (1 - p_low) + share * p_high / (1 - p_high)
+    return odds / (1 + odds)
+
+
+def _held_inside(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    return expected_between(low, high, p_low, p_high, min(max(x, low), high))
+
+
 def _draw_between(generator: Generator) -> tuple[float, float, float, float, float]:
     low, p_low, p_high, share = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
     low, high = 2 + 50 * low, (2 + 50 * low) * (2 + 10 * p_low)
@@ -173,6 +200,13 @@ BETWEEN = Exercise(
     mistakes=[
         Mistake(_linear_in_x, "linear in log x: from 50 to 100 is as far as from 100 to 200"),
         Mistake(_no_logit, "this is linear in the accuracy, and passes 1 beyond the cells"),
+        Mistake(
+            _linear,
+            "a straight line in x and in the accuracy; the line wanted goes in log x and in the "
+            "logit",
+        ),
+        Mistake(_mixed_odds, "this mixes the odds p / (1 - p); mix their logarithms, the logits"),
+        Mistake(_held_inside, "beyond the cells the line goes on; this stops at the edge"),
         Mistake(_other_way_round, "at `low` the accuracy is `p_low`; the weights are exchanged"),
         Mistake(_still_a_logit, "this is the logit; turn it back, 1 / (1 + exp(-logit))"),
         Mistake(_nearest, "this is the nearer of the two cells; x lies between them"),
@@ -227,6 +261,11 @@ def _distances(settings: Tensor, request: Tensor) -> Tensor:
     return (settings.log() - request.log()).square().sum(dim=1)
 
 
+def _no_squares(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    distance = (settings.log() - request.log()).abs().sum(dim=1)
+    return int(accuracy[distance.argmin()].argmax())
+
+
 def _farthest(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
     return int(accuracy[_distances(settings, request).argmax()].argmax())
 
@@ -279,6 +318,14 @@ RULE = Exercise(
             ),
             1,  # as many images in both, and 20 is nearer to 19
         ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[1000.0, 20.0, 1.0], [2500.0, 11.0, 1.0]]),
+                torch.tensor([1000.0, 5.0, 1.0]),
+            ),
+            1,  # logs 0, ln 4 from the first: 1.92; ln 2.5 and ln 2.2 from the second: 1.46
+        ),
     ],
     draw=_draw_measured,
     mistakes=[
@@ -286,6 +333,9 @@ RULE = Exercise(
         Mistake(_best_anywhere, "this looks for the highest figure, wherever it was measured"),
         Mistake(_no_logarithm, "near in the logarithms: else the number of images decides alone"),
         Mistake(_images_alone, "n_way and n_shot count for the distance too"),
+        Mistake(
+            _no_squares, "square the differences of the logarithms, then add: near is a distance"
+        ),
         Mistake(_farthest, "this takes the setting that is farthest away"),
         Mistake(_worst, "this is the worst algorithm in that setting"),
         Mistake(_which_setting, "this is the number of the setting; which algorithm won there?"),
@@ -312,11 +362,11 @@ EXERCISES: list[Exercise | Question] = [
         text="Three seeds differ by some points, each scored on 300 episodes. What narrows the "
         "interval most?",
         options={
-            "a": Option("3,000 episodes", "The seeds' spread over 3 stays, and it is the larger."),
-            "b": Option("More seeds", "Their spread is divided by n_seeds, and Student's t falls."),
+            "a": Option("More seeds", "Their spread is divided by n_seeds, and Student's t falls."),
+            "b": Option("3,000 episodes", "The seeds' spread over 3 stays, and it is the larger."),
             "c": Option("More queries", "They make an episode surer, not a training."),
         },
-        right="b",
+        right="a",
     ),
     Question(
         name="why_paired",
@@ -328,12 +378,12 @@ EXERCISES: list[Exercise | Question] = [
         "excludes 0. Can that be?",
         options={
             "a": Option("No, one is wrong.", "Both can be right: see what the two share."),
-            "b": Option(
+            "b": Option("Only with one seed.", "It has nothing to do with the number of seeds."),
+            "c": Option(
                 "Yes: on the same episodes the luck of the episode is common to both.",
                 "What is common drops out of the difference.",
             ),
-            "c": Option("Only with one seed.", "It has nothing to do with the number of seeds."),
         },
-        right="b",
+        right="c",
     ),
 ]

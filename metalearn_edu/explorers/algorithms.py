@@ -19,7 +19,7 @@ from .base import Explorer
 
 __all__ = ["AlgorithmExplorer"]
 
-SIZES = (20, 35, 50, 100, 200, 400, 800, 1600)
+SIZES = (20, 35, 50, 100, 200, 400, 1600)
 MOST_WAYS, MOST_SHOTS = 50, 20
 IMAGES = 20  # of a class; more where n_shot asks for more
 
@@ -38,6 +38,7 @@ class AlgorithmExplorer(Explorer):
         "intervals become where nobody has measured?"
     )
     size = (9.6, 4.2)
+    text_height = 140
 
     def __init__(self, study: Study | None = None, **state: Any) -> None:
         self.study = load_study() if study is None else study
@@ -47,11 +48,14 @@ class AlgorithmExplorer(Explorer):
 
     def controls(self) -> dict[str, Any]:
         """The task, the number of meta-training classes, and the data set most like one's own."""
+        measured = {n for source in self.sources.values() for n in source.levels[0]}
         return {
             "n_way": IntSlider(5, 2, MOST_WAYS, description="n_way"),
             "n_shot": IntSlider(1, 1, MOST_SHOTS, description="n_shot"),
             "n_classes": SelectionSlider(
-                options=SIZES, value=200, description="meta-training classes"
+                options=sorted(measured.union(SIZES)),
+                value=200,
+                description="meta-training classes, at least n_way",
             ),
             "data": Dropdown(options=list(self.sources), description="data set"),
         }
@@ -78,7 +82,7 @@ class AlgorithmExplorer(Explorer):
         """Keep as many classes as the task has ways."""
         classes = self.inputs["n_classes"]
         if name in ("n_way", "n_classes") and classes.value < self.inputs["n_way"].value:
-            classes.value = min(n for n in SIZES if n >= self.inputs["n_way"].value)
+            classes.value = min(n for n in classes.options if n >= self.inputs["n_way"].value)
 
 
 def _draw_map(ax: Axes, source: Evidence, state: dict[str, Any]) -> None:
@@ -95,7 +99,8 @@ def _draw_map(ax: Axes, source: Evidence, state: dict[str, Any]) -> None:
             called = ALGORITHMS[name].name
             ax.text(sizes[column], ways[row], called, ha="center", va="bottom", fontsize=11)
     ax.plot(*zip(*product(*source.levels[:2]), strict=True), ".", color=BLACK, ms=6)
-    ax.plot(state["n_classes"], state["n_way"], "P", color=BLACK, mfc="white", ms=13, mew=1.8)
+    cross: Any = {"color": BLACK, "mfc": "white", "ms": 13, "mew": 1.8, "clip_on": False}
+    ax.plot(state["n_classes"], state["n_way"], "P", zorder=5, **cross)
     ax.set(xscale="log", yscale="log", xlabel="meta-training classes", ylabel="n_way")
     ax.set_xticks([20, 50, 200, 800], ["20", "50", "200", "800"])
     ax.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])

@@ -41,6 +41,7 @@ class Explorer(widgets.VBox):
         title: one line above the controls.
         question: what the explorer lets its user find out; shown below the picture.
         size: of the picture, (width, height) in inches; shown at `dpi` pixels an inch.
+        text_height: room for the text, pixels; four lines, so that nothing below it jumps.
         slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is let
             go, not while it is dragged, and say that we are busy.
         episode_control: the control, an IntSlider, that the button `episode_label` moves on by one
@@ -53,6 +54,7 @@ class Explorer(widgets.VBox):
     question: str = ""
     size: tuple[float, float] = (6.4, 3.6)
     dpi: int = 72
+    text_height: int = 88
     slow: bool = False
     episode_control: str = ""
     episode_label: str = "New episode"
@@ -66,9 +68,10 @@ class Explorer(widgets.VBox):
         self._check_names(state)
         self._assign_all(state)
         self._initial = self.state
-        # Room is kept for one line of message and four of text, so that nothing below them jumps.
+        # Room is kept for one line of message and for the text, so that nothing below them jumps.
         self.picture = widgets.HTML()
-        self.text = widgets.HTML(layout=widgets.Layout(min_height="88px", max_width="760px"))
+        room = widgets.Layout(min_height=f"{self.text_height}px", max_width="760px")
+        self.text = widgets.HTML(layout=room)
         self.message = widgets.HTML(layout=widgets.Layout(min_height="28px", max_width="760px"))
         self.reset_button = self.button("Start again", "the first settings", self.reset)
         self.buttons = widgets.HBox([self.reset_button])

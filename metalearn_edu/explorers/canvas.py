@@ -176,6 +176,8 @@ class DrawYourOwn(Explorer):
         self.learners, self._samples = _learners(), _samples()
         self.drawings: dict[str, Tensor] = {}  # by place: items (1, 28, 28)
         self._strokes: dict[str, list[Any]] = {}
+        self._picked: dict[str, str] = {}  # by place: the name of the sample in it
+        self._left: list[Any] = []  # strokes of the place before, which the pad may still show
         self.pad, self.folder = DrawingPad(), Text("my_characters", description="folder")
         super().__init__(**state)
         self.pad.observe(lambda _: self._pad_changed(), names="strokes")
@@ -209,11 +211,13 @@ class DrawYourOwn(Explorer):
     def after_change(self, name: str) -> None:
         place, sample = self.state["place"], self.state["sample"]
         if name == "place":
+            self._left = self.pad.strokes
             with self._hold():
-                self.inputs["sample"].value = NO_SAMPLE
+                self.inputs["sample"].value = self._picked.get(place, NO_SAMPLE)
                 self.pad.strokes = self._strokes.get(place, [])
         if name == "sample" and sample != NO_SAMPLE:
             self._put(place, self._samples[sample])
+            self._picked[place] = sample
 
     def reset(self) -> None:
         """Back to the start, with all drawings thrown away."""
@@ -255,7 +259,7 @@ class DrawYourOwn(Explorer):
                 Image.fromarray(page).save(next(file for file in free if not file.exists()))
 
     def load(self, folder: str | os.PathLike[str]) -> None:
-        """Take the characters from a folder of pictures, the first of each class.
+        """Take the characters from a folder of pictures, the first of each; the query stays.
 
         Raises:
             ValueError: there are more than 10 classes, or fewer than 2.
@@ -264,7 +268,8 @@ class DrawYourOwn(Explorer):
         dataset = load_image_folder(folder, ink="dark")
         if dataset.n_classes > MOST:
             raise ValueError(f"{folder} has {dataset.n_classes} classes; there is room for {MOST}")
-        self._forget()
+        for place in self._characters():
+            self._put(place, None)
         for label in range(dataset.n_classes):
             self.drawings[str(label)] = dataset.items_of(label)[0]
         self.refresh()
@@ -285,16 +290,16 @@ class DrawYourOwn(Explorer):
 
     def _put(self, place: str, item: Tensor | None) -> None:
         """An item that was not drawn on the pad, or none."""
-        self._strokes.pop(place, None)
-        self.drawings.pop(place, None)
+        for known in (self._strokes, self._picked, self.drawings):
+            known.pop(place, None)
         if item is not None:
             self.drawings[place] = item
         with self._hold():
             self.pad.strokes = []
 
     def _forget(self) -> None:
-        self.drawings.clear()
-        self._strokes.clear()
+        for known in (self._strokes, self._picked, self.drawings):
+            known.clear()
         with self._hold():
             self.pad.strokes = []
 
@@ -303,24 +308,36 @@ class DrawYourOwn(Explorer):
             self._moved(self._take_strokes)
 
     def _take_strokes(self) -> None:
-        place, strokes = self.state["place"], self.pad.strokes
+        place, strokes = self.state["place"], self._without_left(self.pad.strokes)
+        self._put(place, draw_strokes(strokes) if strokes else None)
         self._strokes[place] = strokes
-        self.drawings.pop(place, None)
-        if strokes:
-            self.drawings[place] = draw_strokes(strokes)
         with self._hold():
+            self.pad.strokes = strokes
             self.inputs["sample"].value = NO_SAMPLE
         self.refresh()
 
+    def _without_left(self, strokes: list[Any]) -> list[Any]:
+        """Only those of this place: who draws at once still has the last place's on the pad."""
+        n, left, self._left = len(self._left), self._left, []
+        if not 0 < n < len(strokes) or strokes[:n] != left:
+            return strokes
+        return [*self._strokes.get(self.state["place"], []), *strokes[n:]]
+
     def _save_here(self) -> None:
+        self._check_folder()
         self.save(self.folder.value)
         n_drawings = len(list(Path(self.folder.value).glob("character ?/drawing *.png")))
         self._say(
             f"Saved {len(self._characters())} characters. The folder {self.folder.value} "
-            f"has {n_drawings} drawings now."
+            f"has {n_drawings} drawings now; for another alphabet name another folder."
         )
 
+    def _check_folder(self) -> None:
+        if not self.folder.value.strip():
+            raise ValueError("the folder needs a name")
+
     def _load_here(self) -> None:
+        self._check_folder()
         self.load(self.folder.value)
         self._say(f"Loaded {len(self._characters())} characters.")
 
@@ -334,6 +351,7 @@ class DrawYourOwn(Explorer):
         self._tile(ax, QUERY, 8, 30, 120, state["place"])
         if best is not None:
             ax.text(8, 170, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
+            ax.text(8, 190, f"({state['learner']})", va="center", fontsize=9)
         for place in range(MOST):
             row, column = divmod(place, MOST // 2)
             left, top, name = 170 + 96 * column, 8 + 116 * row, str(place)
@@ -357,9 +375,9 @@ class DrawYourOwn(Explorer):
         start = f"Characters drawn: {drawn}." if drawn else "Nothing is drawn yet."
         if not scores:
             return f"{start} With two characters and a query, {state['learner']} gives an answer."
-        shares = ", ".join(f"{place} {100 * share:.0f} %" for place, share in scores.items())
+        shares = ", ".join(f"{place}: {100 * share:.0f} %" for place, share in scores.items())
         best = max(scores, key=scores.__getitem__)
-        return f"{start} {state['learner']} takes the query for character {best}: {shares}."
+        return f"{start} {state['learner']} takes the query for {best} ({shares})."
 
 
 def _learners() -> dict[str, MetaLearner]:

@@ -20,7 +20,7 @@
 # | in the text | in code | meaning |
 # |---|---|---|
 # | **cell** | `n_way`, `n_shot` | a kind of task that scores a learner |
-# | size | `n_classes` | classes to meta-train on, before they are turned |
+# | size | `n_classes` | classes to meta-train on (turned by 90, 180 and 270 degrees each is three more) |
 # | seed | `seed` | first weights, training episodes, and which classes those are |
 
 # %%
@@ -91,6 +91,9 @@ plt.show()
 #
 # $$\text{se}^2 = \frac{s_\text{seed}^2}{n_\text{seeds}} + \frac{s_\text{episode}^2}{n_\text{episodes}}$$
 #
+# $s_\text{seed}$ is the standard deviation of the seeds' means, $s_\text{episode}$ that of the
+# episodes' means.
+#
 # Two seeds, two episodes, with accuracies 0.5, 0.5 and 0.7, 0.7: the means of the seeds are 0.5 and
 # 0.7, their variance is 0.02, and half of it is 0.01. The means of the episodes are both 0.6. So the
 # standard error is 0.1, and all of it is luck of training.
@@ -158,7 +161,8 @@ print(answer)
 
 # %% [markdown]
 # 4,000 is the number of labelled images, 200 classes of 20. `build()` makes the learner, ready for
-# `meta_train`. Limits on time and memory are arguments. Ask for what nobody measured, and it says so:
+# `meta_train`. Limits are arguments: `max_adaptation_ms` on the time to learn one task from its
+# support set, `max_memory_mb`, `inductive`. Ask for what nobody measured, and it says so:
 
 # %%
 print(type(answer.build()).__name__)
@@ -177,8 +181,17 @@ except ValueError as error:
 # ## Between the cells
 #
 # Nobody measured 100 classes. From 50 to 100 is as far as from 100 to 200 if we count in factors,
-# so we go in the logarithm; and accuracies end at 1, so we mix their **logits**, log(p / (1 − p)).
+# so we go in the logarithm. And accuracies end at 1, so we do not mix them as they are. The **odds** of
+# an accuracy p are p / (1 − p), right answers for each wrong one; their logarithm is the **logit**,
+# which has no ends. We mix the logits and turn the result back.
 #
+# By hand: 0.5 has odds 1, 0.8 has odds 4. Half-way between their logarithms lies log 2, so odds 2: an
+# accuracy of 2/3.
+
+# %%
+print(math.isclose(expected_between(50.0, 200.0, 0.5, 0.8, 100.0), 2 / 3))
+
+# %% [markdown]
 # **Exercise** (8 minutes, medium). `p_low` was measured at `low`, `p_high` at `high`. What do you
 # expect at `x`, between them or beyond?
 
@@ -197,31 +210,30 @@ hint("expected_between")
 solution("expected_between")
 
 # %% [markdown]
-# By hand: 0.5 has odds 1, 0.8 has odds 4. Half-way between them lie odds 2, an accuracy of 2/3.
-
-# %%
-print(math.isclose(expected_between(50.0, 200.0, 0.5, 0.8, 100.0), 2 / 3))
-
-# %% [markdown]
 # ## Explore
 #
-# Where does the best algorithm change? Is the difference real there?
+# Where does the best algorithm change? Is the difference real there? Beyond the dots nobody has
+# measured: algorithms keep the order that they have at the edge, even where the lines that go on from
+# there cross.
 
 # %%
-explorer = AlgorithmExplorer(n_way=5, n_shot=1, n_classes=200)
-explorer.set(n_way=20)
-explorer
+AlgorithmExplorer(n_way=20, n_shot=1, n_classes=200)
 
 # %% [markdown]
 # ## What it costs
 #
-# Accuracy is half of the answer. The other half is what a new task costs.
+# Accuracy is half of the answer. The other half is what a new task costs: the time to learn it from
+# its support set, once the learner is trained.
 
 # %%
 plot_study_cost(study, n_way=5, n_shot=1)
 plt.show()
 
 # %% [markdown]
+# ProtoNet is the most accurate and one of the two quickest: less than a millisecond. MAML and Meta-SGD
+# take five to nine times as long, for a gradient is more than a mean. All are quick on this small
+# network; what differs is how they would grow with a large one.
+#
 # ## Find the bug: the rule with no evidence
 #
 # A rule is often copied: below 5 shots prototypes; else with fewer than 1000 examples a relation
@@ -237,8 +249,10 @@ print(record)
 # Its author may have had other data, and hours to train. We cannot know, for no table came with it.
 #
 # **Exercise** (8 minutes, medium). The function below is that rule. It is given the evidence and
-# never looks at it. Mend it: find the measured setting nearest to the request, near in the
-# logarithms of images, n_way and n_shot, and return who did best there.
+# never looks at it: `accuracy` (settings, algorithms), `settings` (settings, 3) and `request` (3,),
+# both with the number of images, n_way and n_shot. Mend it: find the measured setting nearest to
+# the request, and return the number of the column that is best there. The distance is the sum over
+# the three of the squared difference of their logarithms.
 
 
 # %%

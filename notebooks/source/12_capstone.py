@@ -17,7 +17,8 @@
 # **Time:** 60 minutes, exercises included; about a minute is computing.
 #
 # **Prerequisites:** [02_honest_evaluation](02_honest_evaluation.ipynb) and
-# [03_prototypical_networks](03_prototypical_networks.ipynb).
+# [03_prototypical_networks](03_prototypical_networks.ipynb). The tables name the learners of the
+# other lessons; none of them is needed here.
 #
 # **Data.** Nothing is downloaded here. Where Omniglot is on this computer (`metalearn-edu data
 # omniglot`, or the environment variable `METALEARN_EDU_DATA`), section 3 trains on it and section 4
@@ -66,10 +67,11 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## 1. The front door: draw your own
 #
-# Begin with data that nobody has: yours. Draw a few characters into the numbered boxes, one
-# drawing each, and then one of them again into the large box. The network has never seen your
-# hand, nor your characters, and answers from one example of each. Here three letters and a query
-# are picked from Python, so that there is something to see.
+# Begin with data that nobody has: yours. Choose a number and draw a character on the white pad, then
+# the next number; at last choose *query* and draw one of them again. The picture below the pad shows
+# what the network says. It has never seen your hand, nor your characters, and answers from one
+# example of each. (While cells further down are running, the pad waits for them.) Three letters and
+# a query are there already, so that there is something to see.
 
 # %%
 pad = DrawYourOwn()
@@ -85,9 +87,9 @@ pad
 # > people's hands, the others have seen warped print.
 #
 # One answer is an impression. The rest of the lesson asks for figures: on real handwriting, on a
-# published task, and on a folder of pictures. *Save* makes such a folder of your drawings. Draw each
-# character anew and save again, and there are two drawings of each; section 5 says how to judge a
-# network on them.
+# published task, and on a folder of pictures. *Save* makes such a folder of your drawings; give every
+# alphabet a folder of its own. Draw each character anew and save again, and there are two drawings
+# of each; section 5 says how to judge a network on them.
 #
 # ## 2. Real handwriting: our figures beside the papers'
 #
@@ -125,7 +127,7 @@ for algorithm in measured.accuracy:
 #
 # Papers: Snell et al. (2017), Sung et al. (2018), Finn et al. (2017), Li et al. (2017), Santoro et
 # al. (2016); the task-conditioned network has no paper of its own. The rows are not comparable to
-# the last digit. Most reasons point one way: most papers split by character and not by alphabet, some
+# the last digit. Most reasons point one way: some papers split by character and not by alphabet, some
 # of them normalise with the whole query set (lesson 02), and they train on many more tasks than our
 # minutes on a laptop allow (MAML on 24 times as many in 5-way, 160 times in 20-way). MANN is the
 # exception: its encoder of convolutions is ours.
@@ -134,7 +136,8 @@ for algorithm in measured.accuracy:
 #
 # Twenty drawings of a character are few. A cheap remedy: **augmentation**. Turn, slant, stretch,
 # shift and bend each image a little, each time anew, and the label stays. `Augmented` does it to
-# every image of every episode. The first picture is the drawing itself.
+# every image of every episode. The first picture is the drawing itself; the others show amount 1,
+# as far as hands go.
 
 # %% tags=["nbval-ignore-output"]
 try:
@@ -151,8 +154,9 @@ plot_items(torch.cat([drawing, bent]), n_columns=10)
 plt.show()
 
 # %% [markdown]
-# Now we train a Prototypical Network for half a minute, on warped letters of the alphabets that are
-# for training.
+# Now we train a Prototypical Network for half a minute, on letters of the alphabets that are for
+# training, warped by a quarter of that: so short a training has no time for more. `rotations=True`
+# counts turned letters as further classes.
 
 # %%
 torch.manual_seed(0)
@@ -223,7 +227,8 @@ plt.show()
 # %% [markdown]
 # ### A rule without training
 #
-# The published demonstration compares two drawings as sets of inked points. Each point of one looks
+# The published demonstration compares two drawings as sets of inked points, for us the pixels that
+# are more than half ink. Each point of one looks
 # for its nearest point in the other, and the mean of these distances says how far the one is from
 # the other. There are two ways, from $P$ to $Q$ and back, and the larger counts:
 #
@@ -400,6 +405,10 @@ assert result.learner.mean > 0.9, result
 # metalearn-edu evaluate runs/mine
 # ```
 #
+# Of drawings from the pad there are few: give the first two `--n-query 1`. Training takes some
+# minutes. With ten classes two are left for meta-test, so its tasks are 2-way, where guessing is
+# right in 50 %.
+#
 # ## 6. Limits
 #
 # - Our images have 28x28 pixels; thin strokes that lie close together merge.
@@ -419,13 +428,14 @@ progress(12)
 # You can now
 #
 # - read figures for one data set side by side and name what makes them differ;
-# - augment a source of tasks, and average several looks at an image;
+# - augment a source of tasks;
 # - score a learner on the official one-shot task, question by question;
 # - check, split and judge a folder of your own.
 #
 # **Check yourself**
 #
-# 1. Why may a learner for the official runs not be trained with the Vinyals split?
+# 1. The split of Vinyals et al. (2016), which many papers use, takes no notice of which alphabets are
+#    background. Why may a learner for the official runs not be trained on its training part?
 # 2. A network errs in 11 % of the questions and another in 12 %, on the same 20 runs. Is the first
 #    better?
 # 3. Your folder has eight classes of thirty photographs. A network trained on letters is right in
@@ -433,7 +443,7 @@ progress(12)
 #
 # <details><summary>Answers</summary>
 #
-# 1. Its meta-train holds characters of the evaluation alphabets.
+# 1. It holds characters of the evaluation alphabets, from which the runs are made.
 # 2. One point is four of 400 questions; the intervals are about three points. Compare them run by
 #    run (lesson 02) before you say so.
 # 3. Both figures, their intervals and chance, 20 %: the network is of no use for these pictures.

@@ -110,7 +110,7 @@ def draw_three_characters(board):
         board.click(place)
         board.changed(before, "another place")
         draw(board, shape)
-    assert "takes the query for character 1" in board.words(), board.words()
+    assert "takes the query for 1" in board.words(), board.words()
     board.check_no_error("drawing")
 
 
