@@ -287,11 +287,12 @@ assert means[-1] == min(means), f"errors: {dict(zip(order, means, strict=True))}
 #
 # | system | errors | source |
 # |---|---|---|
-# | BPL, a model of strokes | 3.3 | Lake et al. (2015) |
+# | BPL, a program that composes strokes | 3.3 | Lake et al. (2015) |
+# | **comes with the course** | **3.8 ± 1.6** | ours, 28x28 pixels |
 # | people | 4.5 | Lake et al. (2015) |
-# | Siamese network | 8.0 | Koch et al. (2015), as cited by Lake et al. |
-# | **comes with the course** | **4.3 ± 1.8** | ours, 28x28 pixels |
+# | Siamese network, trained to say "same" or "different" | 8.0 | Koch et al. (2015), as cited by Lake et al. |
 # | convolutional network | 13.5 | Lake et al. (2015) |
+# | trained here, half a minute | 32.2 ± 7.3 | ours, 28x28 pixels |
 # | modified Hausdorff, 105x105 pixels | 38.8 | Lake et al. (2015) |
 # | modified Hausdorff, 28x28 pixels | 44.2 ± 7.5 | ours |
 # | nearest pixel, 28x28 pixels | 79.2 ± 4.9 | ours |
@@ -303,10 +304,10 @@ assert means[-1] == min(means), f"errors: {dict(zip(order, means, strict=True))}
 # teaches much about real hands, but not all.
 #
 # **Do not conclude that a small network reads like people.** The official runs are a friendly
-# choice: distinct characters, and typical drawers (Lake et al.). On 600 fresh
-# tasks among the same characters, with any two people, the same network errs in 9.6 ± 0.8 %; on 600
-# tasks from all 20 evaluation alphabets, with any characters, in 14.5 ± 0.9 %. We know of no figure
-# for people on these.
+# choice: distinct characters, and typical drawers (Lake et al.). On 600 fresh tasks among the same
+# characters, with any two people, the same network errs in 7.1 ± 0.7 %; on 600 tasks from all 20
+# evaluation alphabets, with any characters, in 12.2 ± 0.9 %. We know of no figure for people on
+# these.
 
 # %%
 predict("each_once")
@@ -412,10 +413,11 @@ assert result.learner.mean > 0.9, result
 # ## 6. Limits
 #
 # - Our images have 28x28 pixels; thin strokes that lie close together merge.
-# - 20 runs are few: 4.3 % are 17 mistakes in 400, and the interval is ± 1.8 points. Do not rank
+# - 20 runs are few: 3.8 % are 15 mistakes in 400, and the interval is ± 1.6 points. Do not rank
 #   systems that differ by less.
 # - A public test set that everybody reports on is slowly learned by the field as a whole. We chose
-#   all settings on five background alphabets before we scored the official runs.
+#   all settings on five background alphabets, and scored the official runs twice: after a short
+#   training (4.3 ± 1.8) and after this one.
 # - People bring years of writing to the task. The comparison with them is not one of equal
 #   practice.
 #
