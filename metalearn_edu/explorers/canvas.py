@@ -212,9 +212,7 @@ class DrawYourOwn(Explorer):
         place, sample = self.state["place"], self.state["sample"]
         if name == "place":
             self._left = self.pad.strokes
-            with self._hold():
-                self.inputs["sample"].value = self._picked.get(place, NO_SAMPLE)
-                self.pad.strokes = self._strokes.get(place, [])
+            self._show_place()
         if name == "sample" and sample != NO_SAMPLE:
             self._put(place, self._samples[sample])
             self._picked[place] = sample
@@ -272,6 +270,7 @@ class DrawYourOwn(Explorer):
             self._put(place, None)
         for label in range(dataset.n_classes):
             self.drawings[str(label)] = dataset.items_of(label)[0]
+        self._show_place()
         self.refresh()
 
     def scores(self, learner: str) -> dict[str, float]:
@@ -287,6 +286,13 @@ class DrawYourOwn(Explorer):
 
     def _characters(self) -> list[str]:
         return sorted(place for place in self.drawings if place != QUERY)
+
+    def _show_place(self) -> None:
+        """Menu and pad as they belong to the chosen place."""
+        place = self.state["place"]
+        with self._hold():
+            self.inputs["sample"].value = self._picked.get(place, NO_SAMPLE)
+            self.pad.strokes = self._strokes.get(place, [])
 
     def _put(self, place: str, item: Tensor | None) -> None:
         """An item that was not drawn on the pad, or none."""

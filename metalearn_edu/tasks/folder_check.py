@@ -139,10 +139,10 @@ def check_image_folder(
     findings += [Finding(*found) for found in _duplicates(files, tiles)]
     others = _files(folders, root) - {file for _, file in todo}
     findings += [Finding(file, "other", _why_other(file, root)) for file in sorted(others)]
-    small = {name: n for name, n in sizes.items() if n < need}
     findings += [
         Finding(folders[name], "small", f"{n} pictures, an episode takes {need}")
-        for name, n in small.items()
+        for name, n in sizes.items()
+        if n < need
     ]
     worst_first = list(_TITLES)
     findings.sort(key=lambda finding: worst_first.index(finding.kind))

@@ -195,6 +195,7 @@ def test_loading_brings_the_drawings_back(drawing, tmp_path):
     query = drawing.drawings["query"]
     drawing.load_button.click()
     assert drawing.drawings["query"] is query  # it stays
+    assert drawing.state["place"] == "query" and drawing.pad.strokes == ELL
 
 
 def test_strokes_of_the_place_before_do_not_come_along(drawing):
