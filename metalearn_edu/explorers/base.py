@@ -41,7 +41,7 @@ class Explorer(widgets.VBox):
         title: one line above the controls.
         question: what the explorer lets its user find out; shown below the picture.
         size: of the picture, (width, height) in inches; shown at `dpi` pixels an inch.
-        text_height: room for the text, pixels; four lines, so that nothing below it jumps.
+        text_height: room for the text in pixels, so that nothing below it jumps; 88: four lines.
         slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is let
             go, not while it is dragged, and say that we are busy.
         episode_control: the control, an IntSlider, that the button `episode_label` moves on by one

@@ -216,6 +216,7 @@ class DrawYourOwn(Explorer):
         if name == "sample" and sample != NO_SAMPLE:
             self._put(place, self._samples[sample])
             self._picked[place] = sample
+            self._show_place()
 
     def reset(self) -> None:
         """Back to the start, with all drawings thrown away."""
@@ -231,9 +232,8 @@ class DrawYourOwn(Explorer):
 
     def clear(self) -> None:
         """Throw the drawing in this place away."""
-        with self._hold():
-            self.inputs["sample"].value = NO_SAMPLE
-            self._put(self.state["place"], None)
+        self._put(self.state["place"], None)
+        self._show_place()
         self.refresh()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -295,19 +295,16 @@ class DrawYourOwn(Explorer):
             self.pad.strokes = self._strokes.get(place, [])
 
     def _put(self, place: str, item: Tensor | None) -> None:
-        """An item that was not drawn on the pad, or none."""
+        """An item instead of all that was in the place, or none."""
         for known in (self._strokes, self._picked, self.drawings):
             known.pop(place, None)
         if item is not None:
             self.drawings[place] = item
-        with self._hold():
-            self.pad.strokes = []
 
     def _forget(self) -> None:
         for known in (self._strokes, self._picked, self.drawings):
             known.clear()
-        with self._hold():
-            self.pad.strokes = []
+        self._show_place()
 
     def _pad_changed(self) -> None:
         if not self._depth:
@@ -317,9 +314,7 @@ class DrawYourOwn(Explorer):
         place, strokes = self.state["place"], self._without_left(self.pad.strokes)
         self._put(place, draw_strokes(strokes) if strokes else None)
         self._strokes[place] = strokes
-        with self._hold():
-            self.pad.strokes = strokes
-            self.inputs["sample"].value = NO_SAMPLE
+        self._show_place()
         self.refresh()
 
     def _without_left(self, strokes: list[Any]) -> list[Any]:
