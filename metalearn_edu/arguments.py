@@ -1,25 +1,74 @@
 """Checks of arguments that many parts of the package make."""
 
+import math
 import operator
 from typing import Any
 
-__all__ = ["as_integer"]
+__all__ = ["as_integer", "as_number"]
 
 
-def as_integer(name: str, value: Any, at_least: int | None = 1) -> int:
+def as_integer(
+    name: str, value: Any, at_least: int | None = 1, *, at_most: int | None = None
+) -> int:
     """`value` as a plain int: Python's and NumPy's integers pass, bools and floats do not.
 
     Args:
         name: what the caller calls the value, for the message.
-        at_least: the smallest value that makes sense; None: any integer.
+        at_least, at_most: the smallest and the largest value that make sense; None: no bound.
     Raises:
-        ValueError: not an integer, or below `at_least`.
+        ValueError: not an integer, or out of bounds.
     """
     try:
         number: int | None = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or (at_least is not None and number < at_least):
-        bound = "" if at_least is None else f" of at least {at_least}"
-        raise ValueError(f"{name} must be an integer{bound}, got {value!r}")
+    if number is None or not _within(number, at_least, at_most):
+        bounds = _bounds({"of at least": at_least, "of at most": at_most})
+        raise ValueError(f"{name} must be an integer{bounds}, got {_shown(value)}")
     return number
+
+
+def as_number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """`value` as a plain float: Python's and NumPy's numbers and tensors of one number pass.
+
+    Args:
+        name: what the caller calls the value, for the message.
+        at_least, above, at_most: bounds, where there are any.
+    Raises:
+        ValueError: not a number, NaN, infinite, or out of bounds.
+    """
+    try:
+        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        number = math.nan
+    beyond = above is not None and not number > above
+    if not math.isfinite(number) or beyond or not _within(number, at_least, at_most):
+        bounds = _bounds({"of at least": at_least, "above": above, "at most": at_most})
+        raise ValueError(f"{name} must be a finite number{bounds}, got {_shown(value)}")
+    return number
+
+
+def _within(number: float, at_least: float | None, at_most: float | None) -> bool:
+    return (at_least is None or number >= at_least) and (at_most is None or number <= at_most)
+
+
+def _bounds(bounds: dict[str, float | None]) -> str:
+    """The bounds that there are, in words, with a space before them."""
+    said = [f"{words} {bound}" for words, bound in bounds.items() if bound is not None]
+    return f" {' and '.join(said)}" if said else ""
+
+
+def _shown(value: Any) -> str:
+    """`value` for a message, in one line that is not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an object's own repr; also Python's limit on the digits of an integer
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:60]}..."

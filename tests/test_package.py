@@ -15,6 +15,7 @@ PACKAGE = Path(metalearn_edu.__file__).parent
 ROOMS = [
     "arguments",
     "memory",
+    "names",
     "progress",
     "tasks",
     "backbones",

@@ -19,8 +19,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-__all__ = ["cache_folder", "cached_arrays", "load_arrays", "open_atomically", "save_arrays"]
+__all__ = [
+    "cache_folder",
+    "cached_arrays",
+    "load_arrays",
+    "locked",
+    "open_atomically",
+    "save_arrays",
+]
 
 Arrays = dict[str, np.ndarray]
 
@@ -53,6 +61,29 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, patience: float = 0) -> Iterator[None]:
+    """Hold the lock file at `path`, for one process at a time; the system frees a dead one's.
+
+    Where the file system knows no locks, or the folder cannot be written, the block runs without.
+
+    Args:
+        patience: seconds to wait for another process.
+    Raises:
+        TimeoutError: another process, or another thread of ours, holds it still.
+    """
+    lock = FileLock(path, timeout=patience, fallback_to_soft=False)
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock)
+        except Timeout:
+            raise TimeoutError(f"{path} is held by another process") from None
+        except (OSError, NotImplementedError):
+            pass
+        yield
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
