@@ -46,6 +46,10 @@ class Augmented(TaskSource):
         self.tasks, self.amount = tasks, amount
         self.n_way, self.n_shot, self.n_query = tasks.n_way, tasks.n_shot, tasks.n_query
 
+    @property
+    def fingerprint(self) -> str:
+        return f"Augmented {self.amount}: {self.tasks.fingerprint}"
+
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
         batch = self.tasks.episodes(seed, start, n_tasks)
         items = torch.cat([batch.support_x, batch.query_x], dim=1)  # (T, S + Q, C, H, W)

@@ -7,7 +7,10 @@ alphabet of a character. Introduced in notebook 01.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,7 @@ class FewShotDataset:
         class_names: one name a class; default "class 0", "class 1", ...
         class_groups: one group name a class (script, alphabet, ...); default: all in one group.
         name: what to call the data set in messages and figures.
+        files: (N,) the file that each item came from, where there are files.
     Raises:
         ValueError: the shapes, the labels or the number of names do not fit, or items hold NaN.
     """
@@ -40,6 +44,8 @@ class FewShotDataset:
         class_names: Sequence[str] | None = None,
         class_groups: Sequence[str] | None = None,
         name: str = "data",
+        *,
+        files: Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
         _check_items(items)
         _check_labels(labels, len(items))
@@ -50,6 +56,9 @@ class FewShotDataset:
             "class_names", class_names, [f"class {c}" for c in range(self.n_classes)]
         )
         self.class_groups = _names("class_groups", class_groups, [name] * self.n_classes)
+        if files is not None and len(files) != len(items):
+            raise ValueError(f"files has {len(files)} entries for {len(items)} items")
+        self.files = None if files is None else tuple(os.fspath(file) for file in files)
         # Row r of class c is items[order[starts[c] + r]]: one flat table for unequal class sizes.
         self.order = torch.argsort(self.labels, stable=True)
         self.starts = torch.cumsum(self.class_sizes, 0) - self.class_sizes
@@ -89,6 +98,15 @@ class FewShotDataset:
         """Shape of one item, for example (1, 28, 28)."""
         return tuple(self.items.shape[1:])
 
+    @cached_property
+    def digest(self) -> str:
+        """A short text that differs where items, labels or names do; the files do not matter."""
+        total = hashlib.blake2b(digest_size=8)
+        total.update(repr((self.items.dtype, self.item_shape, self.class_names)).encode())
+        for tensor in (self.labels, self.items):
+            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()
+
     def gather(self, rows: Tensor) -> Tensor:
         """Items at `rows` (any shape) as floats, (*rows.shape, *item); images in [0, 1]."""
         return scale(self.take(rows))
@@ -124,6 +142,7 @@ class FewShotDataset:
             [self.class_names[c] for c in chosen],
             [self.class_groups[c] for c in chosen],
             self.name,
+            files=self.files and [self.files[row] for row in keep.nonzero().flatten()],
         )
 
     def select_groups(self, groups: str | Sequence[str]) -> FewShotDataset:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, SupportsIndex, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arguments import as_integer
 
@@ -136,6 +136,11 @@ class EpisodeBatch:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
 
         return self._map(move)
+
+    def like(self, module: nn.Module) -> EpisodeBatch:
+        """The same episodes on the device and in the dtype of the module's first parameter."""
+        parameter = next(module.parameters(), torch.empty(0))
+        return self.to(parameter.device, parameter.dtype)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> EpisodeBatch:
         """A batch with every tensor changed alike; what was checked once is not checked again."""

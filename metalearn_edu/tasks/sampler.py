@@ -30,6 +30,11 @@ class TaskSource(ABC):
     n_shot: int
     n_query: int
 
+    @property
+    def fingerprint(self) -> str:
+        """A text that differs for other tasks, so that a run resumes on its own tasks alone."""
+        return repr(self)
+
     @abstractmethod
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
         """Episodes start .. start + n_tasks - 1 of `seed`."""
@@ -99,6 +104,10 @@ class EpisodeSampler(TaskSource):
         self._members = np.concatenate(large)
         self._sizes = np.array([len(pool) for pool in large])
         self._starts = np.cumsum(self._sizes) - self._sizes
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self!r} of data {self.dataset.digest}"
 
     def _pools(self, need: int) -> list[np.ndarray]:
         """The classes with `need` items that may meet in one episode: all, or those of a group."""
@@ -199,6 +208,10 @@ class Streams(TaskSource):
         )
         self.n_way: int = n_way
         self.n_shot, self.n_query = 1, n_instances - 1
+
+    @property
+    def fingerprint(self) -> str:
+        return f"Streams of {self.n_instances}: {self.sampler.fingerprint}"
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
         batch = self.sampler.episodes(seed, start, n_tasks)

@@ -278,3 +278,28 @@ def test_as_dataset_takes_a_data_set_or_a_pair():
     for wrong in (FEATURES, (FEATURES,), None):
         with pytest.raises(ValueError, match=r"FewShotDataset or a pair \(X, y\), got"):
             as_dataset(wrong)
+
+
+def test_a_digest_tells_other_items_labels_and_names():
+    items = torch.arange(2 * 4, dtype=torch.uint8).view(2, 1, 2, 2)
+    same = FewShotDataset(items.clone(), torch.tensor([0, 1]), files=["a.png", "b.png"])
+    first = FewShotDataset(items, torch.tensor([0, 1]))
+    others = [
+        FewShotDataset(items + 1, torch.tensor([0, 1])),
+        FewShotDataset(items, torch.tensor([1, 0])),
+        FewShotDataset(items, torch.tensor([0, 1]), ["x", "y"]),
+        FewShotDataset(items.float(), torch.tensor([0, 1])),
+        FewShotDataset(items.view(2, 1, 1, 4), torch.tensor([0, 1])),
+    ]
+    assert first.digest == same.digest
+    assert len({data.digest for data in [first, *others]}) == 6
+
+
+def test_files_stay_with_their_items():
+    items = torch.zeros(4, 3)
+    names = ["a0", "b0", "a1", "c0"]
+    data = FewShotDataset(items, torch.tensor([0, 1, 0, 2]), files=names)
+    assert data.files == tuple(names)
+    assert data.subset([2, 0]).files == ("a0", "a1", "c0")
+    with pytest.raises(ValueError, match="files has 1 entries for 4 items"):
+        FewShotDataset(items, torch.tensor([0, 1, 0, 2]), files=["a0"])
