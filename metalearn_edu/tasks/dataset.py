@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .pairs import Channels, Labelled, are_pairs, has_rows, read_arrays, read_pairs
 from .random import uniforms
 
 __all__ = ["FewShotDataset", "as_dataset"]
@@ -64,24 +65,67 @@ class FewShotDataset:
         self.starts = torch.cumsum(self.class_sizes, 0) - self.class_sizes
 
     @classmethod
-    def from_arrays(cls, X: Any, y: Any, **names: Any) -> FewShotDataset:
+    def from_arrays(
+        cls, X: Any, y: Any, *, channels: Channels = None, **names: Any
+    ) -> FewShotDataset:
         """A data set from any arrays, tensors or lists: X (N, *item), y (N,) of any label type.
 
-        uint8 arrays of three or four axes are images, (N, H, W), (N, C, H, W) or, with 1, 3 or 4
-        channels, (N, H, W, C); all else becomes float32 features as they are. Labels are remapped
-        to 0..n_classes-1 in sorted order and kept as class names. The data are copied.
+        uint8 arrays of three or four axes are images, (N, H, W), (N, C, H, W) or (N, H, W, C); all
+        else becomes float32 features as they are, float64, bool and other integers included. Labels
+        are remapped to 0..n_classes-1 in sorted order (numbers by value, texts letter by letter:
+        "10" before "2") and kept as class names. The data are copied.
 
         Args:
-            names: class_names (in sorted order of the labels), class_groups and name, as above.
+            X: also a list of tensors, arrays or pictures of Pillow.
+            channels: "first" or "last": which axis of (N, C, H, W) or (N, H, W, C) holds the
+                channels. None: the last if it is 1, 3 or 4 long and the second is not; of floats
+                only where height and width are above 4, for they may be maps of many channels.
+            names: class_names (in sorted order of the labels), class_groups, name and files, as
+                above.
         Raises:
             ValueError: X does not hold finite numbers in items of one shape, y does not hold one
-                label for each, or a label is missing (NaN).
+                label for each, labels are of several types, or one is missing (None, NaN).
         """
-        items, (classes, labels) = _as_items(X), _as_classes(y)
-        if len(items) != len(labels):
-            raise ValueError(f"X has {len(items)} items, y {len(labels)} labels")
-        names.setdefault("class_names", classes)
-        return cls(items, torch.as_tensor(labels), **names)
+        return cls._from_parts(read_arrays(X, y, channels), names)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        pairs: Any,
+        *,
+        item_key: str | None = None,
+        label_key: str | None = None,
+        channels: Channels = None,
+        **names: Any,
+    ) -> FewShotDataset:
+        """A data set from labelled items in any of the forms in which people have them.
+
+        - a torch `Dataset` with a length, or a list, of pairs (item, label);
+        - the same of rows, mappings that hold an image and its label (Hugging Face);
+        - one mapping of two columns, {"image": [...], "label": [...]};
+        - one mapping from class name to the items of that class, whose order is kept.
+
+        Items are tensors, arrays, lists of numbers or pictures of Pillow, all of one shape, and
+        are stored as `from_arrays` stores them; a label is one number or text. Each entry is read
+        once: a random transform acts once. Names that the data set knows for its labels (`classes`
+        or `class_to_idx` of torchvision, also below Subset and ConcatDataset, and `features` of
+        Hugging Face) become class names, and the files that torchvision lists as `samples` the
+        `files`.
+
+        Args:
+            item_key, label_key: where the item and the label of a row, or the columns, are; by
+                default image, img, x, pixel_values, ... and label, y, target, fine_label, ...
+            channels: as in `from_arrays`; pictures of Pillow do not need it.
+            names: class_names (in sorted order of the labels), class_groups, name and files.
+        Raises:
+            ValueError: no entry, or one that does not fit; the message says which and what it is.
+        """
+        return cls._from_parts(read_pairs(pairs, (item_key, label_key), channels), names)
+
+    @classmethod
+    def _from_parts(cls, read: Labelled, names: dict[str, Any]) -> FewShotDataset:
+        known = {"class_names": read.class_names, "files": read.files}
+        return cls(read.items, read.labels, **(known | names))
 
     @property
     def n_classes(self) -> int:
@@ -194,14 +238,26 @@ class FewShotDataset:
         )
 
 
-def as_dataset(data: FewShotDataset | tuple[Any, Any]) -> FewShotDataset:
-    """`data` itself if it is a FewShotDataset, or a pair (X, y) made into one."""
+def as_dataset(data: Any) -> FewShotDataset:
+    """`data` itself if it is a FewShotDataset, or what people bring made into one.
+
+    Args:
+        data: a FewShotDataset; a pair (X, y) for `FewShotDataset.from_arrays`; or anything that
+            `FewShotDataset.from_pairs` takes. A list of two (item, label) pairs is told from
+            (X, y) by its labels: single values, where X has an item.
+    Raises:
+        ValueError: it is none of these, or what is in it does not fit.
+    """
     if isinstance(data, FewShotDataset):
         return data
-    if isinstance(data, tuple | list) and len(data) == 2:
+    if isinstance(data, tuple | list) and len(data) == 2 and not are_pairs(data):
         return FewShotDataset.from_arrays(*data)
+    if has_rows(data):
+        return FewShotDataset.from_pairs(data)
     raise ValueError(
-        f"dataset must be a FewShotDataset or a pair (X, y), got {type(data).__name__}"
+        f"dataset must be a FewShotDataset or a pair (X, y), got {type(data).__name__}; a torch "
+        "Dataset or list of (item, label), columns with image and label, or a mapping from class "
+        "name to items will do, too"
     )
 
 
@@ -260,45 +316,3 @@ def _names(argument: str, given: Sequence[str] | None, default: list[str]) -> li
     if len(names) != len(default):
         raise ValueError(f"{argument} has {len(names)} entries for {len(default)} classes")
     return names
-
-
-def _as_items(X: Any) -> Tensor:
-    """Images as uint8 (N, C, H, W), all else as float32."""
-    try:
-        if isinstance(X, list | tuple) and X and isinstance(X[0], Tensor):
-            X = torch.stack(list(X))
-        if not isinstance(X, Tensor):
-            X = _as_numbers(np.asarray(X))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"X must hold numbers, in items of one shape: {error}") from None
-    if X.is_complex() or X.ndim == 0:
-        raise ValueError(f"X must hold real numbers, item by item, got {X.dtype} {tuple(X.shape)}")
-    if X.dtype != torch.uint8 or X.ndim not in (3, 4):
-        return X.detach().to(torch.float32, copy=True)
-    if X.ndim == 3:
-        X = X[:, None]
-    elif X.shape[1] not in (1, 3, 4) and X.shape[-1] in (1, 3, 4):
-        X = X.movedim(-1, 1)
-    return X.clone(memory_format=torch.contiguous_format)
-
-
-def _as_numbers(array: np.ndarray) -> Tensor:
-    if array.dtype.kind not in "biufO":
-        raise TypeError(f"got {array.dtype}")
-    dtype = np.uint8 if array.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.array(array, dtype=dtype))
-
-
-def _as_classes(y: Any) -> tuple[list[str], np.ndarray]:
-    """The names of the classes in sorted order, and which of them each label is."""
-    values = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
-    if values.ndim != 1:
-        raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}")
-    missing = values != values  # only NaN differs from itself
-    if missing.any():
-        raise ValueError(f"y holds NaN in {missing.sum()} places, first {int(missing.argmax())}")
-    try:
-        classes, labels = np.unique(values, return_inverse=True)
-    except TypeError as error:
-        raise ValueError(f"the labels in y must be of one type: {error}") from None
-    return [str(c) for c in classes], labels
