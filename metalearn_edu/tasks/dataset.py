@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import _shown, as_integer, as_number
 from .pairs import Channels, Labelled, are_pairs, has_rows, read_arrays, read_pairs
 from .random import uniforms
 
@@ -33,9 +34,12 @@ class FewShotDataset:
         class_names: one name a class; default "class 0", "class 1", ...
         class_groups: one group name a class (script, alphabet, ...); default: all in one group.
         name: what to call the data set in messages and figures.
-        files: (N,) the file that each item came from, where there are files.
+        files: (N,) the file that each item came from, where there are files; see `files_of`.
     Raises:
         ValueError: the shapes, the labels or the number of names do not fit, or items hold NaN.
+
+    A data set is not meant to change: its `digest` is computed once, and items changed in place
+    after that would still have the old one.
     """
 
     def __init__(
@@ -57,9 +61,7 @@ class FewShotDataset:
             "class_names", class_names, [f"class {c}" for c in range(self.n_classes)]
         )
         self.class_groups = _names("class_groups", class_groups, [name] * self.n_classes)
-        if files is not None and len(files) != len(items):
-            raise ValueError(f"files has {len(files)} entries for {len(items)} items")
-        self.files = None if files is None else tuple(os.fspath(file) for file in files)
+        self.files = None if files is None else _as_files(files, len(items))
         # Row r of class c is items[order[starts[c] + r]]: one flat table for unequal class sizes.
         self.order = torch.argsort(self.labels, stable=True)
         self.starts = torch.cumsum(self.class_sizes, 0) - self.class_sizes
@@ -152,16 +154,56 @@ class FewShotDataset:
         return total.hexdigest()
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Items at `rows` (any shape) as floats, (*rows.shape, *item); images in [0, 1]."""
-        return scale(self.take(rows))
+        """Items at `rows` (any shape) as floats, (*rows.shape, *item); images in [0, 1].
+
+        Raises:
+            ValueError: `rows` are not integers in 0..N-1.
+        """
+        return scale(self.take(self._as_rows(rows)))
 
     def take(self, rows: Tensor) -> Tensor:
         """Items at `rows` (any shape) as they are stored, (*rows.shape, *item)."""
         flat = rows.flatten().to(self.items.device)
         return self.items.index_select(0, flat).unflatten(0, rows.shape)
 
+    def files_of(self, rows: Any) -> Any:
+        """The files that items came from, as lists nested like `rows`; for one row, its file.
+
+        Those of an episode are in `files_of(batch.support_rows)` and `files_of(batch.query_rows)`,
+        a list a task.
+
+        Args:
+            rows: integers of any shape: a tensor, an array, lists, or one number.
+        Raises:
+            ValueError: the data set has no files, or `rows` are not integers in 0..N-1.
+        """
+        if self.files is None:
+            raise ValueError(
+                f"{self.name} does not know its files: it was not read from any, or made without "
+                "files="
+            )
+        at = np.array(self.files, dtype=object)[self._as_rows(rows).cpu().numpy()]
+        return at if isinstance(at, str) else at.tolist()
+
+    def _as_rows(self, rows: Any) -> Tensor:
+        try:
+            given = torch.as_tensor(rows)
+        except (TypeError, ValueError, RuntimeError):
+            given = torch.empty(0)
+        whole = (
+            not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
+        )
+        if not whole or not ((given >= 0) & (given < len(self))).all():
+            raise ValueError(f"rows must be integers in 0..{len(self) - 1}, got {_shown(rows)}")
+        return given.long()
+
     def items_of(self, class_index: int) -> Tensor:
-        """All items of one class, (class_size, *item), as floats."""
+        """All items of one class, (class_size, *item), as floats.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        class_index = as_integer("class_index", class_index, 0, at_most=self.n_classes - 1)
         start = int(self.starts[class_index])
         return self.gather(self.order[start : start + int(self.class_sizes[class_index])])
 
@@ -169,9 +211,9 @@ class FewShotDataset:
         """A data set of these classes only, renumbered in the given order.
 
         Raises:
-            ValueError: an index is out of range or given twice, or none is given.
+            ValueError: an index is no integer, out of range or given twice, or none is given.
         """
-        chosen = [int(c) for c in classes]
+        chosen = [as_integer("each of classes", c, None) for c in _listed("classes", classes)]
         if not chosen or len(set(chosen)) != len(chosen):
             raise ValueError(f"classes must be distinct and at least one, got {chosen[:10]}")
         if not all(0 <= c < self.n_classes for c in chosen):
@@ -193,13 +235,14 @@ class FewShotDataset:
         """A data set of all classes of these groups; a single name stands for one group.
 
         Raises:
-            ValueError: a group does not exist; the message lists those that do.
+            ValueError: a group does not exist, or none is given; the message lists those that do.
         """
-        groups = [groups] if isinstance(groups, str) else groups
-        missing = sorted(set(groups) - set(self.class_groups))
-        if missing:
-            raise ValueError(f"groups {missing} are not in {self.name}; it has {self.groups}")
-        return self.subset([c for c, g in enumerate(self.class_groups) if g in set(groups)])
+        wanted = [groups] if isinstance(groups, str) else _listed("groups", groups)
+        missing = [group for group in wanted if group not in self.groups]
+        if missing or not wanted:
+            which = f"groups {missing} are not in" if missing else "no group is chosen of"
+            raise ValueError(f"{which} {self.name}; it has {self.groups}")
+        return self.subset([c for c, group in enumerate(self.class_groups) if group in wanted])
 
     def split(
         self, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
@@ -210,10 +253,10 @@ class FewShotDataset:
             shares: the share of the classes in each part; they sum to 1.
             seed: decides which class goes where.
         Raises:
-            ValueError: the shares do not sum to 1, or a part would get no class.
+            ValueError: the shares are not numbers above 0 that sum to 1, a part would get no class,
+                or the seed is not an integer.
         """
-        if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
-            raise ValueError(f"shares must be above 0 and sum to 1, got {tuple(shares)}")
+        shares = _as_shares(shares)
         ends = [round(sum(shares[: i + 1]) * self.n_classes) for i in range(len(shares))]
         starts = [0, *ends[:-1]]
         if any(end <= start for start, end in zip(starts, ends, strict=True)):
@@ -259,6 +302,34 @@ def as_dataset(data: Any) -> FewShotDataset:
         "Dataset or list of (item, label), columns with image and label, or a mapping from class "
         "name to items will do, too"
     )
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    """Several values as a list; of an array or a tensor as plain numbers."""
+    values = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} must be a list, got {_shown(values)}")
+    return list(values)
+
+
+def _as_shares(shares: Any) -> list[float]:
+    given = _listed("shares", shares)
+    try:
+        numbers = [as_number("share", share, above=0) for share in given]
+    except ValueError:
+        numbers = []
+    if not numbers or abs(sum(numbers) - 1) > 1e-9:
+        raise ValueError(f"shares must be above 0 and sum to 1, got {_shown(tuple(given))}")
+    return numbers
+
+
+def _as_files(files: Any, n_items: int) -> tuple[str, ...]:
+    given = _listed("files", files)
+    if len(given) != n_items:
+        raise ValueError(f"files has {len(given)} entries for {n_items} items")
+    if odd := [file for file in given if not isinstance(file, str | os.PathLike)]:
+        raise ValueError(f"files must be paths, got {_shown(odd[0])}")
+    return tuple(os.fspath(file) for file in given)
 
 
 def scale(items: Tensor) -> Tensor:
@@ -312,7 +383,9 @@ _REMAPS = "FewShotDataset.from_arrays remaps any labels"
 
 
 def _names(argument: str, given: Sequence[str] | None, default: list[str]) -> list[str]:
-    names = default if given is None else [str(name) for name in given]
+    if isinstance(given, set | frozenset):
+        raise ValueError(f"{argument} must be in order, one a class; a set has no order")
+    names = default if given is None else [str(name) for name in _listed(argument, given)]
     if len(names) != len(default):
         raise ValueError(f"{argument} has {len(names)} entries for {len(default)} classes")
     return names

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
+from ..arguments import _shown
+
 __all__ = ["Channels", "Labelled", "are_pairs", "has_rows", "read_arrays", "read_pairs"]
 
 Channels = Literal["first", "last"] | None
@@ -40,7 +42,7 @@ class Labelled(NamedTuple):
 
 def read_arrays(X: Any, y: Any, channels: Channels = None) -> Labelled:
     """Items X and their labels y; see `FewShotDataset.from_arrays`."""
-    if _holds_scalars(X) and not _holds_scalars(y) and len(_shape(y)) > 1:
+    if _holds_scalars(X) and len(_shape(y) or ()) > 1:
         raise ValueError("X holds single values and y whole items: are X and y swapped?")
     items, (labels, class_names) = as_items(X, channels), as_classes(y, "y")
     if len(items) != len(labels):
@@ -115,7 +117,7 @@ def _key_of(
     where = f"no {wanted!r}" if wanted is not None else f"no {part} under {', '.join(known)}"
     raise ValueError(
         f"{what} must hold one item and one label, but have {several if found else where}; the "
-        f"keys are {_short(list(row))}: choose by item_key and label_key"
+        f"keys are {_shown(list(row))}: choose by item_key and label_key"
     )
 
 
@@ -236,7 +238,7 @@ def _name_of(i: int, label: Any, names: Names | None) -> Any:
         return label
     if label not in names:
         raise ValueError(
-            f"the label of entry {i} is {label}, but there are names for {_short(list(names))} alone"
+            f"the label of entry {i} is {label}, but only {_shown(list(names))} have names"
         )
     return names[label]
 
@@ -264,7 +266,7 @@ def _read_by_class(data: Mapping[Any, Any], channels: Channels) -> Labelled:
         raise ValueError("the mapping from class names to items is empty")
     if all(str(name).lower() in SPLITS for name in data):
         raise ValueError(
-            f"{_short(list(data))} are names of splits, not of classes; give one of them, such as "
+            f"{_shown(list(data))} are names of splits, not of classes; give one of them, such as "
             f"data[{next(iter(data))!r}]"
         )
     items = [(name, item) for name in data for item in _items_of(name, data[name])]
@@ -475,14 +477,9 @@ def _described(value: Any) -> str:
     """What a value is, for a message: short, in one line."""
     name = f"a {type(value).__name__}"
     if isinstance(value, Mapping):
-        return f"{name} with the keys {_short(list(value))}"
+        return f"{name} with the keys {_shown(list(value))}"
     if hasattr(value, "shape"):
         return f"{name} of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple):
         return f"{name} of {len(value)}"
-    return "None" if value is None else f"{name} ({_short(value)})"
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:80]}..."
+    return "None" if value is None else f"{name} ({_shown(value)})"
