@@ -164,7 +164,7 @@ class FewShotDataset:
     def take(self, rows: Tensor) -> Tensor:
         """Items at `rows` (any shape) as they are stored, (*rows.shape, *item)."""
         flat = rows.flatten().to(self.items.device)
-        return self.items.index_select(0, flat).unflatten(0, rows.shape)
+        return self.items.index_select(0, flat).view(*rows.shape, *self.item_shape)
 
     def files_of(self, rows: Any) -> Any:
         """The files that items came from, as lists nested like `rows`; for one row, its file.

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 from ..arguments import _shown
 
@@ -81,7 +81,7 @@ def has_rows(data: Any) -> bool:
     """Whether `read_pairs` can make something of `data`, or at least say what is wrong with it."""
     if isinstance(data, tuple | list):
         return len(data) > 0 and isinstance(data[0], tuple | list | Mapping)
-    return isinstance(data, Mapping | IterableDataset) or (
+    return isinstance(data, Mapping | Dataset | DataLoader) or (
         not isinstance(data, str | bytes | Tensor | np.ndarray)
         and hasattr(data, "__len__")
         and hasattr(data, "__getitem__")
@@ -94,17 +94,23 @@ def _columns(data: Mapping[Any, Any], keys: Keys) -> tuple[Any, Any] | None:
         [key for key in data if key in ((wanted,) if wanted else known)]
         for wanted, known in zip(keys, (ITEM_KEYS, LABEL_KEYS), strict=True)
     ]
-    if not any(keys) and (not all(found) or not _holds_scalars(data[found[1][0]])):
-        return None
-    item_key, label_key = _keys_of(data, keys, "the columns")
-    return _listed(data[item_key]), _listed(data[label_key])
+    if any(keys) or (all(found) and _holds_scalars(data[found[1][0]])):
+        item_key, label_key = _keys_of(data, keys, "the columns")
+        return _listed(data[item_key]), _listed(data[label_key])
+    if all(found) and len(data) == 2:  # rather columns with odd labels than classes so named
+        label_key = found[1][0]
+        raise ValueError(
+            f"the column {label_key!r} must hold one label an item, got "
+            f"{_described(data[label_key])}; of one-hot labels, give .argmax(1); classes need "
+            f"other names than {_shown(list(data))}"
+        )
+    return None
 
 
 def _keys_of(row: Mapping[Any, Any], keys: Keys, what: str) -> tuple[str, str]:
     """Under which keys a row, or the columns, hold the item and the label."""
-    return _key_of(row, keys[0], ITEM_KEYS, "item", what), _key_of(
-        row, keys[1], LABEL_KEYS, "label", what
-    )
+    item_key = _key_of(row, keys[0], ITEM_KEYS, "item", what)
+    return item_key, _key_of(row, keys[1], LABEL_KEYS, "label", what)
 
 
 def _key_of(
@@ -297,8 +303,9 @@ def as_items(X: Any, channels: Channels, where: str = "X") -> Tensor:
     if isinstance(X, list | tuple) and X and _is_picture(X[0]):
         channels = None  # pictures say themselves which of their axes is which
     X = X if isinstance(X, Tensor) else _as_tensor(X, where)
-    if X.is_complex() or X.ndim == 0:
-        got = f"{X.dtype} {tuple(X.shape)}"
+    if X.is_complex() or X.ndim == 0 or X.layout != torch.strided:
+        dense = "" if X.layout == torch.strided else f", {X.layout}; use .to_dense()"
+        got = f"{X.dtype} {tuple(X.shape)}{dense}"
         raise ValueError(f"{where} must hold real numbers, item by item, got {got}")
     if X.dtype == torch.uint8 and X.ndim == 3:
         X = X[:, None]
@@ -325,15 +332,11 @@ def _channels_come_last(X: Tensor, channels: Channels) -> bool:
 
 
 def _as_tensor(X: Any, where: str) -> Tensor:
-    one_by_one = Tensor | np.ndarray | str | os.PathLike | Mapping
+    several = isinstance(X, list | tuple) and len(X) > 0
     try:
-        if (
-            isinstance(X, list | tuple)
-            and X
-            and (_is_picture(X[0]) or isinstance(X[0], one_by_one))
-        ):
+        if several and not isinstance(X[0], list | tuple | Number):
             return _stacked([_as_item(i, item) for i, item in enumerate(X)])
-        return _as_numbers(np.asarray(X))
+        return _as_numbers(X if isinstance(X, np.ndarray) else np.asarray(X))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{where} must hold numbers, in items of one shape: {error}") from None
 
@@ -345,7 +348,7 @@ def _as_item(i: int, item: Any) -> Tensor:
     if _is_picture(item):
         return _as_pixels(item)
     if isinstance(item, np.ndarray | np.generic | list | Number):
-        return _as_numbers(np.asarray(item))
+        return _as_numbers(item if isinstance(item, np.ndarray) else np.asarray(item))
     advice = "; load_image_folder reads files" if isinstance(item, str | os.PathLike) else ""
     raise TypeError(f"item {i} is {_described(item)}{advice}")
 
@@ -395,11 +398,12 @@ def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
         one_hot = values.ndim == 2 and values.shape[1] > 1
         advice = "; of one-hot labels, give y.argmax(1)" if one_hot else ""
         raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}{advice}")
-    missing = values != values  # only NaN differs from itself
-    if missing.any():
-        raise ValueError(
-            f"{where} holds NaN in {missing.sum()} places, first {int(missing.argmax())}"
-        )
+    infinite = np.isinf(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    for what, found in (("NaN", values != values), ("infinity", infinite)):  # NaN is not itself
+        if found.any():
+            raise ValueError(
+                f"{where} holds {what} in {found.sum()} places, first {found.argmax()}"
+            )
     try:
         classes, labels = np.unique(values, return_inverse=True)
     except TypeError as error:
@@ -482,4 +486,6 @@ def _described(value: Any) -> str:
         return f"{name} of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple):
         return f"{name} of {len(value)}"
-    return "None" if value is None else f"{name} ({_shown(value)})"
+    if value is None or not isinstance(value, str | bytes | Number | os.PathLike):
+        return "None" if value is None else name
+    return f"{name} ({_shown(value)})"

@@ -27,7 +27,7 @@ def uniforms(seed: int, start: int, n_tasks: int, n_numbers: int) -> np.ndarray:
     """
     seed, start = as_integer("seed", seed, None), as_integer("start", start, 0)
     n_tasks = as_integer("n_tasks", n_tasks)
-    check_fits("the numbers of so many tasks", n_tasks * n_numbers * PEAK_BYTES)
+    check_fits("the random numbers of so many tasks", n_tasks * n_numbers * PEAK_BYTES)
     with np.errstate(over="ignore"):  # arithmetic is modulo 2**64 on purpose
         episodes = np.uint64((start + 1) % 2**64) + np.arange(n_tasks, dtype=np.uint64)
         seed_hash = _mix(np.array([seed % 2**64], dtype=np.uint64) + GOLDEN)
