@@ -155,7 +155,13 @@ class EpisodeBatch:
         return (self[start:stop] for start, stop in pairwise(edges))
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> EpisodeBatch:
-        """The same episodes on `device`; `dtype` changes floating-point tensors only."""
+        """The same episodes on `device`; `dtype` changes floating-point tensors only.
+
+        Raises:
+            ValueError: `dtype` is not a floating-point one: items would be cut to integers.
+        """
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"dtype must be floating point, such as torch.float32, got {dtype}")
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)

@@ -370,7 +370,8 @@ def _as_numbers(array: np.ndarray) -> Tensor:
     if np.ma.is_masked(array):
         raise TypeError("some numbers are masked")
     dtype = np.uint8 if array.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.array(array, dtype=dtype))
+    with np.errstate(over="ignore"):  # infinity is refused later, with its row
+        return torch.from_numpy(np.array(array, dtype=dtype))
 
 
 def _is_picture(item: Any) -> bool:

@@ -147,7 +147,10 @@ class EpisodeSampler(TaskSource):
         self.n_way: int = as_integer("n_way", n_way, 2)
         self.n_shot: int = as_integer("n_shot", n_shot)
         self.n_query: int = as_integer("n_query", n_query)
-        self.turns, self.within_group = 4 if rotations else 1, within_group
+        for name, flag in (("rotations", rotations), ("within_group", within_group)):
+            if not isinstance(flag, bool | np.bool_):
+                raise ValueError(f"{name} must be True or False, got {flag!r}")
+        self.turns, self.within_group = 4 if rotations else 1, bool(within_group)
         if rotations:
             _check_square(self.dataset)
         pools = self._pools(self.n_shot + self.n_query)

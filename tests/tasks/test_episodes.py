@@ -104,6 +104,12 @@ def test_to_changes_the_dtype_of_floats_only():
     assert targets.support_y.dtype == torch.float64
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_to_does_not_cut_items_to_integers(dtype):
+    with pytest.raises(ValueError, match=f"dtype must be floating point, .* got {dtype}"):
+        EpisodeBatch(**parts()).to(dtype=dtype)
+
+
 def test_to_moves_every_tensor():
     order = torch.arange(6).repeat(3, 1)
     rows = {"support_rows": order[:, :2], "query_rows": order[:, 2:]}

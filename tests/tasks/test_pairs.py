@@ -314,6 +314,7 @@ UNFIT = {
         "item 0 is a str .'a.png'.; load_im",
     ),
     "undecoded": ([({"bytes": b""}, 0)] * 3, r"item 0 is a dict with the keys \['bytes'\]"),
+    "numbers beyond float32": ((np.full((N, 2), 1e300), Y), "infinity in 12 rows, first row 0"),
     "sparse": ((torch.eye(N).to_sparse(), Y), "to_dense"),
     "a path": ("pets", "got str"),
 }

@@ -317,6 +317,13 @@ def test_counts_are_integers(name, place, value):
         EpisodeSampler(numbered([9] * 9), *counts)
 
 
+@pytest.mark.parametrize("value", ["no", 1, None, float("nan")])
+def test_options_are_true_or_false(value):
+    for name in ("rotations", "within_group"):
+        with pytest.raises(ValueError, match=f"{name} must be True or False, got"):
+            EpisodeSampler(pictures(), 2, 1, 1, **{name: value})
+
+
 def test_one_way_is_no_choice():
     with pytest.raises(ValueError, match="n_way must be an integer of at least 2, got 1"):
         EpisodeSampler(numbered([9] * 9), 1, 1, 1)
