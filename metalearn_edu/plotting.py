@@ -240,7 +240,10 @@ def plot_episode(
         shown = items[:, :n_shown]
         _show(ax, _mosaic(shown.reshape(-1, *items.shape[2:]), shown.shape[1]))
         ax.set_anchor("W")
-        ax.set_title(f"{name}\n{_count(shown.shape[1], items.shape[1])}", loc="left")
+        even = (
+            "" if len(getattr(task, f"{name}_y")) == items.shape[0] * items.shape[1] else "up to "
+        )
+        ax.set_title(f"{name}\n{even}{_count(shown.shape[1], items.shape[1])}", loc="left")
     height = support.shape[2]
     axes[0].set_yticks([c * (height + 1) + height / 2 for c in range(n_way)], labels)
     axes[0].tick_params(length=0, labelsize=SMALL)
@@ -332,9 +335,12 @@ def _pictures(items: Any, invert: bool) -> np.ndarray:
 
 
 def _by_class(pictures: np.ndarray, labels: Any, n_way: int) -> np.ndarray:
-    """(N, H, W, 3) and labels (N,) to (n_way, N / n_way, H, W, 3)."""
-    order = np.argsort(_array(labels), kind="stable")
-    return pictures[order].reshape(n_way, -1, *pictures.shape[1:])
+    """(N, H, W, 3) and labels (N,) to (n_way, most, H, W, 3), white where a class has fewer."""
+    rows = [pictures[_array(labels) == c] for c in range(n_way)]
+    grid = np.ones((n_way, max(map(len, rows)), *pictures.shape[1:]), pictures.dtype)
+    for places, row in zip(grid, rows, strict=True):
+        places[: len(row)] = row
+    return grid
 
 
 def _mosaic(pictures: np.ndarray, n_columns: int, below: int = 0) -> np.ndarray:

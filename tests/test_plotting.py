@@ -156,6 +156,26 @@ def test_episode_in_any_order_of_items():
     assert (images[0] == images[1]).all()
 
 
+@pytest.mark.parametrize("most", [2, 15])
+def test_episode_of_unequal_numbers_shows_each_item_in_its_row(most):
+    task = picture_task(3, 1, 1)
+    labels = torch.tensor([2] * most + [0])  # none of class 1
+    shades = torch.linspace(0.2, 0.8, most + 1)
+    x = shades[:, None, None, None].expand(-1, *task.query_x.shape[1:])
+    fig = plotting.plot_episode(
+        task._replace(query_x=x, query_y=labels), n_shown=5, fig=plotting.new_figure()
+    )
+    shown = np.asarray(fig.axes[1].images[0].get_array())
+    side = shown.shape[0] // 3
+    middles = shown[side // 2 :: side, side // 2 :: side, 0]
+    expected = np.ones((3, min(most, 5)))
+    expected[2] = 1 - shades[: min(most, 5)]
+    expected[0, 0] = 1 - shades[-1]
+    assert middles == pytest.approx(expected)
+    assert "up to" in fig.axes[1].get_title(loc="left")
+    assert overlaps(fig) == []
+
+
 def test_episode_says_when_it_leaves_queries_out():
     fig = plotting.plot_episode(picture_task(2, 1, 15), n_shown=5, fig=plotting.new_figure())
     assert [ax.get_title(loc="left") for ax in fig.axes] == [

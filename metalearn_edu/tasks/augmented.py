@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import as_integer, as_number
 from .episodes import EpisodeBatch
 from .random import uniforms
-from .sampler import TaskSource
+from .sampler import TaskSource, as_task_source
 
 __all__ = ["Augmented", "warp"]
 
@@ -37,13 +38,13 @@ class Augmented(TaskSource):
         amount: how far; 1 is what a hand may do: 15 degrees, 20 % of size and slant, a tenth of
             the side.
     Raises:
-        ValueError: `amount` is not above 0.
+        ValueError: `tasks` is no source, or `amount` is not a finite number above 0. Episodes of
+            what are no images are refused when they are drawn.
     """
 
     def __init__(self, tasks: TaskSource, amount: float = 1.0) -> None:
-        if not 0 < amount < float("inf"):
-            raise ValueError(f"amount must be above 0 and finite, got {amount}")
-        self.tasks, self.amount = tasks, amount
+        self.tasks = as_task_source("tasks", tasks)
+        self.amount = as_number("amount", amount, above=0)
         self.n_way, self.n_shot, self.n_query = tasks.n_way, tasks.n_shot, tasks.n_query
 
     @property
@@ -51,7 +52,13 @@ class Augmented(TaskSource):
         return f"Augmented {self.amount}: {self.tasks.fingerprint}"
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
+        seed = as_integer("seed", seed, None)
         batch = self.tasks.episodes(seed, start, n_tasks)
+        if batch.support_x.ndim != 5:
+            shape = tuple(batch.support_x.shape[2:])
+            raise ValueError(
+                f"Augmented warps images (C, H, W); items of {self.tasks!r} are {shape}"
+            )
         items = torch.cat([batch.support_x, batch.query_x], dim=1)  # (T, S + Q, C, H, W)
         n_items = items.shape[1]
         numbers = uniforms(seed ^ _SEED_OF_WARPS, start, n_tasks, n_items * N_NUMBERS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import _shown, as_integer, as_number
+from .pairs import Channels, Labelled, are_pairs, has_rows, read_arrays, read_pairs
 from .random import uniforms
 
 __all__ = ["FewShotDataset", "as_dataset"]
@@ -32,9 +34,12 @@ class FewShotDataset:
         class_names: one name a class; default "class 0", "class 1", ...
         class_groups: one group name a class (script, alphabet, ...); default: all in one group.
         name: what to call the data set in messages and figures.
-        files: (N,) the file that each item came from, where there are files.
+        files: (N,) the file that each item came from, where there are files; see `files_of`.
     Raises:
         ValueError: the shapes, the labels or the number of names do not fit, or items hold NaN.
+
+    A data set is not meant to change: its `digest` is computed once, and items changed in place
+    after that would still have the old one.
     """
 
     def __init__(
@@ -56,32 +61,73 @@ class FewShotDataset:
             "class_names", class_names, [f"class {c}" for c in range(self.n_classes)]
         )
         self.class_groups = _names("class_groups", class_groups, [name] * self.n_classes)
-        if files is not None and len(files) != len(items):
-            raise ValueError(f"files has {len(files)} entries for {len(items)} items")
-        self.files = None if files is None else tuple(os.fspath(file) for file in files)
+        self.files = None if files is None else _as_files(files, len(items))
         # Row r of class c is items[order[starts[c] + r]]: one flat table for unequal class sizes.
         self.order = torch.argsort(self.labels, stable=True)
         self.starts = torch.cumsum(self.class_sizes, 0) - self.class_sizes
 
     @classmethod
-    def from_arrays(cls, X: Any, y: Any, **names: Any) -> FewShotDataset:
+    def from_arrays(
+        cls, X: Any, y: Any, *, channels: Channels = None, **names: Any
+    ) -> FewShotDataset:
         """A data set from any arrays, tensors or lists: X (N, *item), y (N,) of any label type.
 
-        uint8 arrays of three or four axes are images, (N, H, W), (N, C, H, W) or, with 1, 3 or 4
-        channels, (N, H, W, C); all else becomes float32 features as they are. Labels are remapped
-        to 0..n_classes-1 in sorted order and kept as class names. The data are copied.
+        uint8 arrays of three or four axes are images, (N, H, W), (N, C, H, W) or (N, H, W, C); all
+        else becomes float32 features as they are, float64, bool and other integers included. Labels
+        are remapped to 0..n_classes-1 in sorted order (numbers by value, texts letter by letter:
+        "10" before "2") and kept as class names. The data are copied.
 
         Args:
-            names: class_names (in sorted order of the labels), class_groups and name, as above.
+            X: also a list of tensors, arrays or pictures of Pillow.
+            channels: "first" or "last": which axis of (N, C, H, W) or (N, H, W, C) holds the
+                channels. None: the last if it is 1, 3 or 4 long and the second is not; of floats
+                only where height and width are above 4, for they may be maps of many channels.
+            names: class_names (in sorted order of the labels), class_groups, name and files, as
+                above.
         Raises:
             ValueError: X does not hold finite numbers in items of one shape, y does not hold one
-                label for each, or a label is missing (NaN).
+                label for each, labels are of several types, or one is missing (None, NaN).
         """
-        items, (classes, labels) = _as_items(X), _as_classes(y)
-        if len(items) != len(labels):
-            raise ValueError(f"X has {len(items)} items, y {len(labels)} labels")
-        names.setdefault("class_names", classes)
-        return cls(items, torch.as_tensor(labels), **names)
+        return cls._from_parts(read_arrays(X, y, channels), names)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        pairs: Any,
+        *,
+        item_key: str | None = None,
+        label_key: str | None = None,
+        channels: Channels = None,
+        **names: Any,
+    ) -> FewShotDataset:
+        """A data set from labelled items in any of the forms in which people have them.
+
+        - a torch `Dataset` with a length, or a list, of pairs (item, label);
+        - the same of rows, mappings that hold an image and its label (Hugging Face);
+        - one mapping of two columns, {"image": [...], "label": [...]};
+        - one mapping from class name to the items of that class, whose order is kept.
+
+        Items are tensors, arrays, lists of numbers or pictures of Pillow, all of one shape, and
+        are stored as `from_arrays` stores them; a label is one number or text. Each entry is read
+        once: a random transform acts once. Names that the data set knows for its labels (`classes`
+        or `class_to_idx` of torchvision, also below Subset and ConcatDataset, and `features` of
+        Hugging Face) become class names, and the files that torchvision lists as `samples` the
+        `files`.
+
+        Args:
+            item_key, label_key: where the item and the label of a row, or the columns, are; by
+                default image, img, x, pixel_values, ... and label, y, target, fine_label, ...
+            channels: as in `from_arrays`; pictures of Pillow do not need it.
+            names: class_names (in sorted order of the labels), class_groups, name and files.
+        Raises:
+            ValueError: no entry, or one that does not fit; the message says which and what it is.
+        """
+        return cls._from_parts(read_pairs(pairs, (item_key, label_key), channels), names)
+
+    @classmethod
+    def _from_parts(cls, read: Labelled, names: dict[str, Any]) -> FewShotDataset:
+        known = {"class_names": read.class_names, "files": read.files}
+        return cls(read.items, read.labels, **(known | names))
 
     @property
     def n_classes(self) -> int:
@@ -108,16 +154,56 @@ class FewShotDataset:
         return total.hexdigest()
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Items at `rows` (any shape) as floats, (*rows.shape, *item); images in [0, 1]."""
-        return scale(self.take(rows))
+        """Items at `rows` (any shape) as floats, (*rows.shape, *item); images in [0, 1].
+
+        Raises:
+            ValueError: `rows` are not integers in 0..N-1.
+        """
+        return scale(self.take(self._as_rows(rows)))
 
     def take(self, rows: Tensor) -> Tensor:
         """Items at `rows` (any shape) as they are stored, (*rows.shape, *item)."""
         flat = rows.flatten().to(self.items.device)
-        return self.items.index_select(0, flat).unflatten(0, rows.shape)
+        return self.items.index_select(0, flat).view(*rows.shape, *self.item_shape)
+
+    def files_of(self, rows: Any) -> Any:
+        """The files that items came from, as lists nested like `rows`; for one row, its file.
+
+        Those of an episode are in `files_of(batch.support_rows)` and `files_of(batch.query_rows)`,
+        a list a task.
+
+        Args:
+            rows: integers of any shape: a tensor, an array, lists, or one number.
+        Raises:
+            ValueError: the data set has no files, or `rows` are not integers in 0..N-1.
+        """
+        if self.files is None:
+            raise ValueError(
+                f"{self.name} does not know its files: it was not read from any, or made without "
+                "files="
+            )
+        at = np.array(self.files, dtype=object)[self._as_rows(rows).cpu().numpy()]
+        return at if isinstance(at, str) else at.tolist()
+
+    def _as_rows(self, rows: Any) -> Tensor:
+        try:
+            given = torch.as_tensor(rows)
+        except (TypeError, ValueError, RuntimeError):
+            given = torch.empty(0)
+        whole = (
+            not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
+        )
+        if not whole or not ((given >= 0) & (given < len(self))).all():
+            raise ValueError(f"rows must be integers in 0..{len(self) - 1}, got {_shown(rows)}")
+        return given.long()
 
     def items_of(self, class_index: int) -> Tensor:
-        """All items of one class, (class_size, *item), as floats."""
+        """All items of one class, (class_size, *item), as floats.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        class_index = as_integer("class_index", class_index, 0, at_most=self.n_classes - 1)
         start = int(self.starts[class_index])
         return self.gather(self.order[start : start + int(self.class_sizes[class_index])])
 
@@ -125,9 +211,9 @@ class FewShotDataset:
         """A data set of these classes only, renumbered in the given order.
 
         Raises:
-            ValueError: an index is out of range or given twice, or none is given.
+            ValueError: an index is no integer, out of range or given twice, or none is given.
         """
-        chosen = [int(c) for c in classes]
+        chosen = [as_integer("each of classes", c, None) for c in _listed("classes", classes)]
         if not chosen or len(set(chosen)) != len(chosen):
             raise ValueError(f"classes must be distinct and at least one, got {chosen[:10]}")
         if not all(0 <= c < self.n_classes for c in chosen):
@@ -149,13 +235,14 @@ class FewShotDataset:
         """A data set of all classes of these groups; a single name stands for one group.
 
         Raises:
-            ValueError: a group does not exist; the message lists those that do.
+            ValueError: a group does not exist, or none is given; the message lists those that do.
         """
-        groups = [groups] if isinstance(groups, str) else groups
-        missing = sorted(set(groups) - set(self.class_groups))
-        if missing:
-            raise ValueError(f"groups {missing} are not in {self.name}; it has {self.groups}")
-        return self.subset([c for c, g in enumerate(self.class_groups) if g in set(groups)])
+        wanted = [groups] if isinstance(groups, str) else _listed("groups", groups)
+        missing = [group for group in wanted if group not in self.groups]
+        if missing or not wanted:
+            which = f"groups {missing} are not in" if missing else "no group is chosen of"
+            raise ValueError(f"{which} {self.name}; it has {self.groups}")
+        return self.subset([c for c, group in enumerate(self.class_groups) if group in wanted])
 
     def split(
         self, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
@@ -166,10 +253,10 @@ class FewShotDataset:
             shares: the share of the classes in each part; they sum to 1.
             seed: decides which class goes where.
         Raises:
-            ValueError: the shares do not sum to 1, or a part would get no class.
+            ValueError: the shares are not numbers above 0 that sum to 1, a part would get no class,
+                or the seed is not an integer.
         """
-        if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
-            raise ValueError(f"shares must be above 0 and sum to 1, got {tuple(shares)}")
+        shares = _as_shares(shares)
         ends = [round(sum(shares[: i + 1]) * self.n_classes) for i in range(len(shares))]
         starts = [0, *ends[:-1]]
         if any(end <= start for start, end in zip(starts, ends, strict=True)):
@@ -194,15 +281,55 @@ class FewShotDataset:
         )
 
 
-def as_dataset(data: FewShotDataset | tuple[Any, Any]) -> FewShotDataset:
-    """`data` itself if it is a FewShotDataset, or a pair (X, y) made into one."""
+def as_dataset(data: Any) -> FewShotDataset:
+    """`data` itself if it is a FewShotDataset, or what people bring made into one.
+
+    Args:
+        data: a FewShotDataset; a pair (X, y) for `FewShotDataset.from_arrays`; or anything that
+            `FewShotDataset.from_pairs` takes. A list of two (item, label) pairs is told from
+            (X, y) by its labels: single values, where X has an item.
+    Raises:
+        ValueError: it is none of these, or what is in it does not fit.
+    """
     if isinstance(data, FewShotDataset):
         return data
-    if isinstance(data, tuple | list) and len(data) == 2:
+    if isinstance(data, tuple | list) and len(data) == 2 and not are_pairs(data):
         return FewShotDataset.from_arrays(*data)
+    if has_rows(data):
+        return FewShotDataset.from_pairs(data)
     raise ValueError(
-        f"dataset must be a FewShotDataset or a pair (X, y), got {type(data).__name__}"
+        f"dataset must be a FewShotDataset or a pair (X, y), got {type(data).__name__}; a torch "
+        "Dataset or list of (item, label), columns with image and label, or a mapping from class "
+        "name to items will do, too"
     )
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    """Several values as a list; of an array or a tensor as plain numbers."""
+    values = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} must be a list, got {_shown(values)}")
+    return list(values)
+
+
+def _as_shares(shares: Any) -> list[float]:
+    given = _listed("shares", shares)
+    try:
+        numbers = [as_number("share", share, above=0) for share in given]
+    except ValueError:
+        numbers = []
+    if not numbers or abs(sum(numbers) - 1) > 1e-9:
+        raise ValueError(f"shares must be above 0 and sum to 1, got {_shown(tuple(given))}")
+    return numbers
+
+
+def _as_files(files: Any, n_items: int) -> tuple[str, ...]:
+    given = _listed("files", files)
+    if len(given) != n_items:
+        raise ValueError(f"files has {len(given)} entries for {n_items} items")
+    if odd := [file for file in given if not isinstance(file, str | os.PathLike)]:
+        raise ValueError(f"files must be paths, got {_shown(odd[0])}")
+    return tuple(os.fspath(file) for file in given)
 
 
 def scale(items: Tensor) -> Tensor:
@@ -256,49 +383,9 @@ _REMAPS = "FewShotDataset.from_arrays remaps any labels"
 
 
 def _names(argument: str, given: Sequence[str] | None, default: list[str]) -> list[str]:
-    names = default if given is None else [str(name) for name in given]
+    if isinstance(given, set | frozenset):
+        raise ValueError(f"{argument} must be in order, one a class; a set has no order")
+    names = default if given is None else [str(name) for name in _listed(argument, given)]
     if len(names) != len(default):
         raise ValueError(f"{argument} has {len(names)} entries for {len(default)} classes")
     return names
-
-
-def _as_items(X: Any) -> Tensor:
-    """Images as uint8 (N, C, H, W), all else as float32."""
-    try:
-        if isinstance(X, list | tuple) and X and isinstance(X[0], Tensor):
-            X = torch.stack(list(X))
-        if not isinstance(X, Tensor):
-            X = _as_numbers(np.asarray(X))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"X must hold numbers, in items of one shape: {error}") from None
-    if X.is_complex() or X.ndim == 0:
-        raise ValueError(f"X must hold real numbers, item by item, got {X.dtype} {tuple(X.shape)}")
-    if X.dtype != torch.uint8 or X.ndim not in (3, 4):
-        return X.detach().to(torch.float32, copy=True)
-    if X.ndim == 3:
-        X = X[:, None]
-    elif X.shape[1] not in (1, 3, 4) and X.shape[-1] in (1, 3, 4):
-        X = X.movedim(-1, 1)
-    return X.clone(memory_format=torch.contiguous_format)
-
-
-def _as_numbers(array: np.ndarray) -> Tensor:
-    if array.dtype.kind not in "biufO":
-        raise TypeError(f"got {array.dtype}")
-    dtype = np.uint8 if array.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.array(array, dtype=dtype))
-
-
-def _as_classes(y: Any) -> tuple[list[str], np.ndarray]:
-    """The names of the classes in sorted order, and which of them each label is."""
-    values = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
-    if values.ndim != 1:
-        raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}")
-    missing = values != values  # only NaN differs from itself
-    if missing.any():
-        raise ValueError(f"y holds NaN in {missing.sum()} places, first {int(missing.argmax())}")
-    try:
-        classes, labels = np.unique(values, return_inverse=True)
-    except TypeError as error:
-        raise ValueError(f"the labels in y must be of one type: {error}") from None
-    return [str(c) for c in classes], labels

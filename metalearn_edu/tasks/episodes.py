@@ -38,6 +38,10 @@ class Task(NamedTuple):
 class EpisodeBatch:
     """T episodes with a leading task axis. Introduced in notebook 01.
 
+    Classes may have unequal numbers of items, in each task in another way; each needs one support
+    item at least, and need not be asked for. Losses and accuracies are means over the queries of a
+    task, so that a class with more queries counts more.
+
     Args:
         support_x: (T, S, *item) float items to learn from.
         support_y: (T, S) int64 labels in 0..n_way-1, or (T, S, out) float regression targets.
@@ -45,8 +49,11 @@ class EpisodeBatch:
         query_y: (T, Q) int64 labels, or (T, Q, out) float targets.
         classes: optional (T, n_way) int64: the data set class behind each label.
         order: optional (T, S + Q) int64: in which order `stream` presents support and query items.
+        support_rows, query_rows: optional (T, S) and (T, Q) int64: the row of each item in its
+            data set, for `FewShotDataset.files_of`. They go along with the other tensors, to
+            another device too.
     Raises:
-        ValueError: shapes, dtypes, label range or the number of items per class do not fit.
+        ValueError: shapes, dtypes or the label range do not fit, or a class has no support item.
     """
 
     support_x: Tensor
@@ -55,10 +62,13 @@ class EpisodeBatch:
     query_y: Tensor
     classes: Tensor | None = None
     order: Tensor | None = None
+    support_rows: Tensor | None = None
+    query_rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_shapes(self)
         _check_order(self)
+        _check_rows(self)
         if self.is_classification:
             _check_labels(self)
 
@@ -79,13 +89,28 @@ class EpisodeBatch:
 
     @property
     def n_shot(self) -> int:
-        """Support items per class (regression: support points per task)."""
-        return self.support_x.shape[1] // (self.n_way or 1)
+        """Support items per class (regression: support points per task).
+
+        Raises:
+            ValueError: not every class of every task has the same number.
+        """
+        return _one_number("n_shot", "support_y", *self._per_class(self.support_y))
 
     @property
     def n_query(self) -> int:
-        """Query items per class (regression: query points per task)."""
-        return self.query_x.shape[1] // (self.n_way or 1)
+        """Query items per class (regression: query points per task).
+
+        Raises:
+            ValueError: not every class of every task has the same number.
+        """
+        return _one_number("n_query", "query_y", *self._per_class(self.query_y))
+
+    def _per_class(self, y: Tensor) -> tuple[int, int]:
+        """The fewest and the most items of a class in a task; for regression, those of a task."""
+        if self.n_way is None:
+            return y.shape[1], y.shape[1]
+        counts = _count_labels(y, self.n_way)
+        return int(counts.min()), int(counts.max())
 
     def __len__(self) -> int:
         return self.n_tasks
@@ -130,7 +155,13 @@ class EpisodeBatch:
         return (self[start:stop] for start, stop in pairwise(edges))
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> EpisodeBatch:
-        """The same episodes on `device`; `dtype` changes floating-point tensors only."""
+        """The same episodes on `device`; `dtype` changes floating-point tensors only.
+
+        Raises:
+            ValueError: `dtype` is not a floating-point one: items would be cut to integers.
+        """
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"dtype must be floating point, such as torch.float32, got {dtype}")
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
@@ -156,8 +187,20 @@ class EpisodeBatch:
         if not self.is_classification:
             counts = f"{self.n_shot} support and {self.n_query} query points"
             return f"EpisodeBatch({tasks}, regression, {counts}, item {item})"
-        shape = f"{self.n_way}-way {self.n_shot}-shot, {self.n_query} queries per class"
+        (few, many), queries = self._per_class(self.support_y), self._per_class(self.query_y)
+        shots = f" {few}-shot" if few == many else f", {few} to {many} support items per class"
+        asked = " to ".join(str(n) for n in dict.fromkeys(queries))
+        shape = f"{self.n_way}-way{shots}, {asked} queries per class"
         return f"EpisodeBatch({tasks}, {shape}, item {item})"
+
+
+def _one_number(name: str, labels: str, fewest: int, most: int) -> int:
+    if fewest != most:
+        raise ValueError(
+            f"there is no one {name}: the classes of these tasks have {fewest} to {most} items; "
+            f"count them in {labels}"
+        )
+    return most
 
 
 def _check_shapes(batch: EpisodeBatch) -> None:
@@ -199,7 +242,8 @@ def _check_side(side: str, x: Tensor, y: Tensor) -> None:
     if (y.dtype, y.ndim) != (torch.int64, 2) and not (y.is_floating_point() and y.ndim == 3):
         raise ValueError(
             f"{side}_y must be int64 labels (tasks, items) or float targets "
-            f"(tasks, items, out), got {y.dtype} {tuple(y.shape)}"
+            f"(tasks, items, out), got {y.dtype} {tuple(y.shape)}; .long() makes integers int64, "
+            "and .argmax(-1) labels of one-hot rows"
         )
 
 
@@ -214,15 +258,21 @@ def _check_labels(batch: EpisodeBatch) -> None:
             f"{max(n_way - 1, highest)} with {batch.support_y.shape[1]} support items, whose "
             f"largest label is {n_way - 1}; remap the class ids inside each episode"
         )
-    _check_balance("support_y", batch.support_y, n_way)
-    _check_balance("query_y", batch.query_y, n_way)
-    _check_classes(batch, n_way)
+    counts = _count_labels(batch.support_y, n_way)
+    if not counts.all():
+        task = int((counts == 0).any(dim=1).nonzero()[0])
+        raise ValueError(
+            f"support_y needs an item of each of the {n_way} classes in every task; task {task} "
+            f"has {counts[task].tolist()}"
+        )
+    _check_table("classes", batch.classes, "(tasks, n_way)", (batch.n_tasks, n_way))
 
 
 def _check_order(batch: EpisodeBatch) -> None:
     n_items = batch.support_x.shape[1] + batch.query_x.shape[1]
     if batch.order is None:
         return
+    _check_table("order", batch.order)
     every = torch.arange(n_items, device=batch.order.device).expand(batch.n_tasks, -1)
     if batch.order.shape != every.shape or not torch.equal(batch.order.sort(dim=1).values, every):
         raise ValueError(
@@ -231,21 +281,28 @@ def _check_order(batch: EpisodeBatch) -> None:
         )
 
 
-def _check_classes(batch: EpisodeBatch, n_way: int) -> None:
-    if batch.classes is not None and batch.classes.shape != (batch.n_tasks, n_way):
-        raise ValueError(
-            f"classes must be (tasks, n_way) = {(batch.n_tasks, n_way)}, "
-            f"got {tuple(batch.classes.shape)}"
-        )
+def _check_rows(batch: EpisodeBatch) -> None:
+    for side in ("support", "query"):
+        shape = tuple(getattr(batch, f"{side}_x").shape[:2])
+        name = f"{side}_rows"
+        _check_table(name, getattr(batch, name), "(tasks, items)", shape)
 
 
-def _check_balance(name: str, labels: Tensor, n_way: int) -> None:
+def _check_table(
+    name: str, table: Tensor | None, axes: str = "", shape: tuple[int, ...] | None = None
+) -> None:
+    """Refuse what is no table of integers, of this shape if there is one; None is no table."""
+    if table is None:
+        return
+    if not isinstance(table, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(table).__name__}")
+    if shape is not None and table.shape != shape:
+        raise ValueError(f"{name} must be {axes} = {shape}, got {tuple(table.shape)}")
+    if table.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64, got {table.dtype}; use .long()")
+
+
+def _count_labels(labels: Tensor, n_way: int) -> Tensor:
+    """(T, n_way): how many items of each class a task has."""
     counts = labels.new_zeros(len(labels), n_way)
-    counts.scatter_add_(1, labels, torch.ones_like(labels))
-    uneven = (counts != labels.shape[1] / n_way).any(dim=1)
-    if uneven.any():
-        task = int(uneven.nonzero()[0])
-        raise ValueError(
-            f"{name} needs equally many items of each of the {n_way} classes in every task; "
-            f"task {task} has {counts[task].tolist()}"
-        )
+    return counts.scatter_add_(1, labels, torch.ones_like(labels))

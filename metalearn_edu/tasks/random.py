@@ -9,9 +9,12 @@ resume at any step, and a whole batch is drawn in a few array operations. The ha
 import numpy as np
 
 from ..arguments import as_integer
+from ..memory import check_fits
 
 __all__ = ["draw_distinct", "uniforms"]
 
+PEAK_BYTES = 24
+"""Held at once for each number while it is made."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -19,10 +22,12 @@ def uniforms(seed: int, start: int, n_tasks: int, n_numbers: int) -> np.ndarray:
     """(n_tasks, n_numbers) float64 uniform in [0, 1); row i belongs to episode start + i.
 
     Raises:
-        ValueError: `seed` is not an integer, `start` is negative or `n_tasks` is below 1.
+        ValueError: `seed` is not an integer, `start` is negative, `n_tasks` is below 1, or so many
+            numbers do not fit into memory.
     """
     seed, start = as_integer("seed", seed, None), as_integer("start", start, 0)
     n_tasks = as_integer("n_tasks", n_tasks)
+    check_fits("the random numbers of so many tasks", n_tasks * n_numbers * PEAK_BYTES)
     with np.errstate(over="ignore"):  # arithmetic is modulo 2**64 on purpose
         episodes = np.uint64((start + 1) % 2**64) + np.arange(n_tasks, dtype=np.uint64)
         seed_hash = _mix(np.array([seed % 2**64], dtype=np.uint64) + GOLDEN)

@@ -7,6 +7,9 @@ once over the classes, once over the items, and then one gather brings the items
 
 from __future__ import annotations
 
+import hashlib
+import math
+import re
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
@@ -16,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import as_integer
+from ..memory import check_fits
 from .dataset import FewShotDataset, as_dataset, scale
 from .episodes import EpisodeBatch
 from .random import draw_distinct, uniforms
@@ -27,20 +31,36 @@ class TaskSource(ABC):
     """Anything that tasks come from. Episode i of a seed is a function of (seed, i) alone."""
 
     n_way: int | None = None
-    n_shot: int
-    n_query: int
+    n_shot: int | None = None
+    n_query: int | None = None
 
     @property
     def fingerprint(self) -> str:
-        """A text that differs for other tasks, so that a run resumes on its own tasks alone."""
-        return repr(self)
+        """A text that differs for other tasks, so that a run resumes on its own tasks alone.
+
+        The repr of the source; of a class without its own, the name and the public attributes. Say
+        in a `__repr__`, or in a fingerprint of your own, what else makes the tasks what they are.
+        """
+        if type(self).__repr__ is not object.__repr__:
+            return _settled(repr(self))
+        public = {name: value for name, value in vars(self).items() if name[0] != "_"}
+        settings = ", ".join(f"{name}={_settled(value)}" for name, value in sorted(public.items()))
+        return f"{type(self).__qualname__}({settings})"
 
     @abstractmethod
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
         """Episodes start .. start + n_tasks - 1 of `seed`."""
 
     def sample(self, n_tasks: int, generator: torch.Generator | None = None) -> EpisodeBatch:
-        """Fresh episodes of a seed that `generator` draws (None: torch's default generator)."""
+        """Fresh episodes of a seed that `generator` draws (None: torch's default generator).
+
+        Raises:
+            ValueError: `generator` is no torch.Generator, or there cannot be so many tasks.
+        """
+        if not isinstance(generator, torch.Generator | None):
+            raise ValueError(
+                f"generator must be a torch.Generator or None, got {type(generator).__name__}"
+            )
         device = None if generator is None else generator.device
         seed = int(torch.randint(2**62, (), generator=generator, device=device))
         return self.episodes(seed, 0, n_tasks)
@@ -48,12 +68,47 @@ class TaskSource(ABC):
 
 def as_task_source(name: str, tasks: Any) -> TaskSource:
     """`tasks` itself; a ValueError if it is not a source of fresh episodes."""
-    if not isinstance(tasks, TaskSource):
-        raise ValueError(
-            f"{name} must be a source of fresh episodes, such as EpisodeSampler or Sinusoids, "
-            f"got {type(tasks).__name__}"
-        )
-    return tasks
+    if isinstance(tasks, TaskSource):
+        return tasks
+    advice = ""
+    if isinstance(tasks, EpisodeBatch) or _holds_batches(tasks):
+        advice = ": tasks that are ready; a source draws new ones, learner.outer_loop takes a batch"
+    elif isinstance(tasks, FewShotDataset):
+        advice = ": EpisodeSampler(dataset, n_way, n_shot, n_query) draws episodes from it"
+    elif isinstance(tasks, type):
+        advice = f": {tasks.__name__} itself; call it with its arguments"
+    raise ValueError(
+        f"{name} must be a source of fresh episodes, such as EpisodeSampler or Sinusoids, "
+        f"got {type(tasks).__name__}{advice}"
+    )
+
+
+def _holds_batches(tasks: Any) -> bool:
+    return isinstance(tasks, list | tuple) and any(
+        isinstance(task, EpisodeBatch | tuple) for task in tasks
+    )
+
+
+def _settled(value: Any) -> str:
+    """A value as text that is the same in every process: without addresses in memory."""
+    if isinstance(value, TaskSource):
+        return value.fingerprint
+    if isinstance(value, FewShotDataset):
+        return f"data {value.digest}"
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().double().numpy()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return f"{value.shape} {_digest(value.tobytes())}"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_settled, value)))}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_settled, value))}]"
+    text = value if isinstance(value, str) else repr(value)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 class EpisodeSampler(TaskSource):
@@ -64,7 +119,7 @@ class EpisodeSampler(TaskSource):
     Classes with fewer than n_shot + n_query items are left out.
 
     Args:
-        dataset: a FewShotDataset, or a pair (X, y) of arrays or tensors.
+        dataset: a FewShotDataset, a pair (X, y), or whatever else `as_dataset` takes.
         n_way: classes in an episode, at least 2.
         n_shot: support items per class, at least 1.
         n_query: query items per class, at least 1.
@@ -80,7 +135,7 @@ class EpisodeSampler(TaskSource):
 
     def __init__(
         self,
-        dataset: FewShotDataset | tuple[Any, Any],
+        dataset: FewShotDataset | Any,
         n_way: int,
         n_shot: int,
         n_query: int = 15,
@@ -90,8 +145,12 @@ class EpisodeSampler(TaskSource):
     ) -> None:
         self.dataset = as_dataset(dataset)
         self.n_way: int = as_integer("n_way", n_way, 2)
-        self.n_shot, self.n_query = as_integer("n_shot", n_shot), as_integer("n_query", n_query)
-        self.turns, self.within_group = 4 if rotations else 1, within_group
+        self.n_shot: int = as_integer("n_shot", n_shot)
+        self.n_query: int = as_integer("n_query", n_query)
+        for name, flag in (("rotations", rotations), ("within_group", within_group)):
+            if not isinstance(flag, bool | np.bool_):
+                raise ValueError(f"{name} must be True or False, got {flag!r}")
+        self.turns, self.within_group = 4 if rotations else 1, bool(within_group)
         if rotations:
             _check_square(self.dataset)
         pools = self._pools(self.n_shot + self.n_query)
@@ -107,11 +166,12 @@ class EpisodeSampler(TaskSource):
 
     @property
     def fingerprint(self) -> str:
-        return f"{self!r} of data {self.dataset.digest}"
+        groups = _digest(repr(self.dataset.class_groups).encode()) if self.within_group else ""
+        return f"{self!r} of data {self.dataset.digest}{groups and f' in groups {groups}'}"
 
     def _pools(self, need: int) -> list[np.ndarray]:
         """The classes with `need` items that may meet in one episode: all, or those of a group."""
-        large = (self.dataset.class_sizes >= need).numpy()
+        large = self.dataset.class_sizes.numpy() >= need
         groups = np.array(self.dataset.class_groups)
         together = [groups == g for g in self.dataset.groups] if self.within_group else [True]
         pools = [np.flatnonzero(large & member) for member in together]
@@ -140,7 +200,14 @@ class EpisodeSampler(TaskSource):
         classes = self._members[self._starts[pool] + places].T  # (T, n_way)
         sizes = self.dataset.class_sizes.numpy()[classes // self.turns]
         chosen = self._draw_items(of_items, sizes)
+        check_fits("the items of so many tasks", chosen.size * self._bytes_of_item())
         return self._gather(torch.from_numpy(classes), torch.from_numpy(chosen))
+
+    def _bytes_of_item(self) -> int:
+        """Bytes held at once for each item that is gathered."""
+        stored = self.dataset.items.dtype
+        scaled = 4 if stored == torch.uint8 else 0
+        return math.prod(self.dataset.item_shape) * (stored.itemsize + scaled)
 
     def _draw_items(self, numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Which items (n_shot + n_query, T, n_way) of classes of `sizes` (T, n_way)."""
@@ -150,21 +217,33 @@ class EpisodeSampler(TaskSource):
     def _gather(self, classes: Tensor, chosen: Tensor) -> EpisodeBatch:
         """Episodes of `classes` (T, n_way) with item `chosen` (n_shot + n_query, T, n_way)."""
         rows = self.dataset.order[self.dataset.starts[classes // self.turns] + chosen]
-        support_x, query_x = self._items(rows.movedim(0, 2), classes)
+        sides = rows.movedim(0, 2).split([self.n_shot, self.n_query], dim=2)
+        support_rows, query_rows = (side.flatten(1) for side in sides)
+        support_x, query_x = self._items(support_rows, query_rows, classes)
         support_y, query_y = (y.expand(len(classes), -1).clone() for y in self._labels)
-        batch = EpisodeBatch(support_x, support_y, query_x, query_y, classes)
+        batch = EpisodeBatch(
+            support_x,
+            support_y,
+            query_x,
+            query_y,
+            classes,
+            support_rows=support_rows,
+            query_rows=query_rows,
+        )
         return batch.to(support_x.device)
 
-    def _items(self, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Support and query items (T, n_way * per_class, *item) of rows (T, n_way, need).
+    def _items(
+        self, support_rows: Tensor, query_rows: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Support and query items (T, n_way * per_class, *item) of rows (T, n_way * per_class).
 
         All are gathered and scaled in one block, of which the two are views.
         """
-        sides = rows.split([self.n_shot, self.n_query], dim=2)
+        sides = support_rows, query_rows
         items = self.dataset.take(torch.cat([side.flatten() for side in sides]))
         if self.turns > 1:
-            turns = (classes % self.turns)[..., None]  # (T, n_way, 1)
-            items = _turn(items, torch.cat([turns.expand_as(side).flatten() for side in sides]))
+            turns = classes % self.turns  # (T, n_way)
+            items = _turn(items, torch.cat([turns[:, y].flatten() for y in self._labels]))
         support, query = scale(items).split([side.numel() for side in sides])
         shape = len(classes), -1, *self.dataset.item_shape
         return support.view(shape), query.view(shape)
@@ -173,7 +252,7 @@ class EpisodeSampler(TaskSource):
         data = f"{self.dataset.name}, {self.dataset.n_classes} classes"
         extra = ", rotations" * (self.turns > 1) + ", within one group" * self.within_group
         return (
-            f"EpisodeSampler({data}: {self.n_way}-way {self.n_shot}-shot, "
+            f"{type(self).__name__}({data}: {self.n_way}-way {self.n_shot}-shot, "
             f"{self.n_query} queries per class{extra})"
         )
 
@@ -185,7 +264,7 @@ class Streams(TaskSource):
     (Santoro et al. 2016: 5 classes, 10 instances, so a stream of 50).
 
     Args:
-        dataset: a FewShotDataset, or a pair (X, y) of arrays or tensors.
+        dataset: a FewShotDataset, a pair (X, y), or whatever else `as_dataset` takes.
         n_way: classes in a stream, at least 2.
         n_instances: items of each class, at least 2.
         rotations, within_group: see EpisodeSampler.
@@ -195,7 +274,7 @@ class Streams(TaskSource):
 
     def __init__(
         self,
-        dataset: FewShotDataset | tuple[Any, Any],
+        dataset: FewShotDataset | Any,
         n_way: int = 5,
         n_instances: int = 10,
         *,
@@ -204,16 +283,17 @@ class Streams(TaskSource):
     ) -> None:
         self.n_instances = as_integer("n_instances", n_instances, 2)
         self.sampler = EpisodeSampler(
-            dataset, n_way, 1, n_instances - 1, rotations=rotations, within_group=within_group
+            dataset, n_way, 1, self.n_instances - 1, rotations=rotations, within_group=within_group
         )
-        self.n_way: int = n_way
-        self.n_shot, self.n_query = 1, n_instances - 1
+        self.n_way: int = self.sampler.n_way
+        self.n_shot, self.n_query = 1, self.n_instances - 1
 
     @property
     def fingerprint(self) -> str:
         return f"Streams of {self.n_instances}: {self.sampler.fingerprint}"
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
+        seed = as_integer("seed", seed, None)
         batch = self.sampler.episodes(seed, start, n_tasks)
         # ~seed: numbers apart from those that drew the items.
         numbers = uniforms(~seed, start, n_tasks, self.n_way * self.n_instances)
@@ -225,7 +305,7 @@ class Streams(TaskSource):
 
 
 def create_task_batch(
-    dataset: FewShotDataset | tuple[Any, Any],
+    dataset: FewShotDataset | Any,
     n_way: int,
     n_shot: int,
     n_query: int,
@@ -239,7 +319,7 @@ def create_task_batch(
     """Draw a batch of N-way K-shot episodes in one call. Introduced in notebook 01.
 
     Args:
-        dataset: a FewShotDataset, or a pair (X, y) of arrays or tensors.
+        dataset: a FewShotDataset, a pair (X, y), or whatever else `as_dataset` takes.
         n_way, n_shot, n_query: classes, support and query items per class of each episode.
         n_tasks: episodes in the batch.
         seed: episodes 0 .. n_tasks - 1 of this seed: the same at every call.

@@ -7,17 +7,21 @@ Introduced in notebook 05.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import as_integer
+from ..arguments import as_integer, as_number
 from .episodes import EpisodeBatch
 from .random import uniforms
 from .sampler import TaskSource
 
 __all__ = ["Sinusoids"]
+
+LARGEST = 1e30
+"""The ends of all ranges lie within it, far from where float32 ends."""
 
 
 class Sinusoids(TaskSource):
@@ -42,11 +46,15 @@ class Sinusoids(TaskSource):
         phase: tuple[float, float] = (0.0, math.pi),
         x_range: tuple[float, float] = (-5.0, 5.0),
     ) -> None:
-        self.n_shot, self.n_query = as_integer("n_shot", n_shot), as_integer("n_query", n_query)
-        for name, (low, high) in (("amplitude", amplitude), ("phase", phase), ("x_range", x_range)):
-            if not -math.inf < low <= high < math.inf:
-                raise ValueError(f"{name} must be (low, high) with low <= high, got {low}, {high}")
-        self.amplitude, self.phase, self.x_range = amplitude, phase, x_range
+        self.n_shot: int = as_integer("n_shot", n_shot)
+        self.n_query: int = as_integer("n_query", n_query)
+        self.amplitude = _as_range("amplitude", amplitude)
+        self.phase, self.x_range = _as_range("phase", phase), _as_range("x_range", x_range)
+
+    @property
+    def fingerprint(self) -> str:
+        ranges = self.amplitude, self.phase, self.x_range  # the repr rounds them
+        return f"{type(self).__qualname__}{(self.n_shot, self.n_query, *ranges)}"
 
     def task_parameters(self, seed: int, start: int, n_tasks: int) -> tuple[Tensor, Tensor]:
         """Amplitude and phase (radians) of episodes start .. start + n_tasks - 1, each (T,)."""
@@ -75,6 +83,17 @@ class Sinusoids(TaskSource):
             f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items()
         )
         return f"Sinusoids({self.n_shot} support and {self.n_query} query points, {limits})"
+
+
+def _as_range(name: str, limits: Any) -> tuple[float, float]:
+    try:
+        low, high = limits
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a pair (low, high), got {limits!r}") from None
+    numbers = [as_number(name, end, at_least=-LARGEST, at_most=LARGEST) for end in (low, high)]
+    if numbers[0] > numbers[1]:
+        raise ValueError(f"{name} must be (low, high) with low <= high, got {low}, {high}")
+    return numbers[0], numbers[1]
 
 
 def _scale(unit: np.ndarray, limits: tuple[float, float]) -> Tensor:

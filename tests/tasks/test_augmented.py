@@ -1,9 +1,10 @@
 """Warped images: nothing changes at amount 0, labels stay, each image goes its own way."""
 
+import numpy as np
 import pytest
 import torch
 
-from metalearn_edu import Augmented, EpisodeSampler, Streams
+from metalearn_edu import Augmented, EpisodeSampler, FewShotDataset, Streams
 from metalearn_edu.tasks import load_glyphs
 from metalearn_edu.tasks.augmented import N_NUMBERS, ROTATION, SCALE, SHIFT, warp
 
@@ -87,7 +88,21 @@ def test_streams_keep_their_order():
     assert torch.equal(order, streams.episodes(0, 0, 2).order)
 
 
-@pytest.mark.parametrize("amount", [0, -1, float("inf"), float("nan")])
+def test_a_seed_of_any_integer_type_is_the_same_seed():
+    tasks = Augmented(EpisodeSampler(load_glyphs("meta-test"), 5, 1, 1))
+    first, again = (tasks.episodes(seed, 0, 1).query_x for seed in (200, np.uint8(200)))
+    assert torch.equal(first, again)
+
+
+def test_what_cannot_be_warped_is_refused():
+    with pytest.raises(ValueError, match="tasks must be a source of fresh episodes"):
+        Augmented(load_glyphs("meta-test"))
+    vectors = FewShotDataset(torch.randn(8, 3), torch.arange(8) % 2)
+    with pytest.raises(ValueError, match=r"images \(C, H, W\); items of .* are \(3,\)"):
+        Augmented(EpisodeSampler(vectors, 2, 1, 1)).episodes(0, 0, 1)
+
+
+@pytest.mark.parametrize("amount", [0, -1, float("inf"), float("nan"), "1", None, True, 10**400])
 def test_nonsense_amounts(amount):
     with pytest.raises(ValueError, match="amount"):
         Augmented(EpisodeSampler(load_glyphs("meta-test"), 5, 1, 1), amount)

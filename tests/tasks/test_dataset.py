@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_subset_renumbers_in_the_given_order():
         ([1, 1], r"distinct and at least one, got \[1, 1\]"),
         ([3], r"classes must lie in 0\.\.2, got \[3\]"),
         ([-1], r"classes must lie in 0\.\.2, got \[-1\]"),
+        ([10**30], r"classes must lie in 0\.\.2"),
+        ([0.5], "each of classes must be an integer, got 0.5"),
+        ([1.0], "each of classes must be an integer, got 1.0"),
+        (["a"], "each of classes must be an integer, got 'a'"),
+        ([True], "each of classes must be an integer, got True"),
+        (torch.tensor([True, False, True]), "each of classes must be an integer, got True"),
+        (np.array([0.0, 1.0]), "each of classes must be an integer, got 0.0"),
+        ([float("nan")], "each of classes must be an integer, got nan"),
+        ("abc", "classes must be a list, got 'abc'"),
+        ({0: 1}, "classes must be a list, got"),
+        (2, "classes must be a list, got 2"),
+        (None, "classes must be a list, got None"),
     ):
         with pytest.raises(ValueError, match=message):
             data.subset(classes)
@@ -75,6 +88,16 @@ def test_select_groups_takes_one_name_or_several():
     assert data.select_groups("y").class_sizes.tolist() == [2]
     with pytest.raises(ValueError, match=r"groups \['w'\] are not in data; it has \['x', 'y'\]"):
         data.select_groups(["x", "w"])
+    assert data.select_groups(group for group in ("y", "x")).n_classes == 3
+    for groups, message in (
+        ([], r"no group is chosen of data; it has \['x', 'y'\]"),
+        ([["x"]], r"groups \[\['x'\]\] are not in data"),
+        (["x", 3], r"groups \[3\] are not in data"),
+        (None, "groups must be a list, got None"),
+        (3, "groups must be a list, got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            data.select_groups(groups)
 
 
 @given(st.integers(4, 60), st.integers(-5, 5))
@@ -93,9 +116,19 @@ def test_split_depends_on_the_seed_and_refuses_what_cannot_be():
     data = FewShotDataset(torch.randn(30, 2), torch.arange(30))
     assert data.split(seed=0)[0].class_names != data.split(seed=1)[0].class_names
     assert [part.n_classes for part in data.split()] == [18, 6, 6]
-    for shares in ((), (0.5, 0.4), (1.5, -0.5), (float("nan"), 1.0)):
+    inf, nan = float("inf"), float("nan")
+    for shares in ((), (0.5, 0.4), (1.5, -0.5), (nan, 1.0), (inf, -inf), ("0.5", "0.5"), (True,)):
         with pytest.raises(ValueError, match="shares must be above 0 and sum to 1"):
             data.split(shares)
+    for shares in (0.5, "0.5", None):
+        with pytest.raises(ValueError, match="shares must be a list, got"):
+            data.split(shares)
+    with pytest.raises(ValueError, match=r"seed must be an integer, got 0\.5"):
+        data.split(seed=0.5)
+    parts = data.split(share for share in (0.5, 0.5))
+    assert [part.class_names for part in parts] == [
+        part.class_names for part in data.split((0.5, 0.5))
+    ]
     with pytest.raises(ValueError, match="2 classes are too few for shares"):
         data.subset([0, 1]).split()
 
@@ -303,3 +336,48 @@ def test_files_stay_with_their_items():
     assert data.subset([2, 0]).files == ("a0", "a1", "c0")
     with pytest.raises(ValueError, match="files has 1 entries for 4 items"):
         FewShotDataset(items, torch.tensor([0, 1, 0, 2]), files=["a0"])
+    for files, message in (
+        ("abcd", "files must be a list, got 'abcd'"),
+        ([1, 2, 3, 4], "files must be paths, got 1"),
+        (3, "files must be a list, got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FewShotDataset(items, torch.tensor([0, 1, 0, 2]), files=files)
+
+
+def test_files_of_rows_are_nested_like_them():
+    data = FewShotDataset(
+        torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]), files=[Path("a"), "b", "c", "d"]
+    )
+    assert data.files_of(torch.tensor([[3, 0], [1, 1]])) == [["d", "a"], ["b", "b"]]
+    assert data.files_of([2]) == ["c"]
+    assert data.files_of(2) == data.files_of(torch.tensor(2)) == data.files_of(np.int64(2)) == "c"
+    with pytest.raises(ValueError, match="toy does not know its files"):
+        small(name="toy").files_of([0])
+
+
+@pytest.mark.parametrize(
+    "rows", [[4], [-1], [0.5], [True], torch.tensor([1.0]), "a", None, [[0], [1, 2]], 10**30]
+)
+def test_rows_that_do_not_exist_are_refused(rows):
+    data = FewShotDataset(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]), files=list("abcd"))
+    for asked in (data.files_of, data.gather):
+        with pytest.raises(ValueError, match=r"rows must be integers in 0\.\.3, got"):
+            asked(rows)
+
+
+def test_one_row_is_one_item():
+    assert torch.equal(small().gather(torch.tensor(3)), images(6)[3] / 255)
+    assert torch.equal(small().gather([[3, 0]]), images(6)[[3, 0]][None] / 255)
+
+
+@pytest.mark.parametrize("class_index", [3, -1, 0.5, "a", None, True])
+def test_a_class_that_does_not_exist_is_refused(class_index):
+    with pytest.raises(ValueError, match=r"class_index must be an integer .* at most 2, got"):
+        small().items_of(class_index)
+
+
+@pytest.mark.parametrize("names", ["abc", {"a", "b", "c"}, {0: "a", 1: "b", 2: "c"}, 3])
+def test_names_come_in_order(names):
+    with pytest.raises(ValueError, match="class_names must be"):
+        small(class_names=names)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from metalearn_edu import PrototypicalNetwork
 from metalearn_edu.tasks import EpisodeBatch, Task
 from metalearn_edu.tasks import episodes as episodes_module
 
@@ -103,9 +104,16 @@ def test_to_changes_the_dtype_of_floats_only():
     assert targets.support_y.dtype == torch.float64
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_to_does_not_cut_items_to_integers(dtype):
+    with pytest.raises(ValueError, match=f"dtype must be floating point, .* got {dtype}"):
+        EpisodeBatch(**parts()).to(dtype=dtype)
+
+
 def test_to_moves_every_tensor():
     order = torch.arange(6).repeat(3, 1)
-    moved = EpisodeBatch(**parts(), order=order).to("meta")
+    rows = {"support_rows": order[:, :2], "query_rows": order[:, 2:]}
+    moved = EpisodeBatch(**parts(), order=order, **rows).to("meta")
     devices = {getattr(moved, field.name).device.type for field in dataclasses.fields(moved)}
     assert devices == {"meta"}
     assert EpisodeBatch(**regression_parts()).to("meta").classes is None
@@ -188,11 +196,6 @@ SPOILT = {
     ),
     "class ids": (lambda p: {"support_y": p["support_y"] * 3}, "got 0 to 3 with 2 support items"),
     "a huge class id": (lambda p: {"support_y": p["support_y"] * 10**15}, "remap the class ids"),
-    "uneven queries": (
-        lambda p: {"query_y": torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]])},
-        r"query_y needs equally many items of each of the 2 classes in every task; "
-        r"task 1 has \[1, 3\]",
-    ),
     "a class without support in one task": (
         lambda p: {"support_y": torch.tensor([[0, 1], [0, 1], [1, 1]])},
         r"task 2 has \[0, 2\]",
@@ -200,6 +203,30 @@ SPOILT = {
     "classes of another way": (
         lambda p: {"classes": torch.zeros(3, 5)},
         r"classes must be \(tasks, n_way\) = \(3, 2\), got \(3, 5\)",
+    ),
+    "classes in a list": (
+        lambda p: {"classes": [[10, 11]] * 3},
+        "classes must be a tensor, got list",
+    ),
+    "classes that are no integers": (
+        lambda p: {"classes": p["classes"].float()},
+        r"classes must be int64, got torch.float32; use .long\(\)",
+    ),
+    "an order in a list": (
+        lambda p: {"order": [[0, 1, 2, 3, 4, 5]] * 3},
+        "order must be a tensor, got list",
+    ),
+    "an order of floats": (
+        lambda p: {"order": torch.arange(6.0).expand(3, 6)},
+        "order must be int64, got torch.float32",
+    ),
+    "rows of other items": (
+        lambda p: {"query_rows": torch.zeros(3, 2).long()},
+        r"query_rows must be \(tasks, items\) = \(3, 4\), got \(3, 2\)",
+    ),
+    "rows that are no integers": (
+        lambda p: {"support_rows": torch.zeros(3, 2)},
+        "support_rows must be int64, got torch.float32",
     ),
 }
 
@@ -216,6 +243,82 @@ def test_regression_targets_must_agree_in_width():
     good = regression_parts(out=3)
     with pytest.raises(ValueError, match=r"of shape \(3,\), those of query_y .* of shape \(2,\)"):
         EpisodeBatch(**good | {"query_y": good["query_y"][..., :2]})
+
+
+# ---------------------------------------------------------------- unequal numbers of items
+
+
+def unequal(**given):
+    """Two 3-way tasks, unbalanced in different ways: 2 and 1 to 2 support items, 0 to 3 queries."""
+    numbers = torch.arange(2 * 9 * 4, dtype=torch.float64).view(2, 9, 4).sin()
+    labels = {
+        "support_y": torch.tensor([[0, 1, 2, 2, 0], [2, 1, 1, 0, 1]]),
+        "query_y": torch.tensor([[0, 0, 1, 2], [1, 1, 1, 1]]),
+    }
+    return EpisodeBatch(support_x=numbers[:, :5], query_x=numbers[:, 5:], **(labels | given))
+
+
+def test_unequal_numbers_are_welcome_and_have_no_one_number():
+    batch = unequal()
+    assert (batch.n_tasks, batch.n_way) == (2, 3)
+    with pytest.raises(
+        ValueError, match=r"no one n_shot: .* 1 to 3 items; count them in support_y"
+    ):
+        batch.n_shot  # noqa: B018
+    with pytest.raises(ValueError, match=r"no one n_query: .* 0 to 4 items; count them in query_y"):
+        batch.n_query  # noqa: B018
+    assert repr(batch) == (
+        "EpisodeBatch(2 tasks, 3-way, 1 to 3 support items per class, 0 to 4 queries per class, "
+        "item 4)"
+    )
+
+
+def test_a_number_that_divides_evenly_is_not_taken_for_a_balance():
+    # Six queries of three classes, but 1, 2 and 3 of them.
+    x, y = torch.zeros(1, 6, 4), torch.tensor([[0, 1, 1, 2, 2, 2]])
+    batch = EpisodeBatch(x[:, :3], torch.tensor([[0, 1, 2]]), x, y)
+    assert batch.n_shot == 1
+    with pytest.raises(ValueError, match="1 to 3 items"):
+        batch.n_query  # noqa: B018
+
+
+def test_one_query_is_enough():
+    x = torch.zeros(1, 3, 4)
+    batch = EpisodeBatch(x, torch.tensor([[0, 1, 2]]), x[:, :1], torch.tensor([[1]]))
+    assert repr(batch) == ("EpisodeBatch(1 task, 3-way 1-shot, 0 to 1 queries per class, item 4)")
+
+
+def test_every_class_needs_a_support_item_in_every_task():
+    with pytest.raises(ValueError, match=r"each of the 3 classes .*; task 1 has \[0, 4, 1\]"):
+        unequal(support_y=torch.tensor([[0, 1, 2, 2, 0], [2, 1, 1, 1, 1]]))
+
+
+def test_the_loss_of_unequal_tasks_is_the_mean_over_their_queries():
+    batch, learner = unequal(), PrototypicalNetwork(torch.nn.Identity())
+    losses = []
+    for task in batch:
+        means = [task.support_x[task.support_y == c].mean(dim=0) for c in range(3)]
+        for query, label in zip(task.query_x, task.query_y, strict=True):
+            scores = torch.stack([-(query - mean).square().sum() for mean in means])
+            losses.append(scores.logsumexp(dim=0) - scores[label])
+    assert len(losses) == 8
+    torch.testing.assert_close(learner.loss(batch), torch.stack(losses).mean())
+
+
+# ---------------------------------------------------------------- rows of the data set
+
+
+def test_the_rows_go_along_with_their_tasks():
+    rows = torch.arange(18).view(3, 6)
+    batch = EpisodeBatch(**parts(), support_rows=rows[:, :2], query_rows=rows[:, 2:])
+    assert batch[1:].query_rows.tolist() == rows[1:, 2:].tolist()
+    assert [part.support_rows.tolist() for part in batch.split(2)] == [
+        [[0, 1], [6, 7]],
+        [[12, 13]],
+    ]
+    moved = batch.like(torch.nn.Linear(1, 1).double())
+    assert moved.support_x.dtype == torch.float64
+    assert torch.equal(moved.support_rows, batch.support_rows)
 
 
 # ---------------------------------------------------------------- in order

@@ -74,11 +74,20 @@ def test_episode_numbers_may_be_huge():
         ("start", (0, -1, 1, 1)),
         ("n_tasks", (0, 0, 0, 1)),
         ("n_tasks", (0, 0, 2.0, 1)),
+        ("seed", (float("nan"), 0, 1, 1)),
+        ("seed", ("1", 0, 1, 1)),
+        ("start", (0, float("inf"), 1, 1)),
     ],
 )
 def test_nonsense_is_refused_by_name(name, arguments):
     with pytest.raises(ValueError, match=f"{name} must be an integer"):
         uniforms(*arguments)
+
+
+def test_more_numbers_than_memory_are_refused_at_once():
+    for n_tasks, n_numbers in ((10**12, 100), (1, 10**20), (10**400, 1)):
+        with pytest.raises(ValueError, match="the random numbers of so many tasks would take"):
+            uniforms(0, 0, n_tasks, n_numbers)
 
 
 @pytest.mark.parametrize("shape", [(N, 1), (1, N), (N // 512, 512)])

@@ -9,12 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from metalearn_edu.tasks import (
+    Augmented,
     EpisodeSampler,
     FewShotDataset,
+    OneShotTasks,
     Streams,
     TaskSource,
     create_task_batch,
 )
+from metalearn_edu.tasks.sampler import as_task_source
 from tests.tasks.chi_square import assert_even
 
 
@@ -210,6 +213,45 @@ def test_rotations_need_square_images():
             EpisodeSampler(data, 2, 1, 1, rotations=True)
 
 
+# ---------------------------------------------------------------- rows and files
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        lambda data: EpisodeSampler(data, 3, 2, 3),
+        lambda data: EpisodeSampler(data, 3, 2, 3, rotations=True),
+        lambda data: Streams(data, 3, 4),
+        lambda data: Augmented(EpisodeSampler(data, 3, 1, 2)),
+        lambda data: OneShotTasks(data, 3, rotations=True),
+    ],
+    ids=["sampler", "rotations", "streams", "augmented", "one-shot"],
+)
+def test_an_episode_knows_the_rows_of_its_items(tasks):
+    items = torch.arange(30 * 9).remainder(251).to(torch.uint8).view(30, 1, 3, 3)
+    labels = torch.arange(5).repeat(6)
+    files = [f"{row}.png" for row in range(30)]
+    data = FewShotDataset(items, labels, files=files)
+    source = tasks(data)
+    batch = source.episodes(3, 0, 4)
+    both = torch.cat([batch.support_rows, batch.query_rows], dim=1)
+    y = torch.cat([batch.support_y, batch.query_y], dim=1)
+    x = torch.cat([batch.support_x, batch.query_x], dim=1)
+    turns = getattr(getattr(source, "sampler", source), "turns", 1)
+    assert torch.equal(data.labels[both], batch.classes.gather(1, y) // turns)
+    assert data.files_of(batch.query_rows)[2][1] == f"{int(batch.query_rows[2, 1])}.png"
+    if isinstance(source, Augmented):
+        x = torch.cat(
+            [getattr(source.tasks.episodes(3, 0, 4), f"{side}_x") for side in ("support", "query")],
+            dim=1,
+        )
+    stored = data.gather(both)
+    if turns == 1:
+        assert torch.equal(x, stored)
+    else:
+        assert torch.equal(x.flatten(2).sort(dim=2).values, stored.flatten(2).sort(dim=2).values)
+
+
 # ---------------------------------------------------------------- what can be asked for
 
 
@@ -275,6 +317,13 @@ def test_counts_are_integers(name, place, value):
         EpisodeSampler(numbered([9] * 9), *counts)
 
 
+@pytest.mark.parametrize("value", ["no", 1, None, float("nan")])
+def test_options_are_true_or_false(value):
+    for name in ("rotations", "within_group"):
+        with pytest.raises(ValueError, match=f"{name} must be True or False, got"):
+            EpisodeSampler(pictures(), 2, 1, 1, **{name: value})
+
+
 def test_one_way_is_no_choice():
     with pytest.raises(ValueError, match="n_way must be an integer of at least 2, got 1"):
         EpisodeSampler(numbered([9] * 9), 1, 1, 1)
@@ -308,7 +357,104 @@ def test_repr_names_the_options():
     assert isinstance(sampler, TaskSource)
 
 
+@pytest.mark.parametrize("n_tasks", [10**9, 10**18, 10**400])
+def test_a_batch_that_no_memory_holds_is_refused_at_once(n_tasks):
+    for source in (EpisodeSampler(pictures(), 2, 1, 1), Streams(pictures(), 2, 2)):
+        with pytest.raises(ValueError, match=r"so many tasks would take .* GB of memory"):
+            source.episodes(0, 0, n_tasks)
+
+
+def test_items_that_no_memory_holds_are_refused_before_they_are_gathered():
+    items = torch.zeros(1, 1, dtype=torch.uint8).expand(4, 10**9)[:, None, None]
+    sampler = EpisodeSampler(FewShotDataset(items, torch.tensor([0, 0, 1, 1])), 2, 1, 1)
+    with pytest.raises(ValueError, match=r"the items of so many tasks would take .* GB"):
+        sampler.episodes(0, 0, 1000)
+
+
+def test_any_data_will_do():
+    pairs = [(np.full((1, 2, 2), i, dtype=np.uint8), "ab"[i % 2]) for i in range(6)]
+    batch = create_task_batch(pairs, 2, 1, 2, seed=0)
+    shown = torch.cat([batch.support_x, batch.query_x], dim=1)[0, :, 0, 0, 0] * 255
+    assert torch.equal(
+        shown.round().long() % 2, torch.cat([batch.support_rows, batch.query_rows], dim=1)[0] % 2
+    )
+    assert Streams({"a": [[0.0], [1.0]], "b": [[2.0], [3.0]]}, 2, 2).episodes(0, 0, 1).n_way == 2
+
+
+def test_a_generator_is_one_of_torch():
+    for wrong in (np.random.default_rng(0), 3, "seed"):
+        with pytest.raises(ValueError, match=r"generator must be a torch.Generator or None, got"):
+            EpisodeSampler(numbered([6] * 9), 2, 1, 1).sample(2, wrong)
+
+
+# ---------------------------------------------------------------- sources
+
+
+class Own(TaskSource):
+    """A source of a person, without a repr."""
+
+    def __init__(self, tasks, weights, function=None):
+        self.tasks, self.weights, self.function, self._cache = tasks, weights, function, object()
+
+    def episodes(self, seed, start, n_tasks):
+        return self.tasks.episodes(seed, start, n_tasks)
+
+
+def test_a_source_without_a_repr_is_known_by_its_settings():
+    tasks = EpisodeSampler(numbered([6] * 9), 2, 1, 1)
+    first, again = (Own(tasks, [0.5, np.arange(3)], lambda: 0) for _ in range(2))
+    assert first.fingerprint == again.fingerprint
+    assert " at 0x" not in first.fingerprint and first.fingerprint.startswith("Own(function=")
+    others = [
+        Own(EpisodeSampler(numbered([7] * 9), 2, 1, 1), [0.5, np.arange(3)]),
+        Own(tasks, [0.25, np.arange(3)]),
+        Own(tasks, [0.5, np.arange(1, 4)]),
+        Own(tasks, {"b", "a"}),
+    ]
+    assert len({source.fingerprint for source in [first, *others]}) == 5
+
+
+def test_a_repr_with_an_address_makes_no_other_fingerprint():
+    class Named(Own):
+        def __repr__(self):
+            return f"Named({self._cache!r})"
+
+    first, again = (Named(None, 1) for _ in range(2))
+    assert repr(first) != repr(again)
+    assert first.fingerprint == again.fingerprint == "Named(<object object>)"
+
+
+def test_other_groups_are_other_tasks_only_where_they_matter():
+    one, two = (numbered([4] * 6, groups) for groups in (["a"] * 3 + ["b"] * 3, ["a", "b"] * 3))
+    assert EpisodeSampler(one, 2, 1, 1).fingerprint == EpisodeSampler(two, 2, 1, 1).fingerprint
+    within = [EpisodeSampler(d, 2, 1, 1, within_group=True).fingerprint for d in (one, two)]
+    assert within[0] != within[1]
+
+
+def test_what_is_no_source_is_refused_with_what_to_do():
+    data = numbered([6] * 9)
+    batch = EpisodeSampler(data, 2, 1, 1).episodes(0, 0, 2)
+    for wrong, advice in (
+        (batch, "got EpisodeBatch: tasks that are ready; .* learner.outer_loop takes a batch"),
+        ([batch, batch], "got list: tasks that are ready"),
+        (list(batch), "got list: tasks that are ready"),
+        (data, r"got FewShotDataset: EpisodeSampler\(dataset, n_way, n_shot, n_query\)"),
+        (EpisodeSampler, "EpisodeSampler itself; call it with its arguments"),
+        (None, "got NoneType"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"tasks must be a source of fresh episodes, .*{advice}"
+        ):
+            as_task_source("tasks", wrong)
+
+
 # ---------------------------------------------------------------- streams
+
+
+def test_a_seed_of_any_integer_type_is_the_same_seed():
+    streams = Streams(numbered([7] * 9), 4, 6)
+    first, again = (streams.episodes(seed, 0, 3) for seed in (200, np.uint8(200)))
+    assert torch.equal(first.order, again.order)
 
 
 def test_a_stream_holds_each_class_equally_often_and_no_item_twice():

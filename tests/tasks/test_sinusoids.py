@@ -75,8 +75,25 @@ def test_other_ranges_and_how_they_are_told_apart():
         ({"amplitude": (5, 0.1)}, r"amplitude must be \(low, high\) with low <= high, got 5, 0.1"),
         ({"phase": (0, math.inf)}, "phase must be"),
         ({"x_range": (math.nan, 1)}, "x_range must be"),
+        ({"x_range": (-1e300, 1e300)}, "x_range must be a finite number of at least -1e.30"),
+        ({"phase": 3}, r"phase must be a pair \(low, high\), got 3"),
+        ({"phase": (0, 1, 2)}, r"phase must be a pair \(low, high\), got \(0, 1, 2\)"),
+        ({"phase": ("a", "b")}, "phase must be a finite number .*, got 'a'"),
+        ({"phase": (False, True)}, "phase must be a finite number .*, got False"),
     ],
 )
 def test_nonsense_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Sinusoids(**arguments)
+
+
+def test_tasks_too_large_for_the_memory_are_refused_at_once():
+    for n_shot in (10**12, 10**300):
+        with pytest.raises(ValueError, match="GB of memory, more than the"):
+            Sinusoids(n_shot).episodes(0, 0, 1)
+
+
+def test_a_fingerprint_tells_ranges_that_look_alike():
+    one, two = Sinusoids(x_range=(0, 1)), Sinusoids(x_range=(0, 1.0001))
+    assert repr(one) == repr(two)
+    assert one.fingerprint != two.fingerprint
