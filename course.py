@@ -110,19 +110,26 @@ def main(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have letters that the console lacks
         sys.stdout.reconfigure(errors="backslashreplace")
-    commands = {"lab": lab, "test": test, "build": build, "clean": clean}
-    name, *rest = arguments or ["--help"]
-    if name in ("-h", "--help", "help"):
-        print(__doc__)
-        return 0
+    commands = {"lab": lab, "test": test, "build": build, "clean": clean, "help": usage}
+    name, *rest = arguments or ["help"]
+    name = "help" if name in ("-h", "--help") else name
     if name not in commands:
         print(f"course.py: there is no command {name!r}.\n\n{__doc__}", file=sys.stderr)
         return 2
     try:
         return commands[name](rest)
+    except BrokenPipeError:  # `| head` had enough; Python writes the rest at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
     except OSError as error:
         print(f"course.py: {error}. {ADVICE.get(error.errno or 0, '')}".rstrip(), file=sys.stderr)
         return 1
+
+
+def usage(_: list[str]) -> int:
+    """Say what there is."""
+    print(__doc__, flush=True)
+    return 0
 
 
 def lab(options: list[str]) -> int:
@@ -193,9 +200,9 @@ def prepare() -> None:
         return
     if not may_write(ROOT):
         sys.exit(
-            f"course.py: the course is not set up in {ROOT}, or it changed since, and you may not "
-            "write there. Who may runs `python course.py build --check` in it once, and it opens "
-            "for all; or copy the folder to a place of your own and run course.py there."
+            f"course.py: you may not write in {ROOT}, and its environment is missing, older than "
+            "the course, or closed to you. Who may write there runs `python course.py build "
+            "--check` once; or copy the folder to a place of yours and run course.py there."
         )
     with alone():
         if not is_ready():  # while we waited another course.py may have done it

@@ -119,6 +119,16 @@ def test_unknown_command_shows_the_usage():
     assert "python course.py test" in done.stderr
 
 
+@UNIX
+def test_a_reader_that_goes_away_gets_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-S", str(course.ROOT / "course.py"), "help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_old_python_gets_one_line(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
     with pytest.raises(SystemExit) as stop:
@@ -560,7 +570,7 @@ def test_a_closed_folder_that_is_not_ready_says_who_can_help(closed, missing):
         stamp = {"update": f"{place}\n0\n", "place": f"Python 3.11 in /x\n{digest}\n"}
         closed.STAMP.write_text(stamp[missing])
     before = content(closed.ROOT)
-    with pytest.raises(SystemExit, match=r"may not write there.*course.py build --check") as stop:
+    with pytest.raises(SystemExit, match=r"may not write in .*course.py build --check") as stop:
         closed.prepare()
     assert "\n" not in str(stop.value)
     assert content(closed.ROOT) == before
