@@ -173,25 +173,30 @@ def clean(options: list[str]) -> int:
     if options:
         print(f"course.py: clean takes no options, got {' '.join(options)}", file=sys.stderr)
         return 2
-    names = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
-    names |= {".hypothesis", "metalearn_edu.egg-info"}
-    targets = [CACHE / name for name in CACHE_NAMES]
-    targets += filter(is_own, own_folders())
-    for folder, subfolders, _ in os.walk(ROOT):
-        targets += [Path(folder, name) for name in subfolders if name in names]
-        subfolders[:] = [n for n in subfolders if n not in names | {".git", VENV.name, CACHE.name}]
-    targets = sorted(filter(os.path.lexists, targets))
+    targets = leftovers()
     if is_ours():
         targets.append(VENV)
     elif not is_empty():
         say(f"{VENV.name} is not of course.py's making: it stays.")
     for path in targets:
-        say(f"Removing {os.path.relpath(path, ROOT) if path.is_relative_to(ROOT) else path}")
+        say(f"Removing {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
         remove_environment() if path == VENV else remove(path)
     with contextlib.suppress(OSError):  # not empty, or a link: not ours
         CACHE.rmdir()
     say("Clean." if targets else "Nothing to remove.")
     return 0
+
+
+def leftovers() -> list[Path]:
+    """Our caches, this user's own first, and what Python and its tools leave behind."""
+    names = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+    names |= {".hypothesis", "metalearn_edu.egg-info"}
+    found = [path for path in own_folders() if is_own(path)]
+    found += [CACHE / name for name in sorted(CACHE_NAMES)]
+    for folder, subfolders, _ in os.walk(ROOT):
+        found += [Path(folder, name) for name in subfolders if name in names]
+        subfolders[:] = [n for n in subfolders if n not in names | {".git", VENV.name, CACHE.name}]
+    return [path for path in found if os.path.lexists(path)]
 
 
 def prepare() -> None:
