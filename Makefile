@@ -36,5 +36,5 @@ instructor:
 # All races, or those that ONLY names: make bench ONLY=conv-pool-64-8tasks. The environment has no pip yet.
 bench:
 	$(TOOL) ensurepip
-	$(TOOL) pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	PIP_USER=0 $(TOOL) pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(TOOL) pytest benchmarks --benchmark-json=.cache/benchmarks.json $(if $(ONLY),-k "$(ONLY)")

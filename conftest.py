@@ -1,7 +1,7 @@
 """What every test and every notebook kernel sees, also where pytest is started by hand.
 
 One thread in each process, so that several run side by side; no progress bars in the notebooks'
-outputs; the course's data cache in this folder; no record of exercises.
+outputs; the course's data cache where course.py has it; no record of exercises.
 """
 
 import os
@@ -13,7 +13,8 @@ FIRST = ("tests/test_lint.py", "tests/test_setup.py", "tests/browser/")
 
 for _name, _value in (course.ONE_THREAD | course.NO_BARS).items():
     os.environ.setdefault(_name, _value)
-os.environ.setdefault("METALEARN_EDU_CACHE", str(course.CACHE / "metalearn_edu"))
+if "METALEARN_EDU_CACHE" not in os.environ:
+    os.environ["METALEARN_EDU_CACHE"] = str(course.caches() / "metalearn_edu")
 os.environ["METALEARN_EDU_PROGRESS"] = "off"  # nobody's own progress is touched
 os.environ.pop("MPLBACKEND", None)  # the notebooks' kernels choose their own
 

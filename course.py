@@ -8,26 +8,46 @@
 
 The first run makes an environment in .venv and installs the course there; later runs find it
 ready. Nothing is written outside this folder, except the download cache of pip or uv, and, in your
-user's data folder, a small file that remembers which exercises you have done.
+user's data folder, a small file that remembers which exercises you have done. Where you may not
+write in this folder, caches and settings are in your user's cache folder.
 
 Set COURSE_TORCH_INDEX to the address of a package index to take PyTorch from there as well;
 set it to nothing (COURSE_TORCH_INDEX=) to use no extra index.
 """
 
-import contextlib
-import hashlib
-import http.client
-import importlib.util
-import os
-import shutil
-import subprocess
 import sys
-import threading
-import time
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TextIO
+
+
+def stopped() -> int:
+    """Say that Ctrl-C was heard, and take no second one; returns the exit code for it."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("\ncourse.py: stopped. Run the same command again to go on.", file=sys.stderr)
+    return 130
+
+
+try:
+    import contextlib
+    import errno
+    import functools
+    import hashlib
+    import http.client
+    import importlib.util
+    import io
+    import itertools
+    import os
+    import shutil
+    import stat
+    import subprocess
+    import threading
+    import time
+    import urllib.request
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import TextIO
+except KeyboardInterrupt:  # the imports are most of the time until the first line appears
+    sys.exit(stopped())
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this line is read by the Pythons that are too old
     sys.exit(
@@ -39,7 +59,8 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this line is read by the Pythons
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
-STAMP = VENV / "course-stamp"
+STAMP = VENV / "course-stamp"  # course.py installed into this environment
+GUEST = VENV / "course-is-a-guest"  # ... which is a person's own
 UNFINISHED = "unfinished"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
@@ -48,31 +69,77 @@ PATIENCE = 3.0  # seconds that an index has to answer
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 NO_BARS = {"TQDM_DISABLE": "1"}
 CACHE_FOLDERS = {
+    "HYPOTHESIS_STORAGE_DIRECTORY": "hypothesis",
     "IPYTHONDIR": "ipython",
     "JUPYTER_CONFIG_DIR": "jupyter/config",
     "JUPYTER_DATA_DIR": "jupyter/data",
     "JUPYTER_RUNTIME_DIR": "jupyter/runtime",
     "METALEARN_EDU_CACHE": "metalearn_edu",
     "MPLCONFIGDIR": "matplotlib",
+    "MYPY_CACHE_DIR": "mypy",
+    "RUFF_CACHE_DIR": "ruff",
+}
+LOCK = "set-up.lock"
+CACHE_NAMES = {Path(folder).parts[0] for folder in CACHE_FOLDERS.values()}
+CACHE_NAMES |= {LOCK, "pytest", "benchmarks.json"}  # the last is from `make bench`
+# Settings of pip that mean another place than .venv, or nothing installed, and what undoes them:
+# variables, and, for what is set in files, .venv's own file, where empty means not set.
+NOT_HERE = {"user": "false", "target": "", "prefix": "", "root": "", "python": ""}
+NOT_HERE |= {"dry-run": "false", "no-deps": "false"}
+PIP_VARIABLES = {f"PIP_{name.upper().replace('-', '_')}": to for name, to in NOT_HERE.items()}
+PIP_SECTION = "\n".join(f"{name} = {to}" for name, to in NOT_HERE.items())
+PIP_SETTINGS = f"[global]\n{PIP_SECTION}\n[install]\n{PIP_SECTION}\n"
+HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
+CLOSE = "Close the programs that use it (JupyterLab, a terminal in it), then run the command again."
+CLOSED = "It belongs to another user, or is read-only." if os.name != "nt" else CLOSE
+ADVICE = {
+    errno.EACCES: CLOSED,
+    errno.EPERM: CLOSED,
+    errno.EROFS: CLOSED,
+    errno.EBUSY: CLOSE,
+    errno.ENOTEMPTY: CLOSE,
+    errno.EDQUOT: "Make room, about 2 GB, then run the same command again.",
+    errno.ENOSPC: "Make room, about 2 GB, then run the same command again.",
+    errno.EEXIST: "Something else is in its place: rename that.",
+    errno.ENOTDIR: "Something else is in its place: rename that.",
+    errno.ENOENT: "Take a file of the course from its repository again, make a link's folder.",
 }
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
-    commands = {"lab": lab, "test": test, "build": build, "clean": clean}
-    name, *rest = arguments or ["--help"]
-    if name in ("-h", "--help", "help"):
-        print(__doc__)
-        return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have letters that the console lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    commands = {"lab": lab, "test": test, "build": build, "clean": clean, "help": usage}
+    name, *rest = arguments or ["help"]
+    name = "help" if name in ("-h", "--help") else name
     if name not in commands:
         print(f"course.py: there is no command {name!r}.\n\n{__doc__}", file=sys.stderr)
         return 2
-    return commands[name](rest)
+    try:
+        return commands[name](rest)
+    except BrokenPipeError:  # `| head` had enough; Python writes the rest at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except OSError as error:
+        print(f"course.py: {error}. {ADVICE.get(error.errno or 0, '')}".rstrip(), file=sys.stderr)
+        return 1
+
+
+def usage(_: list[str]) -> int:
+    """Say what there is."""
+    print(__doc__, flush=True)
+    return 0
 
 
 def lab(options: list[str]) -> int:
     """Open the first lesson in JupyterLab."""
     prepare()
+    if not may_write(ROOT / "notebooks"):
+        say(
+            "You may run the lessons in this folder, but not save them. To keep your work, copy "
+            f"{ROOT / 'notebooks'} into a folder of yours and add --ServerApp.root_dir=YOUR_FOLDER"
+        )
     say("Opening JupyterLab. Stop it with Ctrl-C in this window.")
     root_user = hasattr(os, "geteuid") and os.geteuid() == 0
     allow = ["--allow-root"] if root_user else []  # as in most containers
@@ -87,11 +154,15 @@ def test(options: list[str]) -> int:
     say(f"Running the tests and the notebooks, {workers} at a time.")
     # One file is one unit of work: a notebook stays with its kernel, and the tests come first.
     share = ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
-    return hand_over(["-m", "pytest", *share, *options], environment(**ONE_THREAD, **NO_BARS))
+    cache = ["-o", f"cache_dir={caches() / 'pytest'}"]
+    command = ["-m", "pytest", *share, *cache, *options]
+    return hand_over(command, environment(**ONE_THREAD, **NO_BARS))
 
 
 def build(options: list[str]) -> int:
     """Make the notebooks from their sources, or check that they agree (--check)."""
+    if "--check" not in options and not may_write(ROOT / "notebooks"):
+        sys.exit(f"course.py: you may not write in {ROOT / 'notebooks'}; build --check only reads.")
     prepare()
     command = [str(ROOT / "tools" / "build_notebooks.py"), *options]
     return hand_over(command, environment())
@@ -102,42 +173,66 @@ def clean(options: list[str]) -> int:
     if options:
         print(f"course.py: clean takes no options, got {' '.join(options)}", file=sys.stderr)
         return 2
-    names = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
-    names |= {".hypothesis", "metalearn_edu.egg-info"}
-    targets = [path for path in (VENV, CACHE) if path.exists()]
-    for folder, subfolders, _ in os.walk(ROOT):
-        targets += [Path(folder, name) for name in subfolders if name in names]
-        subfolders[:] = [n for n in subfolders if n not in names | {".git", VENV.name, CACHE.name}]
+    targets = leftovers()
+    if is_ours():
+        targets.append(VENV)
+    elif not is_empty():
+        say(f"{VENV.name} is not of course.py's making: it stays.")
     for path in targets:
-        say(f"Removing {path.relative_to(ROOT)}")
-        remove(path)
+        say(f"Removing {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
+        remove_environment() if path == VENV else remove(path)
+    with contextlib.suppress(OSError):  # not empty, or a link: not ours
+        CACHE.rmdir()
     say("Clean." if targets else "Nothing to remove.")
     return 0
+
+
+def leftovers() -> list[Path]:
+    """Our caches, this user's own first, and what Python and its tools leave behind."""
+    names = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+    names |= {".hypothesis", "metalearn_edu.egg-info"}
+    found = [path for path in own_folders() if is_own(path)]
+    found += [CACHE / name for name in sorted(CACHE_NAMES)]
+    for folder, subfolders, _ in os.walk(ROOT):
+        found += [Path(folder, name) for name in subfolders if name in names]
+        subfolders[:] = [n for n in subfolders if n not in names | {".git", VENV.name, CACHE.name}]
+    return [path for path in found if os.path.lexists(path)]
 
 
 def prepare() -> None:
     """Make the environment, or bring it up to date, unless it is ready already."""
     if is_ready():
         return
+    if not may_write(ROOT):
+        sys.exit(
+            f"course.py: you may not write in {ROOT}, and its environment is missing, older than "
+            "the course, or closed to you. Who may write there runs `python course.py build "
+            "--check` once; or copy the folder to a place of yours and run course.py there."
+        )
     with alone():
         if not is_ready():  # while we waited another course.py may have done it
             set_up()
 
 
 def is_ready() -> bool:
-    """Whether the environment is there and up to date."""
-    return stamp() == wanted_stamp() and PYTHON.exists()
+    """Whether the environment is there and up to date; in another's folder any Python will do."""
+    made, wanted = stamp(), wanted_stamp()
+    if made != wanted and not may_write(ROOT):
+        made, wanted = made.partition(" in ")[2], wanted.partition(" in ")[2]
+    return made == wanted and os.access(PYTHON, os.X_OK)
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Wait until no other course.py sets up this folder; the system ends the hold of a dead one."""
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "set-up.lock").open("w") as file:
-        if not hold(file):
-            say("Another course.py is setting up this folder: waiting for it.")
-            while not hold(file):
-                time.sleep(0.5)
+    make_folder(CACHE)
+    with (CACHE / LOCK).open("w") as file:
+        for half_seconds in itertools.count():
+            if hold(file):
+                break
+            if half_seconds % 120 == 0:
+                say("Another course.py is setting up this folder: waiting for it. Ctrl-C stops.")
+            time.sleep(0.5)
         yield
 
 
@@ -152,32 +247,67 @@ def hold(file: TextIO) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        say(f"No locks on this disk ({error.strerror}): start no second course.py until this ends.")
     return True
 
 
 def set_up() -> None:
     """Make the environment, or bring it up to date."""
     started = time.monotonic()
-    if VENV.exists() and not keepable():
-        say("The environment in .venv is unfinished or from elsewhere: making it anew.")
-        remove(VENV)
-    if not VENV.exists():
-        make_environment()
-    STAMP.write_text(UNFINISHED, encoding="utf-8")
+    find_environment()
+    mark(f"{UNFINISHED} in {ROOT}\n")
     install()
     silence_news()
-    STAMP.write_text(wanted_stamp(), encoding="utf-8")
+    mark(wanted_stamp())
     say(f"Ready after {time.monotonic() - started:.0f} s. Later runs start at once.")
+
+
+def find_environment() -> None:
+    """Have an environment in .venv to install into; only what course.py made is ever removed."""
+    if is_ours() and not keepable():
+        say("The environment in .venv is unfinished or from elsewhere: making it anew.")
+        remove_environment()
+    if is_empty():
+        make_environment()
+    elif not keepable():
+        sys.exit(
+            f"course.py: {VENV} is there already, is not of course.py's making, and is no "
+            "environment with Python 3.11 or newer. It was not touched: rename it, then run the "
+            "same command again."
+        )
+    elif not is_ours():
+        say("Installing into the environment of your own that is in .venv.")
+        GUEST.touch()
+
+
+def is_ours() -> bool:
+    """Whether course.py made what is in .venv; behind a link, whether for this folder."""
+    if not os.path.lexists(STAMP) or os.path.lexists(GUEST):
+        return False
+    return not VENV.is_symlink() or f" in {ROOT}\n" in stamp()
+
+
+def is_empty() -> bool:
+    """Whether there is nothing in .venv, or behind it where it is a link, that could be missed."""
+    if not os.path.exists(VENV):
+        return True
+    return VENV.is_dir() and {path.name for path in VENV.iterdir()} <= {"pyvenv.cfg", STAMP.name}
 
 
 def stamp() -> str:
     """What the environment was last made from; empty if course.py never touched it."""
     try:
-        return STAMP.read_text(encoding="utf-8")
+        return STAMP.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
+
+
+def mark(text: str) -> None:
+    """Write the stamp; the name of a folder may be no proper text."""
+    STAMP.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def place() -> str:
@@ -194,14 +324,23 @@ def wanted_stamp() -> str:
 
 def keepable() -> bool:
     """Whether to install into the .venv that is there: ours and whole, or a person's own."""
-    ours = stamp()
-    if ours and not ours.startswith(place() + "\n"):
+    if is_ours() and not stamp().startswith(place() + "\n"):
         return False
-    version = "import sys; sys.exit(sys.version_info < (3, 11))"
+    # an environment in .venv, and not a link to a Python that belongs to others
+    return agrees(
+        "import os, sys; sys.exit(sys.version_info < (3, 11) or "
+        f"not os.path.samefile(sys.prefix, {str(VENV)!r}))"
+    )
+
+
+def agrees(code: str) -> bool:
+    """Whether the Python in .venv runs, and this code in it without an error."""
+    command = [str(PYTHON), "-c", code]
     try:
-        return subprocess.run([PYTHON, "-c", version], capture_output=True).returncode == 0
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True)
     except OSError:
         return False
+    return done.returncode == 0
 
 
 def make_environment() -> None:
@@ -209,11 +348,13 @@ def make_environment() -> None:
     if importlib.util.find_spec("venv") is None:
         stop_without_venv()
     say(f"Making an environment in .venv with Python {sys.version.split()[0]}.")
-    VENV.mkdir()
-    STAMP.write_text(UNFINISHED, encoding="utf-8")
+    make_folder(VENV)
+    mark(f"{UNFINISHED} in {ROOT}\n")
     # Not sys.executable, which may be the one of the .venv that was just removed.
     python = getattr(sys, "_base_executable", None) or sys.executable
-    if run([python, "-m", "venv", "--without-pip", str(VENV)]) != 0:
+    command = [python, "-m", "venv", "--without-pip", os.path.realpath(VENV)]  # it takes no link
+    # Quiet, for Ctrl-C would make it print where it was; if it fails, again for its reasons.
+    if run(command, quiet=True) != 0 and run(command) != 0:
         sys.exit("course.py: Python could not make .venv; the lines above say why.")
 
 
@@ -253,7 +394,10 @@ def cpu_build() -> list[str]:
 
 
 def add_pip() -> None:
-    """Give the environment its pip, from the copy that comes with Python."""
+    """Give the environment its pip, from the copy that comes with Python, and our settings."""
+    if is_ours():
+        settings = VENV / ("pip.ini" if os.name == "nt" else "pip.conf")
+        settings.write_text(PIP_SETTINGS, encoding="utf-8")
     if run([str(PYTHON), "-c", "import pip"], quiet=True) == 0:
         return
     if importlib.util.find_spec("ensurepip") is None:
@@ -328,22 +472,87 @@ def silence_news() -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The variables that the course's programs see; caches and settings stay in this folder."""
+    """The variables that the course's programs see; caches and settings stay with the course."""
     others = ("PYTHONHOME", "PYTHONPATH", "MPLBACKEND")  # would change what is imported or drawn
     variables = {name: value for name, value in os.environ.items() if name not in others}
     for name, folder in CACHE_FOLDERS.items():
-        variables.setdefault(name, str(CACHE / folder))
+        variables.setdefault(name, str(caches() / folder))
     variables["VIRTUAL_ENV"] = str(VENV)
     variables["PATH"] = os.pathsep.join([str(PYTHON.parent), variables.get("PATH", os.defpath)])
     return variables | more
 
 
+@functools.cache
+def caches() -> Path:
+    """The folder of caches and settings: .cache, or one of the user's own where that is closed."""
+    if all(may_write(CACHE / folder) for folder in CACHE_FOLDERS.values()):
+        return CACHE
+    for folder in own_folders():
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_own(folder) and may_write(folder):
+            say(f"You may not write in {CACHE}: caches and settings are in {folder}.")
+            return folder
+    sys.exit(
+        f"course.py: you may not write in {CACHE}, and there is no other folder for caches and "
+        "settings. Set XDG_CACHE_HOME to a folder of yours (LOCALAPPDATA on Windows)."
+    )
+
+
+def own_folders() -> list[Path]:
+    """The places for caches and settings outside the course, best first."""
+    windows = os.name == "nt"
+    usual = os.path.expanduser("~/Library/Caches" if sys.platform == "darwin" else "~/.cache")
+    home = os.environ.get("LOCALAPPDATA" if windows else "XDG_CACHE_HOME") or usual
+    temporary = os.environ.get("TEMP" if windows else "TMPDIR") or "/tmp"
+    name = "metalearn_edu_course"
+    folders = [Path(home, name), Path(temporary, f"{name}-{user()}")]
+    return [folder for folder in folders if folder.is_absolute()]
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder is this user's: settings are code, and /tmp is open to all."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == user()
+
+
+def user() -> int:
+    """The number of this user; on Windows, where files do not know theirs, 0 as for files."""
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def may_write(folder: Path) -> bool:
+    """Whether we may make files in a folder, or the folder itself; only a try tells on Windows."""
+    while not os.path.exists(folder):
+        folder = folder.parent
+    probe = folder / f".course-{os.urandom(4).hex()}"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder unless it is there; for a link, the folder that it leads to."""
+    Path(os.path.realpath(path)).mkdir(exist_ok=True)
+
+
 def hand_over(arguments: list[str], variables: dict[str, str]) -> int:
     """Run the environment's Python to the end; it takes our place where the system allows it."""
     command = [str(PYTHON), *arguments]
+    module = arguments[1] if arguments[0] == "-m" else "sys"
+    if not agrees(f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"):
+        sys.exit(
+            "course.py: the environment in .venv is damaged: its Python does not run or finds no "
+            f"{module}. Run `python course.py clean`, then the same command again."
+        )
     os.chdir(ROOT)
-    CACHE.mkdir(exist_ok=True)  # IPython makes its folder in an existing one only
-    sys.stdout.flush()
+    make_folder(caches())  # IPython makes its folder in an existing one only
     if os.name == "posix":
         os.execve(command[0], command, variables)
     process = subprocess.Popen(command, env=variables)
@@ -355,22 +564,39 @@ def hand_over(arguments: list[str], variables: dict[str, str]) -> int:
 
 
 def run(command: list[str], *, quiet: bool = False) -> int:
-    """Run a program in the repository and return its exit code."""
+    """Run a program in the repository and return its exit code, 127 where it does not start."""
     output = subprocess.DEVNULL if quiet else None
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(), stdout=output, stderr=output
-    ).returncode
-
-
-def remove(folder: Path) -> None:
-    """Delete a folder, or say what is in the way."""
+    variables = environment(**PIP_VARIABLES)
     try:
-        shutil.rmtree(folder)
+        done = subprocess.run(command, cwd=ROOT, env=variables, stdout=output, stderr=output)
     except OSError as error:
-        sys.exit(
-            f"course.py: cannot remove {folder}: {error}. Close the programs that use it "
-            "(JupyterLab, a terminal in it), then run the same command again."
-        )
+        say(f"{command[0]} does not start: {error.strerror}.")
+        return 127
+    return done.returncode
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder; of a link the link alone."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError as error:  # rmtree names no folder
+        raise OSError(error.errno, f"{error.strerror} when removing", str(path)) from error
+
+
+def remove_environment() -> None:
+    """Empty .venv: its Python first, so that it is not ready; its stamp last, so that it is ours.
+
+    A link stays, for a person made it, and so does the root of a disk.
+    """
+    PYTHON.unlink(missing_ok=True)
+    for path in sorted(VENV.iterdir(), key=STAMP.__eq__):
+        remove(path)
+    if not VENV.is_symlink():
+        with contextlib.suppress(OSError):
+            VENV.rmdir()
 
 
 def usable_cores() -> int:
@@ -389,4 +615,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit("\ncourse.py: stopped. Run the same command again to go on.")
+        sys.exit(stopped())

@@ -4,6 +4,8 @@ Nothing is downloaded here: installations are recorded instead of run, environme
 empty, and indexes are little web servers on this machine.
 """
 
+import configparser
+import errno
 import http.server
 import importlib.util
 import os
@@ -21,6 +23,8 @@ import pytest
 import course
 
 UV = "/somewhere/uv"
+FILES = ("course.py", "pyproject.toml", "constraints.txt")
+UNIX = pytest.mark.skipif(os.name == "nt", reason="links, signals and file modes are for Unix")
 
 
 class Recorder:
@@ -47,8 +51,11 @@ def copy(tmp_path, monkeypatch):
     """course.py in a folder of its own, with a space in its name; no uv, no index."""
     root = tmp_path / "my course"
     root.mkdir()
-    for name in ("course.py", "pyproject.toml", "constraints.txt"):
-        shutil.copy(course.ROOT / name, root)
+    for name in FILES:
+        shutil.copyfile(course.ROOT / name, root / name)
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "TMPDIR", "TEMP"):  # nobody's own is touched
+        monkeypatch.setenv(name, str(tmp_path / "user" / name))
+        (tmp_path / "user" / name).mkdir(parents=True)
     spec = importlib.util.spec_from_file_location("course_copy", root / "course.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -110,6 +117,16 @@ def test_unknown_command_shows_the_usage():
     assert done.returncode == 2
     assert "there is no command 'tset'" in done.stderr
     assert "python course.py test" in done.stderr
+
+
+@UNIX
+def test_a_reader_that_goes_away_gets_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-S", str(course.ROOT / "course.py"), "help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_old_python_gets_one_line(monkeypatch):
@@ -310,6 +327,427 @@ def test_clean_removes_what_was_made_and_nothing_else(copy, capsys):
     assert copy.main(["clean"]) == 0
     assert "Nothing to remove" in capsys.readouterr().out
     assert copy.main(["clean", "everything"]) == 2
+
+
+def content(folder):
+    """Every path below a folder and what is in the files."""
+    return {path: path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
+
+
+def no_environment(folder):
+    folder.mkdir()
+    (folder / "my results.csv").write_text("days of work")
+
+
+def old_environment(folder):
+    (folder / "bin").mkdir(parents=True)
+    (folder / "pyvenv.cfg").touch()
+    (folder / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")  # as 3.10 says of our question
+    (folder / "bin" / "python").chmod(0o755)
+
+
+def python_of_others(folder):
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys._base_executable)
+
+
+def link(folder):
+    no_environment(folder.parent / "elsewhere")
+    folder.symlink_to("elsewhere")
+
+
+FOREIGN = [no_environment, Path.touch, old_environment, python_of_others, link]
+
+
+@UNIX
+@pytest.mark.parametrize("make", FOREIGN, ids=lambda make: make.__name__)
+def test_what_course_py_did_not_make_is_never_touched(copy, make, capsys):
+    make(copy.VENV)
+    before = content(copy.ROOT)
+    with pytest.raises(SystemExit, match=r"is there already, .* rename it") as stop:
+        copy.prepare()
+    assert "\n" not in str(stop.value)
+    assert copy.main(["clean"]) == 0
+    assert ".venv is not of course.py's making: it stays." in capsys.readouterr().out
+    assert content(copy.ROOT) == before
+    assert copy.run.commands == []
+
+
+def test_a_filled_environment_of_a_persons_own_is_never_removed(copy):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(copy.VENV)], check=True)
+    (copy.VENV / "a package of mine").touch()
+    copy.prepare()
+    for stamp in (copy.UNFINISHED, "Python 3.11 in /where/it/was\n0\n"):
+        copy.STAMP.write_text(stamp)
+        copy.prepare()
+    assert copy.main(["clean"]) == 0
+    assert copy.PYTHON.exists() and (copy.VENV / "a package of mine").exists()
+
+
+@UNIX
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_a_larger_disk(copy, there, monkeypatch, capsys):
+    disk = copy.ROOT.parent / "disk"
+    disk.mkdir()
+    (disk / "mine").touch()
+    if there:
+        (disk / "venv").mkdir()
+    copy.VENV.symlink_to(disk / "venv")
+    monkeypatch.setattr(copy, "run", Recorder(interrupt=True))
+    with pytest.raises(KeyboardInterrupt):
+        copy.prepare()
+    monkeypatch.setattr(copy, "run", Recorder())
+    copy.prepare()
+    assert "making it anew" in capsys.readouterr().out
+    assert (disk / "venv" / "bin" / "python").exists() and copy.is_ready()
+    copy.run.commands.clear()
+    copy.prepare()
+    assert copy.run.commands == []
+    assert copy.main(["clean"]) == 0
+    assert copy.VENV.is_symlink() and list((disk / "venv").iterdir()) == []
+    assert (disk / "mine").exists()
+    assert copy.main(["clean"]) == 0
+    assert "Nothing to remove" in capsys.readouterr().out
+    copy.prepare()
+    assert copy.is_ready()
+
+
+@UNIX
+def test_a_link_to_the_environment_of_another_folder_removes_nothing(copy):
+    copy.prepare()
+    elsewhere = copy.ROOT.parent / "another course"
+    copy.VENV.rename(elsewhere)
+    (elsewhere / "course-stamp").write_text("Python 3.11 in /another course\n0\n")
+    (elsewhere / "a package of theirs").touch()
+    copy.VENV.symlink_to(elsewhere)
+    copy.prepare()
+    assert copy.main(["clean"]) == 0
+    assert (elsewhere / "a package of theirs").exists()
+
+
+@UNIX
+def test_a_link_that_leads_nowhere_gets_one_line(copy, capsys):
+    copy.VENV.symlink_to(copy.ROOT.parent / "no disk" / "venv")
+    assert copy.main(["build"]) == 1
+    assert_one_line(capsys, "No such file or directory: ", "no disk/venv")
+    copy.VENV.unlink()
+    copy.VENV.symlink_to(copy.VENV.name)
+    assert copy.main(["build"]) == 1
+    assert_one_line(capsys, ".venv")
+
+
+def test_a_removal_that_is_stopped_leaves_what_is_known_as_ours(copy, monkeypatch):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    copy.prepare()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(copy, "remove", interrupt)
+        copy.remove_environment()
+    assert copy.is_ours() and not copy.is_ready()
+    copy.prepare()
+    assert copy.is_ready()
+
+
+def test_the_stamp_is_the_last_that_goes(copy, monkeypatch):
+    copy.prepare()
+    removed = []
+    monkeypatch.setattr(copy, "remove", removed.append)
+    copy.remove_environment()
+    assert removed[-1] == copy.STAMP and len(removed) > 3 and not copy.PYTHON.exists()
+
+
+@UNIX
+def test_clean_follows_no_link_and_keeps_what_is_not_ours(copy):
+    outside = copy.ROOT.parent / "outside"
+    outside.mkdir()
+    (outside / "mine").touch()
+    (copy.CACHE / "jupyter").mkdir(parents=True)
+    (copy.CACHE / "mine").touch()
+    (copy.CACHE / "matplotlib").symlink_to(outside)
+    (copy.ROOT / "__pycache__").symlink_to(outside)
+    assert copy.main(["clean"]) == 0
+    assert list(copy.CACHE.iterdir()) == [copy.CACHE / "mine"]
+    assert (outside / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    "stamp", [b"\xff\xfe", b"", "Python 3.9 in /caf\u00e9\n".encode("latin-1")]
+)
+def test_a_damaged_stamp_means_anew(copy, stamp):
+    copy.prepare()
+    copy.STAMP.write_bytes(stamp)
+    copy.prepare()
+    assert copy.is_ready() and len(copy.run.installs) == 2
+
+
+def test_a_folder_whose_name_is_no_text_can_be_stamped(copy):
+    copy.VENV.mkdir()
+    copy.mark("Python 3.11 in /caf\udce9\n")
+    assert copy.stamp() == "Python 3.11 in /caf\udce9\n"
+
+
+# --- a folder that is closed, a full disk, no locks -------------------------------------------
+
+
+def assert_one_line(capsys, *parts):
+    err = capsys.readouterr().err
+    assert err.startswith("course.py: ") and err.count("\n") == 1, err
+    assert all(part in err for part in parts), err
+
+
+@pytest.fixture
+def closed(copy, monkeypatch):
+    """The copy, set up, as a user sees it who may not write there."""
+    copy.prepare()
+    copy.caches.cache_clear()
+    copy.run.commands.clear()
+    open_to_us = copy.may_write
+    monkeypatch.setattr(
+        copy, "may_write", lambda path: not path.is_relative_to(copy.ROOT) and open_to_us(path)
+    )
+    return copy
+
+
+def folders(module):
+    variables = module.environment()
+    return [Path(variables[name]) for name in module.CACHE_FOLDERS if name not in os.environ]
+
+
+def test_caches_are_the_users_own_where_the_course_is_closed(closed, tmp_path, capsys):
+    before = content(closed.ROOT)
+    closed.prepare()
+    own = tmp_path / "user" / ("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    assert len(folders(closed)) > 5
+    assert all(folder.is_relative_to(own / "metalearn_edu_course") for folder in folders(closed))
+    assert capsys.readouterr().out.count("caches and settings are in") == 1
+    assert content(closed.ROOT) == before and closed.run.commands == []
+
+
+@UNIX
+def test_caches_are_in_a_closed_temporary_folder_where_there_is_no_home(
+    closed, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", os.devnull + "/nonexistent")
+    folder = tmp_path / "user" / "TMPDIR" / f"metalearn_edu_course-{os.getuid()}"
+    assert all(path.is_relative_to(folder) for path in folders(closed))
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@UNIX
+@pytest.mark.parametrize("trap", ["another's", "a link"])
+def test_a_temporary_folder_that_is_not_the_users_own_is_not_used(
+    closed, tmp_path, monkeypatch, trap
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    folder = tmp_path / "user" / "TMPDIR" / f"metalearn_edu_course-{os.getuid()}"
+    if trap == "a link":
+        (tmp_path / "trap").mkdir()
+        folder.symlink_to(tmp_path / "trap")
+    else:
+        folder.mkdir()
+        monkeypatch.setattr(closed, "user", lambda: os.getuid() + 1)
+        folder.rename(folder.with_name(f"metalearn_edu_course-{os.getuid() + 1}"))
+    with pytest.raises(SystemExit, match="Set XDG_CACHE_HOME"):
+        closed.environment()
+    assert closed.main(["clean"]) == 0
+    assert len(list(folder.parent.iterdir())) == 1
+
+
+def test_a_closed_folder_opens_with_any_python(closed, monkeypatch):
+    closed.STAMP.write_text(closed.wanted_stamp().replace("Python 3.", "Python 3.9"))
+    closed.prepare()
+    assert closed.run.commands == []
+
+
+@pytest.mark.parametrize("missing", ["environment", "update", "place"])
+def test_a_closed_folder_that_is_not_ready_says_who_can_help(closed, missing):
+    place, digest = closed.wanted_stamp().splitlines()
+    if missing == "environment":
+        shutil.rmtree(closed.VENV)
+    else:
+        stamp = {"update": f"{place}\n0\n", "place": f"Python 3.11 in /x\n{digest}\n"}
+        closed.STAMP.write_text(stamp[missing])
+    before = content(closed.ROOT)
+    with pytest.raises(SystemExit, match=r"may not write in .*course.py build --check") as stop:
+        closed.prepare()
+    assert "\n" not in str(stop.value)
+    assert content(closed.ROOT) == before
+
+
+def test_what_a_closed_folder_allows(closed, tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(closed, "hand_over", lambda command, variables: seen.append(command) or 0)
+    assert closed.main(["lab"]) == closed.main(["test"]) == closed.main(["build", "--check"]) == 0
+    assert "but not save them. To keep your work, copy" in capsys.readouterr().out
+    (cache,) = [word for word in seen[1] if word.startswith("cache_dir=")]
+    assert Path(cache.removeprefix("cache_dir=")).is_relative_to(tmp_path / "user")
+    with pytest.raises(SystemExit, match=r"you may not write in .*notebooks"):
+        closed.main(["build", "03"])
+    assert len(seen) == 3
+
+
+def test_clean_removes_the_users_own_caches_too(closed):
+    own = closed.caches()
+    (own / "jupyter").mkdir()
+    closed.main(["clean"])
+    assert not own.exists() and own.parent.exists()
+
+
+def test_where_we_may_write(copy):
+    assert copy.may_write(copy.ROOT) and copy.may_write(copy.ROOT / "new" / "folder")
+    assert not copy.may_write(copy.ROOT / "course.py" / "folder")
+    assert {path.name for path in copy.ROOT.iterdir()} == set(FILES)
+
+
+@UNIX
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write everywhere")
+def test_where_we_may_not_write(copy):
+    copy.ROOT.chmod(0o555)
+    assert not copy.may_write(copy.ROOT / ".cache")
+    copy.ROOT.chmod(0o755)
+
+
+def test_a_file_in_the_place_of_the_caches_gets_one_line(copy, capsys):
+    copy.CACHE.write_text("mine")
+    assert copy.main(["build"]) == 1
+    assert_one_line(capsys, ".cache", "rename that")
+    assert copy.CACHE.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_a_missing_file_of_the_course_gets_one_line(copy, name, capsys):
+    (copy.ROOT / name).unlink()
+    assert copy.main(["test"]) == 1
+    assert_one_line(capsys, name, "from its repository")
+
+
+@pytest.mark.parametrize(
+    "number, advice",
+    [
+        (errno.ENOSPC, "Make room"),
+        (errno.EROFS, "read-only"),
+        (errno.EBUSY, "Close the programs"),
+        (errno.EIO, os.strerror(errno.EIO)),
+    ],
+)
+@pytest.mark.parametrize("where", ["mark", "silence_news", "make_folder", "wanted_stamp"])
+def test_what_the_system_refuses_is_one_line(copy, monkeypatch, where, number, advice, capsys):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "a file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy, where, refuse)
+        assert copy.main(["lab"]) == 1
+    assert_one_line(capsys, "a file", advice)
+    copy.prepare()
+    assert copy.is_ready()
+
+
+@UNIX
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_needs_no_waiting(copy, monkeypatch, number, capsys):
+    monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(number, "none")))
+    copy.prepare()
+    assert copy.is_ready()
+    assert capsys.readouterr().out.count("No locks on this disk (none)") == 1
+
+
+@UNIX
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES])
+def test_a_held_lock_is_waited_for_with_a_line_each_minute(copy, monkeypatch, number, capsys):
+    answers = [OSError(number, "held")] * 121 + [None]
+
+    def flock(*_):
+        answer = answers.pop(0)
+        if answer:
+            raise answer
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr(copy.time, "sleep", lambda seconds: None)
+    with copy.alone():
+        assert answers == []
+    assert capsys.readouterr().out.count("waiting for it") == 2
+
+
+# --- pip's settings, damage, Ctrl-C, consoles --------------------------------------------------
+
+
+def test_settings_that_cannot_hold_in_our_environment_do_not(copy, monkeypatch):
+    settings = {"USER": "1", "TARGET": "/x", "PREFIX": "/x", "DRY_RUN": "1", "INDEX_URL": "/mine"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    seen = []
+    monkeypatch.setattr(course.subprocess, "run", lambda *_, env, **__: seen.append(env) or done)
+    done = subprocess.CompletedProcess([], 0)
+    assert course.run(["pip"]) == 0
+    assert [seen[0][f"PIP_{name}"] for name in settings] == ["false", "", "", "false", "/mine"]
+    assert course.environment()["PIP_USER"] == "1"  # the programs of the course see the person's
+
+
+def test_settings_in_files_are_undone_in_our_own_environment_alone(copy):
+    copy.prepare()
+    file = copy.VENV / ("pip.ini" if os.name == "nt" else "pip.conf")
+    parser = configparser.ConfigParser()
+    parser.read(file)
+    for section in ("global", "install"):
+        assert parser[section]["user"] == "false" and parser[section]["target"] == ""
+    file.unlink()
+    copy.GUEST.touch()
+    copy.STAMP.write_text(copy.UNFINISHED)
+    copy.prepare()
+    assert not file.exists()
+
+
+def test_a_uv_that_does_not_start_leaves_it_to_pip(copy, monkeypatch, capsys):
+    assert course.run([str(copy.ROOT)]) == 127
+    assert "does not start" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["a package", "its Python"])
+def test_a_damaged_environment_is_said(copy, damage):
+    copy.prepare()
+    if damage == "its Python":
+        copy.PYTHON.unlink()
+        copy.PYTHON.write_text("junk")
+        copy.PYTHON.chmod(0o755)
+    here = os.getcwd()
+    with pytest.raises(SystemExit, match=r"is damaged.*course.py clean") as stop:
+        copy.hand_over(["-m", "jupyter", "lab"], copy.environment())
+    assert "\n" not in str(stop.value) and os.getcwd() == here
+
+
+def stop_at(root, environment=None):
+    command = [sys.executable, "-S", str(root / "course.py"), "build"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stderr == "\ncourse.py: stopped. Run the same command again to go on.\n"
+    return done.returncode
+
+
+def test_ctrl_c_while_python_reads_its_modules_is_one_line(copy):
+    (copy.ROOT / "hashlib.py").write_text("raise KeyboardInterrupt")
+    assert stop_at(copy.ROOT) == 130
+
+
+@UNIX
+def test_ctrl_c_during_the_installation_is_one_line(copy):
+    uv = copy.ROOT / "uv"
+    uv.write_text("#!/bin/sh\nkill -INT $PPID\nexec sleep 1\n")
+    uv.chmod(0o755)
+    path = os.pathsep.join([str(copy.ROOT), os.environ["PATH"]])
+    assert stop_at(copy.ROOT, os.environ | {"PATH": path}) == 130
+    assert not copy.is_ready() and copy.is_ours()
+    copy.prepare()
+    assert copy.is_ready()
+
+
+def test_a_console_without_the_letters_of_a_name(copy):
+    (copy.ROOT / "\u043a\u0443\u0440\u0441" / "__pycache__").mkdir(parents=True)
+    command = [sys.executable, "-S", str(copy.ROOT / "course.py"), "clean"]
+    variables = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=variables)
+    assert done.returncode == 0 and b"\\u043a" in done.stdout, done.stderr
 
 
 # --- where PyTorch comes from ----------------------------------------------------------------
