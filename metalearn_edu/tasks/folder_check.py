@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import as_integer
-from .folder_layout import class_folders, listed, misread, passed_over, pictures, same_in_groups
+from .folder_layout import class_folders, listed, parts_said, passed_over, pictures, same_in_groups
 from .near_duplicates import first_alike
 from .picture import (
     IMAGE_SUFFIXES,
@@ -58,7 +58,7 @@ class FolderReport:
         root: the folder.
         class_sizes: readable pictures by class, in name order.
         need: how many an episode takes of a class, n_shot + n_query.
-        findings: worst first: "layout", folders that are no classes; "groups" that seem to hold
+        findings: worst first: "layout": train, val and test folders, or groups that seem to hold
             the same classes; "broken" files, "duplicate" pictures, "small" classes, "odd" pictures
             (blank, tiny, very long, very large, cut off), and "other" files that are not read.
         notes: what else is to be known, a sentence each.
@@ -77,9 +77,7 @@ class FolderReport:
 
     @property
     def usable(self) -> list[str]:
-        """The classes that have enough; none where the folders are no classes."""
-        if self.of_kind("layout"):
-            return []
+        """The classes that have enough."""
         return [name for name in self.class_sizes if name not in self.too_small]
 
     @property
@@ -106,8 +104,6 @@ class FolderReport:
         return in_line(f"{finding.file.relative_to(self.root)}: {finding.what}")
 
     def _verdict(self) -> str:
-        if self.of_kind("layout"):
-            return f"not usable: {in_line(self.of_kind('layout')[0].what)}"
         if len(self.usable) < 2:
             return (
                 f"not usable: an episode needs at least 2 classes with {self.need} pictures each, "
@@ -118,8 +114,7 @@ class FolderReport:
 
 
 _TITLES = {
-    "layout": "folders that are no classes",
-    "groups": "groups that seem to hold the same classes",
+    "layout": "how the folders are taken",
     "broken": "cannot be read",
     "duplicate": "the same picture twice",
     "small": "classes with too few pictures, left out",
@@ -142,8 +137,8 @@ def check_image_folder(
         ValueError: it holds no class folders, or pictures and folders mixed.
     """
     root, need = Path(path), as_integer("n_shot", n_shot) + as_integer("n_query", n_query)
-    folders = dict(class_folders(root))
-    inside = {name: pictures(folder) for name, folder in folders.items()}
+    folders = class_folders(root)
+    inside = {name: [p for f in places for p in pictures(f)] for name, places in folders.items()}
     files = [file for files in inside.values() for file in files]
     findings: list[Finding] = []
 
@@ -156,7 +151,9 @@ def check_image_folder(
     findings += _of_folders(root, folders, sizes, need)
     findings += [Finding(f, "odd", w) for f, p in read.items() for w in _oddities(p, greys)]
     tiles = [picture.tile for picture in read.values()]
-    findings += [Finding(*found) for found in _duplicates(list(read), tiles, progress)]
+    same_class = {folder: name for name, places in folders.items() for folder in places}
+    twice = _duplicates(list(read), tiles, same_class, progress=progress)
+    findings += [Finding(*found) for found in twice]
     others = _files(folders, root) - set(files)
     findings += [Finding(file, "other", _why_other(file)) for file in sorted(others)]
     worst_first = list(_TITLES)
@@ -165,21 +162,20 @@ def check_image_folder(
 
 
 def _of_folders(
-    root: Path, folders: dict[str, Path], sizes: dict[str, int], need: int
+    root: Path, folders: Mapping[str, list[Path]], sizes: Mapping[str, int], need: int
 ) -> list[Finding]:
     """What is wrong with the folders as such."""
-    wrong, same = misread(root), same_in_groups(folders)
-    findings = [Finding(wrong[0], "layout", wrong[1])] if wrong else []
-    findings += [Finding(root, "groups", same)] if same and not wrong else []
+    layout = parts_said(root) or same_in_groups(folders)
+    findings = [Finding(root, "layout", layout)] if layout else []
     return findings + [
-        Finding(folders[name], "small", f"{n} pictures, an episode takes {need}")
+        Finding(folders[name][0], "small", f"{n} pictures, an episode takes {need}")
         for name, n in sizes.items()
         if n < need
     ]
 
 
-def _notes(folders: dict[str, Path], greys: Greys, n_pictures: int) -> tuple[str, ...]:
-    others = passed_over(folders.values())
+def _notes(folders: Mapping[str, list[Path]], greys: Greys, n_pictures: int) -> tuple[str, ...]:
+    others = passed_over(folders)
     many = f"more than {MOST_COMPARED:,} pictures: only the same files were looked for"
     return (
         *said_of_greys(greys),
@@ -201,9 +197,10 @@ def _why_other(file: Path) -> str:
     return f"files ending in {file.suffix or 'nothing'} are not read"
 
 
-def _files(folders: dict[str, Path], root: Path) -> set[Path]:
+def _files(folders: Mapping[str, list[Path]], root: Path) -> set[Path]:
     """All files in the class folders and above them."""
-    places = {root, *folders.values(), *(f.parent for f in folders.values())}
+    below = {folder for places in folders.values() for folder in places}
+    places = {root, *below, *(f.parent for f in below)}
     return {f for place in places for f in listed(place) if os.path.isfile(f)}
 
 
@@ -220,7 +217,11 @@ def _oddities(picture: Picture, greys: Greys) -> list[str]:
 
 
 def _duplicates(
-    files: list[Path], tiles: list[Tensor], progress: bool = False
+    files: list[Path],
+    tiles: list[Tensor],
+    class_of: Mapping[Path, str] | None = None,
+    *,
+    progress: bool = False,
 ) -> list[tuple[Path, str, str]]:
     """(file, "duplicate", of which) for each picture that an earlier one shows, too."""
     exact, alike = _same_bytes(files), {}
@@ -230,7 +231,8 @@ def _duplicates(
     for i in sorted({*exact, *alike}):
         first, file = files[exact.get(i, alike.get(i, 0))], files[i]
         how = "the same file as" if i in exact else "nearly the same as"
-        where = "in another class" if first.parent != file.parent else "in its class"
+        classes = {(class_of or {}).get(f.parent, f.parent) for f in (first, file)}
+        where = "in another class" if len(classes) > 1 else "in its class"
         found.append((file, "duplicate", f"{how} {first.parent.name}/{first.name}, {where}"))
     return found
 
@@ -244,8 +246,8 @@ def _same_bytes(files: list[Path]) -> dict[int, int]:
     first: dict[str, int] = {}
     same = {}
     for i in sorted(i for group in by_size.values() if len(group) > 1 for i in group):
-        with contextlib.suppress(OSError), open(files[i], "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with contextlib.suppress(OSError), open(files[i], "rb") as contents:
+            digest = hashlib.file_digest(contents, "sha256").hexdigest()
             if digest in first:
                 same[i] = first[digest]
             first.setdefault(digest, i)

@@ -2,6 +2,7 @@
 
 Most data sets come as train/, val/ and test/ with the same classes in each. Read as groups, every
 class would count three times, and `split` would put the same class into meta-train and meta-test.
+So such folders are neither groups nor classes: what they hold of a class is one class.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .picture import IMAGE_SUFFIXES, in_line, remedy
 
-__all__ = ["class_folders", "listed", "misread", "passed_over", "pictures", "same_in_groups"]
+__all__ = ["class_folders", "listed", "parts_said", "passed_over", "pictures", "same_in_groups"]
 
 PART = re.compile(
     "(?:images?|imgs?|pictures?|photos?|data|meta)?"
@@ -25,12 +26,12 @@ PART = re.compile(
 """Names of parts of a data set, by their letters alone, in lower case."""
 
 
-def class_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """(class name, folder) of each class, in name order.
+def class_folders(root: Path) -> dict[str, list[Path]]:
+    """The folders of each class, in name order; more than one where there are train and test.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such folder.
-        ValueError: it holds no class folders, or pictures and folders mixed.
+        ValueError: it holds no class folders, pictures and folders mixed, or only train and test.
     """
     if not root.exists():
         raise FileNotFoundError(f"path {in_line(root)} does not exist")
@@ -38,6 +39,15 @@ def class_folders(root: Path) -> Iterator[tuple[str, Path]]:
         raise NotADirectoryError(
             f"path {in_line(root)} is a file; give the folder of the class folders"
         )
+    classes: dict[str, list[Path]] = {}
+    for folder in _folders_with_pictures(root):
+        classes.setdefault(_class_name(root, folder), []).append(folder)
+    one_each = all(len(folders) == 1 for folders in classes.values())
+    return classes if one_each else dict(sorted(classes.items()))
+
+
+def _folders_with_pictures(root: Path) -> Iterator[Path]:
+    """Where pictures belong, by the levels alone."""
     folders = _folders(root)
     if not folders:
         raise ValueError(
@@ -53,9 +63,19 @@ def class_folders(root: Path) -> Iterator[tuple[str, Path]]:
                     f"{in_line(mixed)} holds folders where pictures should be: the levels are "
                     "class/picture or group/class/picture"
                 )
-            yield f"{folder.name}/{below.name}", below
-        if not inner:
-            yield folder.name, folder
+        yield from inner or [folder]
+
+
+def _class_name(root: Path, folder: Path) -> str:
+    """The path below the root, without parts of a data set."""
+    above = [folder, *(f for f in folder.parents if root in f.parents)][::-1]
+    names = [f.name for f in above if f.name not in _parts(f.parent)]
+    if not names:
+        raise ValueError(
+            f"{in_line(root)} holds {_list(_parts(root))}, which are parts of a data set, not "
+            "classes: put all pictures of a class into one folder"
+        )
+    return "/".join(names)
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -64,8 +84,9 @@ def pictures(folder: Path) -> list[Path]:
     return [f for f in files if not os.path.isdir(f)]
 
 
-def passed_over(folders: Iterable[Path]) -> str:
+def passed_over(classes: Mapping[str, list[Path]]) -> str:
     """The pictures in these folders that are not read: how many of which kind, and what helps."""
+    folders = [folder for folders in classes.values() for folder in folders]
     files = [f for folder in folders for f in listed(folder) if os.path.isfile(f)]
     others = (f for f in files if f.suffix.lower() not in IMAGE_SUFFIXES)
     kinds = Counter(
@@ -82,13 +103,28 @@ def listed(folder: Path) -> list[Path]:
         return []  # it is left out as a class without pictures
 
 
-def misread(root: Path) -> tuple[Path, str] | None:
-    """A folder that holds parts of a data set where classes or groups should be, and what to do."""
+def parts_said(root: Path) -> str:
+    """What to say of a folder that comes in parts, such as train and test; empty of others."""
     for place in [root, *_folders(root)]:
-        parts = [f for f in _folders(place) if _is_part(f.name)]
-        if len(parts) > 1:
-            return place, _what_to_do(parts)
-    return None
+        if parts := _parts(place):
+            best = next((name for name in parts if "train" in name.casefold()), parts[0])
+            alone = f"; for one part alone give {in_line(root / best)}" if place == root else ""
+            return (
+                f"{_list(parts)} are parts of a data set, neither classes nor groups: what they "
+                f"hold of a class is taken as one class{alone}"
+            )
+    return ""
+
+
+def _parts(place: Path) -> list[str]:
+    """The folders in it that are parts of a data set; one alone may be any class, a train's."""
+    parts = [f.name for f in _folders(place) if _is_part(f.name)]
+    return parts if len(parts) > 1 else []
+
+
+def _list(names: list[str]) -> str:
+    *most, last = map(in_line, names)
+    return f"{', '.join(most)} and {last}"
 
 
 def same_in_groups(names: Iterable[str]) -> str:
@@ -103,17 +139,6 @@ def same_in_groups(names: Iterable[str]) -> str:
     return (
         f"{len(groups)} groups hold classes of the same names ({some}), taken as different "
         "classes; if they are the same, give one group's folder, or put each class into one folder"
-    )
-
-
-def _what_to_do(parts: list[Path]) -> str:
-    names = " and ".join(in_line(part.name) for part in parts)
-    of_classes = [part for part in parts if _folders(part)]
-    if of_classes:
-        best = next((f for f in of_classes if "train" in f.name.casefold()), of_classes[0])
-        return f"{names} are parts of a data set, not groups of classes: give {in_line(best)}"
-    return (
-        f"{names} are parts of a data set, not classes: put all pictures of a class into one folder"
     )
 
 

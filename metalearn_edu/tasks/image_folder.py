@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..arguments import as_integer
 from .dataset import FewShotDataset, scale
-from .folder_layout import class_folders, misread, passed_over, pictures, same_in_groups
+from .folder_layout import class_folders, parts_said, passed_over, pictures, same_in_groups
 from .picture import (
     IMAGE_SUFFIXES,
     KNOWN_WHITES,
@@ -96,8 +96,9 @@ def load_image_folder(
 ) -> FewShotDataset:
     """Pictures in folders, one a class, as a data set. Introduced in notebook 12.
 
-    Hidden files and files that are no pictures by their ending are passed over; pictures of
-    formats that are not read are passed over with a warning.
+    Folders such as train, val and test are no groups: what they hold of a class is one class, with
+    a warning. Hidden files and files that are no pictures by their ending are passed over, pictures
+    of formats that are not read with a warning.
 
     Args:
         path: the folder that holds the class folders, or group folders that hold them.
@@ -117,8 +118,8 @@ def load_image_folder(
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such folder.
         ValueError: nonsense arguments, no class folders, fewer than two classes, pictures and
-            folders mixed, train and test folders instead of classes, more pictures than memory
-            holds; with on_error="raise" also a broken picture or an empty class.
+            folders mixed, train and test folders without classes in them, more pictures than
+            memory holds; with on_error="raise" also a broken picture or an empty class.
     """
     return read_image_folder(
         path,
@@ -148,8 +149,8 @@ def read_image_folder(
     channels, size, given = _checked(size, channels, ink, greys)
     _check_choice("on_error", on_error, ("skip", "raise"))
     root, skipped = Path(path), _LeftOut(on_error)
-    folders = _folders_of_classes(root)
-    inside = {name: pictures(folder) for name, folder in folders.items()}
+    folders = class_folders(root)
+    inside = {name: [p for f in places for p in pictures(f)] for name, places in folders.items()}
     files = [file for files in inside.values() for file in files]
     _check_memory(len(files), channels, size)
     desc = f"reading {in_line(root.name)}"
@@ -157,9 +158,10 @@ def read_image_folder(
         files, size, channels, given, skipped.file, desc=desc, show=progress
     )
     classes = {name: [f for f in files if f in read] for name, files in inside.items()}
-    others = passed_over(folders.values())
+    others = passed_over(folders)
     skipped.empty([root / name for name, files in classes.items() if not files], others)
-    for text in _said(read, known, given, skipped, others, same_in_groups(folders)):
+    layout = parts_said(root) or same_in_groups(folders)
+    for text in _said(read, known, given, skipped, others, layout):
         warnings.warn(f"{in_line(root)}: {text}", stacklevel=3)
     return _assembled(root, classes, read, known, ink, others)
 
@@ -203,12 +205,12 @@ def load_picture(
 
 def _checked(
     size: Any, channels: Any, ink: Any, greys: Any
-) -> tuple[int, tuple[int, int], dict[str, tuple[float, float]]]:
+) -> tuple[Literal[1, 3], tuple[int, int], dict[str, tuple[float, float]]]:
     """Channels, (height, width), and black and white where they are given."""
     if isinstance(channels, bool) or channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     _check_choice("ink", ink, ("dark", "light", "auto", None))
-    return int(channels), _as_size(size), _as_greys(greys)
+    return 1 if channels == 1 else 3, _as_size(size), _as_greys(greys)
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
@@ -284,11 +286,11 @@ def _said(
 ) -> list[str]:
     """What must be said of a folder, a sentence each."""
     noted = [f"{in_line(f)} ({why})" for f, p in read.items() for why in remarks(p, known)]
-    others, groups = more
+    others, layout = more
     sentences = {
         "left out ": _some(left_out),
         "passed over pictures that are not read: ": others,
-        "": groups,
+        "": layout,
         "not used as they are: ": _some(noted),
     }
     said = [start + text for start, text in sentences.items() if text]
@@ -301,13 +303,6 @@ def _guessed(known: Greys, given: Greys) -> list[str]:
 
 def _some(texts: list[str]) -> str:
     return "; ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" * (len(texts) > SHOWN))
-
-
-def _folders_of_classes(root: Path) -> dict[str, Path]:
-    """The folder of each class; refuses what only looks like one."""
-    if root.is_dir() and (found := misread(root)):
-        raise ValueError(f"{in_line(found[0])}: {found[1]}")
-    return dict(class_folders(root))
 
 
 # ---------------------------------------------------------------- items
@@ -338,8 +333,10 @@ def _assembled(
         name=root.name,
         files=files,
     )
-    _, channels, *size = items.shape
-    return dataset, Preparation(tuple(size), channels, "dark" if inverts else "light", known)
+    _, channels, height, width = items.shape
+    ink = "dark" if inverts else "light"
+    settings: Any = {"size": (height, width), "channels": channels, "ink": ink, "greys": known}
+    return dataset, Preparation(**settings)
 
 
 def _inverts(items: Tensor, ink: str | None) -> bool:

@@ -76,7 +76,7 @@ def _readers() -> tuple[str, ...]:
     """FORMATS that Pillow has here; HEIF where the package pillow-heif is installed."""
     Image.init()
     with contextlib.suppress(Exception):  # whatever a broken installation raises
-        import pillow_heif  # type: ignore[import-not-found]
+        import pillow_heif
 
         pillow_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
