@@ -39,11 +39,12 @@ def class_folders(root: Path) -> dict[str, list[Path]]:
         raise NotADirectoryError(
             f"path {in_line(root)} is a file; give the folder of the class folders"
         )
+    folders = list(_folders_with_pictures(root))
+    parts = {place: _parts(place) for place in {root, *(f.parent for f in folders)}}
     classes: dict[str, list[Path]] = {}
-    for folder in _folders_with_pictures(root):
-        classes.setdefault(_class_name(root, folder), []).append(folder)
-    one_each = all(len(folders) == 1 for folders in classes.values())
-    return classes if one_each else dict(sorted(classes.items()))
+    for folder in folders:
+        classes.setdefault(_class_name(root, folder, parts), []).append(folder)
+    return dict(sorted(classes.items())) if any(parts.values()) else classes
 
 
 def _folders_with_pictures(root: Path) -> Iterator[Path]:
@@ -66,13 +67,13 @@ def _folders_with_pictures(root: Path) -> Iterator[Path]:
         yield from inner or [folder]
 
 
-def _class_name(root: Path, folder: Path) -> str:
+def _class_name(root: Path, folder: Path, parts: Mapping[Path, list[str]]) -> str:
     """The path below the root, without parts of a data set."""
     above = [folder, *(f for f in folder.parents if root in f.parents)][::-1]
-    names = [f.name for f in above if f.name not in _parts(f.parent)]
+    names = [f.name for f in above if f.name not in parts[f.parent]]
     if not names:
         raise ValueError(
-            f"{in_line(root)} holds {_list(_parts(root))}, which are parts of a data set, not "
+            f"{in_line(root)} holds {_list(parts[root])}, which are parts of a data set, not "
             "classes: put all pictures of a class into one folder"
         )
     return "/".join(names)
@@ -132,7 +133,7 @@ def same_in_groups(names: Iterable[str]) -> str:
     pairs = [name.split("/") for name in names if "/" in name]
     groups = {group for group, _ in pairs}
     count = Counter(name.casefold() for _, name in pairs)
-    shared = [name for name, n in count.items() if n > 1 and not _is_number(name)]
+    shared = sorted(name for name, n in count.items() if n > 1 and not _is_number(name))
     if len(shared) < 2 or 2 * len(shared) < len(count):
         return ""
     some = ", ".join(map(in_line, shared[:3])) + (", ..." if len(shared) > 3 else "")

@@ -53,7 +53,7 @@ __all__ = [
 Ink = Literal["dark", "light", "auto"]
 
 SHOWN = 5
-LONGEST = 65_535  # pixels a side, at most
+LONGEST = 4096  # pixels a side, at most
 SHARE = 0.25  # of the machine's memory, at most, for all items
 UNKNOWN_MEMORY = 16e9  # bytes that we go by where the system does not say
 

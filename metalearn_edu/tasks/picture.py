@@ -130,10 +130,10 @@ def read_pictures(
     read: dict[Path, Picture] = {}
 
     def read_one(file: Path, greys: Greys) -> None:
-        read.pop(file, None)
         try:
-            read[file] = read_picture(file, size, channels, greys)
+            read[file] = read_picture(file, size, channels, greys)  # a second time in its old place
         except Exception as error:  # Pillow raises many kinds on damaged files
+            read.pop(file, None)
             failed(file, error)
 
     for file in progress_bar(files, desc=desc, show=show):
@@ -232,6 +232,8 @@ def _contents(head: bytes) -> str:
         return "its contents are a film or a picture of HEIC: pip install pillow-heif"
     if head[:4] in (b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6"):
         return "its contents are PostScript or PDF, which is not read"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "it is a TIFF of a kind that is not read, such as of double precision"
     return "its contents are no picture"
 
 
