@@ -96,6 +96,9 @@ def test_split_depends_on_the_seed_and_refuses_what_cannot_be():
     for shares in ((), (0.5, 0.4), (1.5, -0.5), (float("nan"), 1.0)):
         with pytest.raises(ValueError, match="shares must be above 0 and sum to 1"):
             data.split(shares)
+    three = data.subset([0, 1, 2]).split()
+    assert [part.n_classes for part in three] == [1, 1, 1]
+    assert [part.n_classes for part in data.subset([0, 1, 2, 3]).split((0.98, 0.02))] == [3, 1]
     with pytest.raises(ValueError, match="2 classes are too few for shares"):
         data.subset([0, 1]).split()
 
