@@ -343,12 +343,10 @@ def _lower_bytes(file: Path, raw: str) -> Image.Image:
         order = "L" if sys.byteorder == "little" else "B"
     swapped = raw[:-1] + {"L": "B", "B": "L"}[order]
     with open_picture(file) as image:
-        tiles: Any = image.tile  # type: ignore[attr-defined]
-        replaced = [
-            (*tile[:3], (swapped, *tile[3][1:]) if isinstance(tile[3], tuple) else swapped)
-            for tile in tiles
-        ]
-        image.tile = replaced  # type: ignore[attr-defined]
+        for number, tile in enumerate(image.tile):  # type: ignore[attr-defined]
+            arguments = (swapped, *tile[3][1:]) if isinstance(tile[3], tuple) else swapped
+            make = getattr(type(tile), "_make", tuple)  # before Pillow 11 it is a plain tuple
+            image.tile[number] = make((*tile[:3], arguments))  # type: ignore[attr-defined]
         image.load()
         return image.copy()
 

@@ -118,6 +118,36 @@ def test_sixteen_bit_png_files(tmp_path, top):
     assert (greys[:13] == 255).all() and greys[-1, 0] < 9
 
 
+def tiff16(pixels, packed, order):
+    """A TIFF file of 16 bits a channel, written by hand: (H, W, 3) or, with alpha, (H, W, 4)."""
+    height, width, channels = pixels.shape
+    numbers = pixels.astype(f"{order}u2").tobytes()
+    numbers = zlib.compress(numbers) if packed else numbers
+    tags = {256: width, 257: height, 258: 0, 259: 8 if packed else 1, 262: 2, 273: 0, 277: channels}
+    tags |= {278: height, 279: len(numbers)} | ({338: 2} if channels == 4 else {})
+    tags[258] = 8 + 2 + 12 * len(tags) + 4  # where the bits of each channel are said
+    tags[273] = tags[258] + 2 * channels
+    directory = struct.pack(f"{order}H", len(tags)) + b"".join(
+        struct.pack(f"{order}HHII", t, 3, channels, tags[t])
+        if t == 258
+        else struct.pack(f"{order}HHII", t, 4, 1, tags[t])
+        for t in sorted(tags)
+    )
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    bits = struct.pack(f"{order}I{channels}H", 0, *[16] * channels)
+    return head + directory + bits + numbers
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bit_colour_in_tiff_files(tmp_path, channels, packed, order):
+    pixels = np.full((40, 40, channels), 65535, "u2")
+    pixels[..., :3] = (RAMP * 4095)[..., None]
+    (tmp_path / "a.tif").write_bytes(tiff16(pixels, packed, order))
+    assert same_ramp(tile(tmp_path / "a.tif")[0])
+
+
 def test_all_sixteen_bits_as_ever():
     """Each number is divided by 257, as it was before the greys were looked at."""
     from metalearn_edu.tasks.picture import _as_bytes
