@@ -66,12 +66,15 @@ if TYPE_CHECKING:
     from .study import Study, load_study
     from .tasks import (
         OneShotTasks,
+        Preparation,
         check_image_folder,
         load_glyphs,
         load_image_folder,
         load_omniglot,
         load_one_shot_runs,
+        load_picture,
         official_runs,
+        read_image_folder,
     )
 
 __version__ = "0.1.0"
@@ -95,6 +98,7 @@ __all__ = [
     "MetaLearner",
     "MetaSGD",
     "OneShotTasks",
+    "Preparation",
     "PrototypicalNetwork",
     "Recommendation",
     "RelationNetwork",
@@ -125,9 +129,11 @@ __all__ = [
     "load_image_folder",
     "load_omniglot",
     "load_one_shot_runs",
+    "load_picture",
     "load_study",
     "meta_train",
     "official_runs",
+    "read_image_folder",
     "rule_of_thumb",
     "score_one_shot_runs",
     "select_meta_learning_algorithm",

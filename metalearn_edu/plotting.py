@@ -27,6 +27,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
+from .names import for_figure
+
 if TYPE_CHECKING:
     from .evaluation import Evaluation
     from .selection import Evidence
@@ -264,7 +266,8 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
     fig = fig or _pyplot_figure(1, 1)
     fig.set_size_inches(6.8, 0.5 + 0.62 * max(len(shown), 1))
     ax = fig.add_subplot()
-    ax.set_title(f"{report.root.name}: {len(shown)} of {len(found)} findings", loc="left")
+    name = _wrap(report.root.name, 300, 1)
+    ax.set_title(f"{name}: {len(shown)} of {len(found)} findings", loc="left")
     if not shown:
         _show(ax, np.ones((1, 8, 3)))
         ax.text(0, 0, "nothing suspicious", va="center")
@@ -281,21 +284,23 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
 
 def _thumbnail(finding: Finding) -> np.ndarray:
     """(56, 56, 3) floats in [0, 1]: the picture, of a class its first four, or a cross."""
-    from .tasks.image_folder import pictures
+    from .tasks.folder_layout import pictures
 
     if finding.kind != "small":
         return _picture_or_cross(finding.file)
-    some = [_picture_or_cross(file)[::2, ::2] for file in pictures(finding.file)[:4]]
-    some += [np.ones((28, 28, 3))] * (4 - len(some))
-    return np.stack(some).reshape(2, 2, 28, 28, 3).transpose(0, 2, 1, 3, 4).reshape(56, 56, 3)
+    with contextlib.suppress(OSError):  # the folder may be gone
+        some = [_picture_or_cross(file)[::2, ::2] for file in pictures(finding.file)[:4]]
+        some += [np.ones((28, 28, 3))] * (4 - len(some))
+        return np.stack(some).reshape(2, 2, 28, 28, 3).transpose(0, 2, 1, 3, 4).reshape(56, 56, 3)
+    return _picture_or_cross(finding.file)
 
 
 def _picture_or_cross(file: Path) -> np.ndarray:
     """(56, 56, 3) floats in [0, 1]: the picture, or a cross where there is none to see."""
-    from .tasks.image_folder import read_picture
+    from .tasks.picture import read_picture
 
     with contextlib.suppress(Exception):  # Pillow raises many kinds on damaged files
-        return read_picture(file, 56, 3).numpy().transpose(1, 2, 0) / 255
+        return read_picture(file, (56, 56), 3).tile.numpy().transpose(1, 2, 0) / 255
     cross = np.eye(56) + np.eye(56)[::-1] + np.eye(56, k=1) + np.eye(56, k=1)[::-1]
     return np.repeat(0.92 - 0.5 * np.clip(cross, 0, 1)[..., None], 3, axis=2)
 
@@ -397,13 +402,15 @@ def plot_history(
         width = max(1, len(values) // 50)
         steps, mean = _running_mean(np.asarray(values), width)
         ax.plot(np.arange(1, len(values) + 1), values, color=style["color"], alpha=0.25, lw=0.8)
-        ax.plot(steps, mean, color=style["color"], label=label or f"mean of {width} steps")
-        ax.set(xlabel="outer step", ylabel=f"meta-training loss ({unit})")
+        name = _label(label or f"mean of {width} steps", 240)
+        ax.plot(steps, mean, color=style["color"], label=name)
+        ax.set(xlabel="outer step", ylabel=f"meta-training loss ({for_figure(unit)})")
         _legend(ax)
         return ax
     factor, name = (100, "accuracy (%)") if metric == "accuracy" else (1, metric)
-    ax.plot(history.val_steps, factor * np.asarray(values), label=label, **style)
-    ax.set(xlabel="outer step", ylabel=f"meta-val {name}")
+    run = _label(label, 240) if label else label
+    ax.plot(history.val_steps, factor * np.asarray(values), label=run, **style)
+    ax.set(xlabel="outer step", ylabel=f"meta-val {for_figure(name)}")
     _legend(ax)
     return ax
 
@@ -469,7 +476,7 @@ def plot_accuracy(
         shots = sorted(by_shot)
         mean = [factor * by_shot[k].mean for k in shots]
         half = [factor * by_shot[k].half_width for k in shots]
-        ax.errorbar(shots, mean, yerr=half, capsize=3, label=_wrap(name, 130), **look(name, row))
+        ax.errorbar(shots, mean, yerr=half, capsize=3, label=_label(name), **look(name, row))
     for chance in sorted({c for e in evaluations if (c := _reference(e)) is not None}):
         ax.axhline(factor * chance, color=GREY, ls=":", label=f"chance {factor * chance:.3g} %")
     ax.set_xscale("log")
@@ -502,7 +509,7 @@ def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
     for source, row in zip(sources, axes, strict=True):
         for ax, cell in zip(row, cells, strict=True):
             _accuracy_by_classes(ax, source, *cell)
-        row[0].set_ylabel(f"{source.data.title()}\nmeta-test accuracy (%)")
+        row[0].set_ylabel(f"{for_figure(source.data.title())}\nmeta-test accuracy (%)")
     for ax in axes[-1]:
         ax.set_xlabel("meta-training classes")
     _legend_below(fig, axes[0, 0], sources[0])
@@ -561,7 +568,7 @@ def plot_study_cost(
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
-        title = f"{source.data.title()}, {n_way}-way {n_shot}-shot,\n{point[0]} classes"
+        title = f"{for_figure(source.data.title())}, {n_way}-way {n_shot}-shot,\n{point[0]} classes"
         ax.set_title(title, loc="left")
     axes[0].set_ylabel("meta-test accuracy (%)")
     _legend_below(fig, axes[0], sources[0])
@@ -605,7 +612,7 @@ def plot_curves(
         ax.plot(*_flat(x, truth), color=BLACK, ls="--", lw=1.3, label="truth")
     for row, (name, y) in enumerate(curves.items()):
         dash: Any = ("-", "-.", (0, (4, 1, 1, 1, 1, 1)), ":")[row % 4]
-        ax.plot(*_flat(x, y), color=look(name, row)["color"], ls=dash, label=_wrap(name, 130))
+        ax.plot(*_flat(x, y), color=look(name, row)["color"], ls=dash, label=_label(name))
     if support is not None:
         ax.plot(*_flat(*support), "o", color=BLACK, label="support", zorder=3)
     ax.set(xlabel="x", ylabel="y")
@@ -639,7 +646,7 @@ def plot_embedding(
         raise ValueError(f"z must be (N, 2), got {points.shape}; project it on two axes first")
     ax = ax or _pyplot_axes(5.6, 4)
     for label in np.unique(labels):
-        name = str(label) if class_names is None else _wrap(f"{label}  {class_names[label]}", 130)
+        name = str(label) if class_names is None else _label(f"{label}  {class_names[label]}")
         mine = points[labels == label]
         ax.plot(*mine.T, ls="none", ms=6, alpha=0.7, mew=0, label=name, **class_look(int(label)))
     for label, centre in enumerate([] if prototypes is None else _array(prototypes)):
@@ -671,7 +678,8 @@ def _metric(evaluations: Sequence[Evaluation], split: str) -> tuple[int, str]:
         "difference of accuracy": (100, f"difference of {split} accuracy (percentage points)"),
         "mse": (1, f"{split} mean squared error"),
     }
-    return names.get(metrics[0], (1, f"{split} {metrics[0]}"))
+    factor, quantity = names.get(metrics[0], (1, f"{split} {metrics[0]}"))
+    return factor, for_figure(quantity)
 
 
 def _reference(evaluation: Evaluation) -> float | None:
@@ -713,11 +721,17 @@ def _legend(ax: Axes, title: str | None = None) -> None:
         ax.legend(handles, labels, ncols=columns, columnspacing=0.8, handlelength=1.6, **place)
 
 
+def _label(name: str, points: float = 130) -> str:
+    """A name for a legend, which would leave out what begins with an underscore."""
+    text = _wrap(name, points)
+    return f" {text}" if text.startswith("_") else text
+
+
 def _wrap(text: str, points: float, max_lines: int = 2) -> str:
-    """At most `max_lines` lines of text, each about `points` wide."""
+    """A name in at most `max_lines` lines, each about `points` wide, as Matplotlib takes it."""
     width = max(4, int(points / (0.56 * SMALL)))
     lines = textwrap.wrap(text.rstrip(), width, max_lines=max_lines, placeholder=" …")
-    return "\n".join(lines)
+    return for_figure("\n".join(lines))  # now, so that no escape is cut in two
 
 
 def _array(values: Any) -> np.ndarray:

@@ -328,3 +328,62 @@ def test_functions_draw_on_the_axes_given():
     assert plotting.plot_curves([0, 1], {"a": [0, 1]}, ax=ax) is ax
     fig = plotting.new_figure()
     assert isinstance(fig, Figure) and plotting.plot_items(torch.rand(1, 4, 4), fig=fig) is fig
+
+
+# ---------------------------------------------------------------- names are text
+
+NASTY = [
+    "price $5 and $6",
+    "$x_{",
+    r"\$x$",
+    "_hidden",
+    "a\x1b[2Jb",
+    "two\nlines $a$",
+    "lone \ud800 half",
+    "$" * 301,
+    "50 % {x} \\frac",
+    "",
+    " ",
+]
+
+
+def by_name(name):
+    """Each kind of figure, with a name wherever one is drawn."""
+    made = {name: evaluation(0.5), "other": evaluation(0.6)}
+    of_metric = {name: evaluation(0.5, metric=name or "x", chance=None)}
+    history = History(losses=[1.0, 2.0], val_steps=[1, 2], val_scores=[0.5, 0.6])
+    z, labels = torch.rand(4, 2), torch.tensor([0, 0, 1, 1])
+    options = {"metric": name, "unit": name, "label": name}
+    yield plotting.plot_items(torch.rand(2, 8, 8), titles=[name, "b"])
+    yield plotting.plot_episode(picture_task(2, 1, 1), class_names=[name, "b"])
+    yield plotting.plot_history(history, **options)
+    yield plotting.plot_history(history, quantity="validation", **options)
+    yield plotting.plot_intervals(made, split=name)
+    yield plotting.plot_intervals(of_metric)
+    yield plotting.plot_accuracy({name: {1: evaluation(0.5), 5: evaluation(0.6)}}, split=name)
+    yield plotting.plot_curves([0, 1], {name: [0, 1]})
+    yield plotting.plot_embedding(z, labels, class_names=[name, "b"])
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", NASTY, ids=ascii)
+def test_every_name_is_drawn_as_text(name):
+    for drawn in by_name(name):
+        fig = drawn if isinstance(drawn, Figure) else drawn.figure
+        assert plotting.figure_png(fig)
+        for text in fig.findobj(mpl.text.Text):
+            shown = text.get_text()
+            assert text._preprocess_math(shown)[1] is False, shown  # not a formula
+            assert shown.isprintable() or shown.replace("\n", "").isprintable()
+        plt.close(fig)
+
+
+def test_a_name_is_wrapped_before_it_is_escaped():
+    lines = plotting._wrap("$" * 40, 12 * 0.56 * plotting.SMALL + 1, 2).split("\n")
+    assert lines[0] == r"\$" * 12 and len(lines) == 2
+    assert lines[1].replace(r"\$", "") == "…"
+
+
+def test_a_legend_leaves_no_name_out():
+    ax = plotting.plot_curves([0, 1], {"_cat": [0, 1], "dog": [1, 0]}, ax=axes())
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [" _cat", "dog"]

@@ -29,6 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..names import for_terminal
 from ..plotting import SMALL, STYLE, _wrap, encode_png, figure_png, new_figure
 
 __all__ = ["Explorer"]
@@ -257,7 +258,7 @@ class Explorer(widgets.VBox):
         if self.slow:
             self._say("Working ...")
         try:
-            self._png, words = self.png(**state), html.escape(self.describe(**state))
+            self._png, words = self.png(**state), _as_html(self.describe(**state))
         except Exception as error:
             self._drawn = None
             self._say_error(error)
@@ -272,15 +273,20 @@ class Explorer(widgets.VBox):
         self._say(f"That did not work. {type(error).__name__}: {lines[0]}")
 
     def _say(self, text: str) -> None:
-        self.message.value = _line("alert", html.escape(text)) if text else ""
+        self.message.value = _line("alert", _as_html(text)) if text else ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **kwargs: Any) -> Any:
         """The widget, and the same as a picture and as text for where no widget runs."""
         data = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
         settings = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
-        text = f"{type(self).__name__} at {settings} (run the cell to move it)"
+        text = for_terminal(f"{type(self).__name__} at {settings} (run the cell to move it)")
         image = b64encode(self.still()).decode()
         return {**dict(data or {}), "image/png": image, "text/plain": text}, {}
+
+
+def _as_html(words: str) -> str:
+    """Words with names in them; what no screen shows, a browser cannot be sent either."""
+    return html.escape(for_terminal(words))
 
 
 def _image(png: bytes, alt: str, width: float, height: float) -> str:

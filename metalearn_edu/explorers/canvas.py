@@ -10,6 +10,7 @@ Introduced in notebook 00. What is unusual:
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from itertools import count
@@ -31,6 +32,8 @@ from ..learners import MetaLearner
 from ..plotting import BLUE
 from ..pretrained import list_pretrained, load_pretrained
 from ..tasks import load_glyphs, load_image_folder
+from ..tasks.cache import open_atomically
+from ..tasks.picture import open_picture
 from .base import Explorer
 from .game import DARK_GREEN, blank_page, show_letter
 
@@ -251,10 +254,10 @@ class DrawYourOwn(Explorer):
             home = Path(folder) / f"character {place}"
             home.mkdir(parents=True, exist_ok=True)
             page = 255 - (255 * self.drawings[place][0]).round().to(torch.uint8).numpy()
-            there = [np.asarray(Image.open(file)) for file in home.glob("drawing *.png")]
-            if not any(np.array_equal(page, picture) for picture in there):
+            if not any(_shows(file, page) for file in home.glob("drawing *.png")):
                 free = (home / f"drawing {number}.png" for number in count(1))
-                Image.fromarray(page).save(next(file for file in free if not file.exists()))
+                with open_atomically(next(f for f in free if not os.path.lexists(f))) as file:
+                    Image.fromarray(page).save(file, format="PNG")
 
     def load(self, folder: str | os.PathLike[str]) -> None:
         """Take the characters from a folder of pictures, the first of each; the query stays.
@@ -379,6 +382,13 @@ class DrawYourOwn(Explorer):
         shares = ", ".join(f"{place}: {100 * share:.0f} %" for place, share in scores.items())
         best = max(scores, key=scores.__getitem__)
         return f"{start} {state['learner']} takes the query for {best} ({shares})."
+
+
+def _shows(file: Path, page: np.ndarray) -> bool:
+    """Whether a file holds this very picture."""
+    with contextlib.suppress(Exception), open_picture(file) as image:  # damaged ones raise any kind
+        return np.array_equal(page, np.asarray(image))
+    return False
 
 
 def _learners() -> dict[str, MetaLearner]:

@@ -7,6 +7,7 @@ from typing import Any
 from ipywidgets import Checkbox, Dropdown, IntSlider
 from matplotlib.figure import Figure
 
+from ..names import for_figure, for_terminal
 from ..plotting import plot_episode
 from ..tasks import EpisodeBatch, EpisodeSampler, FewShotDataset
 from ..tasks.glyphs import load_glyphs
@@ -44,7 +45,12 @@ class EpisodeExplorer(Explorer):
             "n_way": IntSlider(5, 2, 10, description="n_way (classes)"),
             "n_shot": IntSlider(1, 1, 5, description="n_shot (support items a class)"),
             "n_query": IntSlider(5, 1, 8, description="n_query (queries a class)"),
-            "script": Dropdown(options=[ALL_SCRIPTS, *self.dataset.groups], description="script"),
+            "script": Dropdown(
+                options=[
+                    (for_terminal(name), name) for name in (ALL_SCRIPTS, *self.dataset.groups)
+                ],
+                description="script",
+            ),
             "rotations": Checkbox(False, description="count turned letters as classes"),
             "seed": IntSlider(0, 0, 99, description="seed"),
         }
@@ -53,7 +59,9 @@ class EpisodeExplorer(Explorer):
         try:
             batch, names = self._episode(**state)
         except ValueError as refusal:
-            fig.text(0.5, 0.5, str(refusal), ha="center", va="center", wrap=True, fontsize=12)
+            fig.text(
+                0.5, 0.5, for_figure(refusal), ha="center", va="center", wrap=True, fontsize=12
+            )
             return
         plot_episode(batch[0], class_names=names, fig=fig)
 

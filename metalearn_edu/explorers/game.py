@@ -22,8 +22,10 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ..learners import MetaLearner
-from ..plotting import look
+from ..names import for_table, for_terminal
+from ..plotting import _wrap, look
 from ..tasks import EpisodeSampler, FewShotDataset
+from ..tasks.cache import open_atomically
 from ..tasks.glyphs import load_glyphs
 from ..tasks.random import uniforms
 from .base import Explorer
@@ -123,7 +125,12 @@ class LetterGame(Explorer):
         """The script comes first: it limits n_way."""
         most = min(MOST_WAYS, self.dataset.n_classes)
         return {
-            "script": Dropdown(options=[ALL_SCRIPTS, *self.dataset.groups], description="script"),
+            "script": Dropdown(
+                options=[
+                    (for_terminal(name), name) for name in (ALL_SCRIPTS, *self.dataset.groups)
+                ],
+                description="script",
+            ),
             "n_way": IntSlider(min(5, most), 2, most, description="n_way (letters)"),
             "round": IntSlider(1, 1, MOST_ROUNDS, description="round"),
             "answer": ToggleButtons(options=["0"], value=None, description="The query is letter"),
@@ -182,7 +189,8 @@ class LetterGame(Explorer):
         """
         if not self.answers:
             raise ValueError("no round was answered yet, so there is nothing to write")
-        Path(path).write_text(self._csv(), encoding="utf-8", newline="")
+        with open_atomically(Path(path)) as file:
+            file.write(self._csv())
 
     def score(self) -> str:
         """How often each player was right with this n_way, with its 95 % interval."""
@@ -201,15 +209,16 @@ class LetterGame(Explorer):
         players = ("you", *self.rivals) if rows else ()
         return {p: (sum(row[p] == row["truth"] for row in rows), len(rows)) for p in players}
 
-    def _csv(self) -> str:
+    def _csv(self) -> bytes:
+        """As a spreadsheet takes it: names in it are text, and are never computed."""
         text, rows = io.StringIO(), self.results()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        writer = csv.writer(text)
+        for row in [list(rows[0]), *(row.values() for row in rows)]:
+            writer.writerow([for_table(cell) if isinstance(cell, str) else cell for cell in row])
+        return text.getvalue().encode("utf-8", "backslashreplace")
 
     def _score_html(self) -> str:
-        line = f'<div role="status">{html.escape(self.score())}</div>'
+        line = f'<div role="status">{html.escape(for_terminal(self.score()))}</div>'
         if not self.answers:
             return line
         data = f"data:text/csv;charset=utf-8,{quote(self._csv())}"
@@ -228,7 +237,7 @@ class LetterGame(Explorer):
         ax.text(256, 60, "Which letter is it?", ha="right", **text)
         for row, name in enumerate(("you", *self.rivals)):
             _mark(ax, name, row, 400, 20 + 22 * row)
-            ax.text(414, 20 + 22 * row, name, **text)
+            ax.text(414, 20 + 22 * row, _wrap(name, 220, 1), **text)
         in_a_row = _in_a_row(n_way)
         pitch = 640 / in_a_row
         side = min(74 if n_way > 5 else 118, pitch - 10)

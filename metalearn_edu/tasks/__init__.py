@@ -12,7 +12,7 @@ from .sinusoids import Sinusoids
 if TYPE_CHECKING:
     from .folder_check import check_image_folder
     from .glyphs import load_glyphs
-    from .image_folder import load_image_folder
+    from .image_folder import Preparation, load_image_folder, load_picture, read_image_folder
     from .omniglot import load_omniglot
     from .one_shot import OneShotTasks, load_one_shot_runs, official_runs
 
@@ -22,6 +22,7 @@ __all__ = [
     "EpisodeSampler",
     "FewShotDataset",
     "OneShotTasks",
+    "Preparation",
     "Sinusoids",
     "Streams",
     "Task",
@@ -33,14 +34,19 @@ __all__ = [
     "load_image_folder",
     "load_omniglot",
     "load_one_shot_runs",
+    "load_picture",
     "official_runs",
+    "read_image_folder",
 ]
 
 # Loaded at first use: these bring in Matplotlib and Pillow.
 _LATER = {
     "check_image_folder": ".folder_check",
     "load_glyphs": ".glyphs",
+    "Preparation": ".image_folder",
     "load_image_folder": ".image_folder",
+    "load_picture": ".image_folder",
+    "read_image_folder": ".image_folder",
     "load_omniglot": ".omniglot",
     "OneShotTasks": ".one_shot",
     "load_one_shot_runs": ".one_shot",

@@ -257,7 +257,10 @@ class FewShotDataset:
                 or the seed is not an integer.
         """
         shares = _as_shares(shares)
-        ends = [round(sum(shares[: i + 1]) * self.n_classes) for i in range(len(shares))]
+        n, k = self.n_classes, len(shares)
+        ends = [round(sum(shares[: i + 1]) * n) for i in range(k)]
+        # Each part gets a class as long as there are enough for that.
+        ends = [min(max(end, i + 1), n - (k - 1 - i)) for i, end in enumerate(ends)]
         starts = [0, *ends[:-1]]
         if any(end <= start for start, end in zip(starts, ends, strict=True)):
             raise ValueError(

@@ -6,21 +6,30 @@ in one, is worse: it makes figures wrong, and nobody notices.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..arguments import as_integer
-from ..progress import progress_bar
-from .image_folder import IMAGE_SUFFIXES, class_folders, hidden, pictures, read_picture
+from .folder_layout import class_folders, listed, parts_said, passed_over, pictures, same_in_groups
+from .near_duplicates import first_alike
+from .picture import (
+    IMAGE_SUFFIXES,
+    Greys,
+    Picture,
+    in_line,
+    read_pictures,
+    remarks,
+    said_of_greys,
+    why_unreadable,
+)
 
 __all__ = ["Finding", "FolderReport", "check_image_folder"]
 
@@ -28,6 +37,7 @@ SIDE = 28  # of the small grey pictures that are compared
 SAME = 0.995  # correlation of two of them from which on they are nearly the same picture
 FLAT = 2.0  # standard deviation of grey, of 255, below which a picture shows nothing
 SMALLEST, LONGEST, LARGEST = 28, 3.0, 50e6  # pixels a side, ratio of sides, pixels
+MOST_COMPARED = 100_000  # pictures; about a minute of a core
 SHOWN = 10
 
 
@@ -48,14 +58,17 @@ class FolderReport:
         root: the folder.
         class_sizes: readable pictures by class, in name order.
         need: how many an episode takes of a class, n_shot + n_query.
-        findings: worst first: "broken" files, "duplicate" pictures, "small" classes, "odd"
-            pictures (blank, tiny, very long, very large), and "other" files that are no pictures.
+        findings: worst first: "layout": train, val and test folders, or groups that seem to hold
+            the same classes; "broken" files, "duplicate" pictures, "small" classes, "odd" pictures
+            (blank, tiny, very long, very large, cut off), and "other" files that are not read.
+        notes: what else is to be known, a sentence each.
     """
 
     root: Path
     class_sizes: dict[str, int]
     need: int
     findings: list[Finding]
+    notes: tuple[str, ...] = ()
 
     @property
     def too_small(self) -> dict[str, int]:
@@ -78,16 +91,17 @@ class FolderReport:
 
     def __str__(self) -> str:
         n_pictures, n_classes = sum(self.class_sizes.values()), len(self.class_sizes)
-        lines = [f"{self.root.name}: {n_pictures} pictures in {n_classes} classes"]
+        lines = [f"{in_line(self.root.name)}: {n_pictures} pictures in {n_classes} classes"]
         for kind, title in _TITLES.items():
             lines += _section(title, [self._line(finding) for finding in self.of_kind(kind)])
+        lines += [f"  {in_line(note)}" for note in self.notes]
         lines.append(self._verdict())
         return "\n".join(lines)
 
     __repr__ = __str__
 
     def _line(self, finding: Finding) -> str:
-        return f"{finding.file.relative_to(self.root)}: {finding.what}"
+        return in_line(f"{finding.file.relative_to(self.root)}: {finding.what}")
 
     def _verdict(self) -> str:
         if len(self.usable) < 2:
@@ -100,6 +114,7 @@ class FolderReport:
 
 
 _TITLES = {
+    "layout": "how the folders are taken",
     "broken": "cannot be read",
     "duplicate": "the same picture twice",
     "small": "classes with too few pictures, left out",
@@ -122,31 +137,51 @@ def check_image_folder(
         ValueError: it holds no class folders, or pictures and folders mixed.
     """
     root, need = Path(path), as_integer("n_shot", n_shot) + as_integer("n_query", n_query)
-    folders = dict(class_folders(root))
-    todo = [(name, file) for name, folder in folders.items() for file in pictures(folder)]
-    sizes = dict.fromkeys(folders, 0)
-    findings, files, tiles = [], [], []
-    for name, file in progress_bar(todo, desc=f"checking {root.name}", show=progress):
-        try:
-            tile = read_picture(file, SIDE, 1)
-        except Exception as error:  # Pillow raises many kinds on damaged files
-            findings.append(Finding(file, "broken", _reason(file, error)))
-            continue
-        sizes[name] += 1
-        files.append(file)
-        tiles.append(tile)
-        findings += [Finding(file, "odd", what) for what in _oddities(file, tile)]
-    findings += [Finding(*found) for found in _duplicates(files, tiles)]
-    others = _files(folders, root) - {file for _, file in todo}
-    findings += [Finding(file, "other", _why_other(file, root)) for file in sorted(others)]
-    findings += [
-        Finding(folders[name], "small", f"{n} pictures, an episode takes {need}")
+    folders = class_folders(root)
+    inside = {name: [p for f in places for p in pictures(f)] for name, places in folders.items()}
+    files = [file for files in inside.values() for file in files]
+    findings: list[Finding] = []
+
+    def broken(file: Path, error: Exception) -> None:
+        findings.append(Finding(file, "broken", why_unreadable(file, error)))
+
+    desc = f"checking {in_line(root.name)}"
+    read, greys = read_pictures(files, (SIDE, SIDE), 1, {}, broken, desc=desc, show=progress)
+    sizes = {name: sum(file in read for file in files) for name, files in inside.items()}
+    findings += _of_folders(root, folders, sizes, need)
+    findings += [Finding(f, "odd", w) for f, p in read.items() for w in _oddities(p, greys)]
+    tiles = [picture.tile for picture in read.values()]
+    same_class = {folder: name for name, places in folders.items() for folder in places}
+    twice = _duplicates(list(read), tiles, same_class, progress=progress)
+    findings += [Finding(*found) for found in twice]
+    others = _files(folders, root) - set(files)
+    findings += [Finding(file, "other", _why_other(file)) for file in sorted(others)]
+    worst_first = list(_TITLES)
+    findings.sort(key=lambda finding: worst_first.index(finding.kind))
+    return FolderReport(root, sizes, need, findings, _notes(folders, greys, len(read)))
+
+
+def _of_folders(
+    root: Path, folders: Mapping[str, list[Path]], sizes: Mapping[str, int], need: int
+) -> list[Finding]:
+    """What is wrong with the folders as such."""
+    layout = parts_said(root) or same_in_groups(folders)
+    findings = [Finding(root, "layout", layout)] if layout else []
+    return findings + [
+        Finding(folders[name][0], "small", f"{n} pictures, an episode takes {need}")
         for name, n in sizes.items()
         if n < need
     ]
-    worst_first = list(_TITLES)
-    findings.sort(key=lambda finding: worst_first.index(finding.kind))
-    return FolderReport(root, sizes, need, findings)
+
+
+def _notes(folders: Mapping[str, list[Path]], greys: Greys, n_pictures: int) -> tuple[str, ...]:
+    others = passed_over(folders)
+    many = f"more than {MOST_COMPARED:,} pictures: only the same files were looked for"
+    return (
+        *said_of_greys(greys),
+        *([f"pictures that are not read: {others}"] if others else []),
+        *([many] if n_pictures > MOST_COMPARED else []),
+    )
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -156,60 +191,49 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
     return [f"  {title} ({len(lines)}):", *(f"    {line}" for line in lines[:SHOWN]), *more]
 
 
-def _reason(file: Path, error: Exception) -> str:
-    """Why a file cannot be read, without its path and without memory addresses."""
-    if file.stat().st_size == 0:
-        return "it is empty"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "its contents are no picture"
-    return str(error).split(str(file))[0].strip(" :'\"") or type(error).__name__
-
-
-def _why_other(file: Path, root: Path) -> str:
+def _why_other(file: Path) -> str:
     if file.suffix.lower() in IMAGE_SUFFIXES:
         return "it lies in no class folder"
     return f"files ending in {file.suffix or 'nothing'} are not read"
 
 
-def _files(folders: dict[str, Path], root: Path) -> set[Path]:
+def _files(folders: Mapping[str, list[Path]], root: Path) -> set[Path]:
     """All files in the class folders and above them."""
-    places = {root, *folders.values(), *(f.parent for f in folders.values())}
-    return {f for place in places for f in place.iterdir() if f.is_file() and not hidden(f)}
+    below = {folder for places in folders.values() for folder in places}
+    places = {root, *below, *(f.parent for f in below)}
+    return {f for place in places for f in listed(place) if os.path.isfile(f)}
 
 
-def _oddities(file: Path, tile: Tensor) -> list[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(file) as image:
-            width, height = image.size
+def _oddities(picture: Picture, greys: Greys) -> list[str]:
+    width, height = picture.width, picture.height
     short, long = sorted((width, height))
     odd = {
-        "it shows nothing: one colour": tile.float().std() < FLAT,
+        "it shows nothing: one colour": picture.tile.float().std() < FLAT,
         f"tiny, {width} x {height} pixels": short < SMALLEST,
         f"very long, {width} x {height} pixels": long > LONGEST * short,
         f"very large, {width} x {height} pixels": width * height > LARGEST,
     }
-    return [what for what, is_so in odd.items() if is_so]
+    return [what for what, is_so in odd.items() if is_so] + remarks(picture, greys)
 
 
-def _duplicates(files: list[Path], tiles: list[Tensor]) -> list[tuple[Path, str, str]]:
+def _duplicates(
+    files: list[Path],
+    tiles: list[Tensor],
+    class_of: Mapping[Path, str] | None = None,
+    *,
+    progress: bool = False,
+) -> list[tuple[Path, str, str]]:
     """(file, "duplicate", of which) for each picture that an earlier one shows, too."""
-    if not files:
-        return []
-    grey = torch.stack(tiles).flatten(1).double()
-    centred = grey - grey.mean(dim=1, keepdim=True)
-    flat = centred.norm(dim=1) < FLAT * SIDE
-    centred = torch.where(flat[:, None], 0, centred / centred.norm(dim=1, keepdim=True))
-    exact = _same_bytes(files)
+    exact, alike = _same_bytes(files), {}
+    if 0 < len(tiles) <= MOST_COMPARED:
+        alike = first_alike(torch.cat(tiles), SAME, FLAT, progress=progress)
     found = []
-    for i, file in enumerate(files):
-        alike = (centred[:i] @ centred[i] > SAME).nonzero().flatten().tolist()
-        first = exact.get(i, alike[0] if alike else None)
-        if first is not None:
-            how = "the same file as" if i in exact else "nearly the same as"
-            where = "in another class" if files[first].parent != file.parent else "in its class"
-            other = f"{files[first].parent.name}/{files[first].name}"
-            found.append((file, "duplicate", f"{how} {other}, {where}"))
+    for i in sorted({*exact, *alike}):
+        first, file = files[exact.get(i, alike.get(i, 0))], files[i]
+        how = "the same file as" if i in exact else "nearly the same as"
+        classes = {(class_of or {}).get(f.parent, f.parent) for f in (first, file)}
+        where = "in another class" if len(classes) > 1 else "in its class"
+        found.append((file, "duplicate", f"{how} {first.parent.name}/{first.name}, {where}"))
     return found
 
 
@@ -217,12 +241,14 @@ def _same_bytes(files: list[Path]) -> dict[int, int]:
     """For each file that is byte for byte an earlier one: which."""
     by_size: dict[int, list[int]] = defaultdict(list)
     for i, file in enumerate(files):
-        by_size[file.stat().st_size].append(i)
+        with contextlib.suppress(OSError):  # it may be gone by now
+            by_size[file.stat().st_size].append(i)
     first: dict[str, int] = {}
     same = {}
     for i in sorted(i for group in by_size.values() if len(group) > 1 for i in group):
-        digest = hashlib.sha256(files[i].read_bytes()).hexdigest()
-        if digest in first:
-            same[i] = first[digest]
-        first.setdefault(digest, i)
+        with contextlib.suppress(OSError), open(files[i], "rb") as contents:
+            digest = hashlib.file_digest(contents, "sha256").hexdigest()
+            if digest in first:
+                same[i] = first[digest]
+            first.setdefault(digest, i)
     return same

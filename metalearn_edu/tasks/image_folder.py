@@ -7,194 +7,336 @@ or with one more level, which becomes the group of a class (script, alphabet, ..
     letters/Greek/alpha/1.png, letters/Greek/beta/1.png, letters/Latin/a/1.png, ...
 
 Pictures may differ in size, shape, format and number. Each is turned as its camera says, laid on
-white where it is transparent, fitted into a square without distortion, and the rest of the square
-takes the colour of the picture's border.
+white where it is transparent, fitted into the size without distortion, and the rest of it takes
+the colour of the picture's border. `picture` says what becomes of more than eight bits.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..progress import progress_bar
-from .dataset import FewShotDataset
-
-__all__ = ["IMAGE_SUFFIXES", "load_image_folder"]
-
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+from ..arguments import as_integer
+from .dataset import FewShotDataset, scale
+from .folder_layout import class_folders, parts_said, passed_over, pictures, same_in_groups
+from .picture import (
+    IMAGE_SUFFIXES,
+    KNOWN_WHITES,
+    Greys,
+    Picture,
+    greys_of,
+    in_line,
+    read_picture,
+    read_pictures,
+    remarks,
+    said_of_greys,
+    why_unreadable,
 )
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Preparation",
+    "load_image_folder",
+    "load_picture",
+    "read_image_folder",
+]
+
+Ink = Literal["dark", "light", "auto"]
+
+SHOWN = 5
+LONGEST = 4096  # pixels a side, at most
+SHARE = 0.25  # of the machine's memory, at most, for all items
+UNKNOWN_MEMORY = 16e9  # bytes that we go by where the system does not say
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pictures became items: `load_picture(file, **vars(preparation))` does it to another.
+
+    All of it can be written as JSON, and read back with `Preparation(**json)`.
+
+    Attributes:
+        size: height and width of an item, pixels.
+        channels: 1 for grey, 3 for colour.
+        ink: "dark" was inverted, "light" was not.
+        greys: black and white of deep pictures, by the kind of their numbers; {} without any.
+    Raises:
+        ValueError: nonsense values.
+    """
+
+    size: tuple[int, int]
+    channels: Literal[1, 3]
+    ink: Literal["dark", "light"]
+    greys: Greys | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("ink", self.ink, ("dark", "light"))
+        channels, size, greys = _checked(self.size, self.channels, self.ink, self.greys)
+        vars(self).update(size=size, channels=channels, greys=greys)  # lists when it was JSON
 
 
 def load_image_folder(
     path: str | os.PathLike[str],
     *,
-    size: int = 28,
+    size: int | tuple[int, int] = 28,
     channels: Literal[1, 3] = 1,
-    ink: Literal["dark", "light", "auto"] | None = None,
+    ink: Ink | None = None,
+    greys: Greys | None = None,
     on_error: Literal["skip", "raise"] = "skip",
     progress: bool = False,
 ) -> FewShotDataset:
     """Pictures in folders, one a class, as a data set. Introduced in notebook 12.
 
-    Hidden files and files that are no pictures by their ending are passed over.
+    Folders such as train, val and test are no groups: what they hold of a class is one class, with
+    a warning. Hidden files and files that are no pictures by their ending are passed over, pictures
+    of formats that are not read with a warning.
 
     Args:
         path: the folder that holds the class folders, or group folders that hold them.
-        size: height and width of the items, pixels.
+        size: of the items, pixels: one number, or (height, width).
         channels: 1 for grey, 3 for colour.
         ink: "dark" inverts, so that ink comes out bright as in the glyphs and Omniglot; "light"
             and None leave the pictures as they are; "auto" inverts if most borders are bright.
+        greys: which numbers are black and white in pictures of more than eight bits, such as
+            {"integers": (0, 4095), "floats": (0, 1)}. None: those that hold all of the folder,
+            with a warning where that had to be guessed.
         on_error: what to do about a broken picture or a class without pictures: "skip" leaves
             it out with a warning that names it, "raise" stops.
         progress: show a progress bar.
     Returns:
-        uint8 items (N, channels, size, size); `class_names` are the folders, "group/class" where
-        there are groups.
+        uint8 items (N, channels, height, width); `class_names` are the folders, "group/class"
+        where there are groups; `files` are the pictures.
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such folder.
         ValueError: nonsense arguments, no class folders, fewer than two classes, pictures and
-            folders mixed; with on_error="raise" also a broken picture or an empty class.
+            folders mixed, train and test folders without classes in them, more pictures than
+            memory holds; with on_error="raise" also a broken picture or an empty class.
     """
-    _check_arguments(size, channels, ink, on_error)
-    root = Path(path)
-    classes = {name: pictures(folder) for name, folder in class_folders(root)}
-    tiles: dict[str, list[Tensor]] = {name: [] for name in classes}
-    skipped: list[str] = []
-    todo = [(name, file) for name, files in classes.items() for file in files]
-    for name, file in progress_bar(todo, desc=f"reading {root.name}", show=progress):
-        try:
-            tiles[name].append(read_picture(file, size, channels))
-        except Exception as error:  # Pillow raises many kinds on damaged files
-            if on_error == "raise":
-                raise ValueError(f"{file} cannot be read: {error}") from error
-            skipped.append(f"{file} ({error})")
-    return _assemble(root, tiles, skipped, ink, on_error)
+    return read_image_folder(
+        path,
+        size=size,
+        channels=channels,
+        ink=ink,
+        greys=greys,
+        on_error=on_error,
+        progress=progress,
+    )[0]
 
 
-def _check_arguments(size: int, channels: int, ink: str | None, on_error: str) -> None:
-    if size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
-    if ink not in ("dark", "light", "auto", None):
-        raise ValueError(f"ink must be 'dark', 'light', 'auto' or None, got {ink!r}")
-    if on_error not in ("skip", "raise"):
-        raise ValueError(f"on_error must be 'skip' or 'raise', got {on_error!r}")
+def read_image_folder(
+    path: str | os.PathLike[str],
+    *,
+    size: int | tuple[int, int] = 28,
+    channels: Literal[1, 3] = 1,
+    ink: Ink | None = None,
+    greys: Greys | None = None,
+    on_error: Literal["skip", "raise"] = "skip",
+    progress: bool = False,
+) -> tuple[FewShotDataset, Preparation]:
+    """As `load_image_folder`, and how the pictures were prepared: what "auto" decided, and greys.
+
+    Other pictures are prepared alike by `load_image_folder(other, **vars(preparation))`.
+    """
+    channels, size, given = _checked(size, channels, ink, greys)
+    _check_choice("on_error", on_error, ("skip", "raise"))
+    root, skipped = Path(path), _LeftOut(on_error)
+    folders = class_folders(root)
+    inside = {name: [p for f in places for p in pictures(f)] for name, places in folders.items()}
+    files = [file for files in inside.values() for file in files]
+    _check_memory(len(files), channels, size)
+    desc = f"reading {in_line(root.name)}"
+    read, known = read_pictures(
+        files, size, channels, given, skipped.file, desc=desc, show=progress
+    )
+    classes = {name: [f for f in files if f in read] for name, files in inside.items()}
+    others = passed_over(folders)
+    skipped.empty([root / name for name, files in classes.items() if not files], others)
+    layout = parts_said(root) or same_in_groups(folders)
+    for text in _said(read, known, given, skipped, others, layout):
+        warnings.warn(f"{in_line(root)}: {text}", stacklevel=3)
+    return _assembled(root, classes, read, known, ink, others)
 
 
-# ---------------------------------------------------------------- folders
+def load_picture(
+    path: str | os.PathLike[str],
+    *,
+    size: int | tuple[int, int] = 28,
+    channels: Literal[1, 3] = 1,
+    ink: Ink | None = None,
+    greys: Greys | None = None,
+) -> Tensor:
+    """One picture as a learner takes it: the same numbers as in a data set prepared alike.
+
+    Args:
+        size, channels, ink, greys: as in `load_image_folder`; "auto" goes by this picture's border,
+            and greys not given by its own numbers.
+    Returns:
+        (channels, height, width) floats in [0, 1].
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: nonsense arguments, or it cannot be read.
+    """
+    channels, size, given = _checked(size, channels, ink, greys)
+    _check_memory(1, channels, size)
+    file = Path(path)
+    try:
+        picture = read_picture(file, size, channels, given)
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"{in_line(file)} cannot be read: {why_unreadable(file, error)}") from None
+    known = greys_of([picture], given)
+    for text in [*_guessed(known, given), *remarks(picture, known)]:
+        warnings.warn(f"{in_line(file)}: {text}", stacklevel=2)
+    item = picture.tile[None]
+    return scale(255 - item if _inverts(item, ink) else item)[0]
 
 
-def class_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """(class name, folder) of each class, in name order."""
-    if not root.exists():
-        raise FileNotFoundError(f"path {root} does not exist")
-    if not root.is_dir():
-        raise NotADirectoryError(f"path {root} is a file; give the folder of the class folders")
-    folders = _folders(root)
-    if not folders:
-        raise ValueError(
-            f"{root} holds no class folders: put the pictures of each class into a folder of its "
-            f"own, such as {root / 'cat'} and {root / 'dog'}"
+# ---------------------------------------------------------------- arguments
+
+
+def _checked(
+    size: Any, channels: Any, ink: Any, greys: Any
+) -> tuple[Literal[1, 3], tuple[int, int], dict[str, tuple[float, float]]]:
+    """Channels, (height, width), and black and white where they are given."""
+    if isinstance(channels, bool) or channels not in (1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
+    _check_choice("ink", ink, ("dark", "light", "auto", None))
+    return 1 if channels == 1 else 3, _as_size(size), _as_greys(greys)
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        *most, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(most)} or {last}, got {value!r}")
+
+
+def _as_size(size: Any) -> tuple[int, int]:
+    height, width = size if isinstance(size, list | tuple) and len(size) == 2 else (size, size)
+    try:
+        return as_integer("size", height, at_most=LONGEST), as_integer(
+            "size", width, at_most=LONGEST
         )
-    for folder in folders:
-        inner = _folders(folder)
-        for below in inner:
-            if _folders(below) or pictures(folder):
-                raise ValueError(
-                    f"{below if _folders(below) else folder} holds folders where pictures should "
-                    "be: the levels are class/picture or group/class/picture"
-                )
-            yield f"{folder.name}/{below.name}", below
-        if not inner:
-            yield folder.name, folder
+    except ValueError:
+        raise ValueError(
+            f"size must be at least 1 pixel, got {size!r}: an integer of at most {LONGEST}, or "
+            "(height, width)"
+        ) from None
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not hidden(f))
+def _as_greys(greys: Any) -> dict[str, tuple[float, float]]:
+    try:
+        given = {kind: (float(low), float(high)) for kind, (low, high) in dict(greys or {}).items()}
+    except (TypeError, ValueError):
+        given = {"": (0.0, 0.0)}
+    sound = (-math.inf < low < high < math.inf for low, high in given.values())
+    if not set(given) <= set(KNOWN_WHITES) or not all(sound):
+        raise ValueError(
+            f"greys must be such as {{'integers': (0, 4095), 'floats': (0, 1)}}, got {greys!r}"
+        )
+    return given
 
 
-def pictures(folder: Path) -> list[Path]:
-    files = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(f for f in files if f.is_file() and not hidden(f))
+def _check_memory(n: int, channels: int, size: tuple[int, int]) -> None:
+    """Refuse what would not fit, before anything is read."""
+    need, memory = n * channels * math.prod(size), UNKNOWN_MEMORY
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > SHARE * memory:
+        shape = " x ".join(map(str, (channels, *size)))
+        raise ValueError(
+            f"size is too large: {n} pictures of {shape} take {need / 1e9:.3g} GB, more than "
+            f"{SHARE:.0%} of this machine's {memory / 1e9:.3g} GB"
+        )
 
 
-def hidden(path: Path) -> bool:
-    return path.name.startswith((".", "__MACOSX"))
+# ---------------------------------------------------------------- what is left out and said
 
 
-# ---------------------------------------------------------------- pictures
+class _LeftOut(list[str]):
+    """Files and classes that are left out, and why; with on_error "raise" the first is an error."""
+
+    def __init__(self, on_error: str) -> None:
+        self.stop = on_error == "raise"
+
+    def file(self, file: Path, error: Exception) -> None:
+        why = why_unreadable(file, error)
+        if self.stop:
+            raise ValueError(f"{in_line(file)} cannot be read: {why}") from error
+        self.append(f"{in_line(file)} ({why})")
+
+    def empty(self, folders: list[Path], others: str) -> None:
+        said = [f"{in_line(folder)} (a class without pictures)" for folder in folders]
+        if self.stop and said:
+            more = f"; not read: {others}" if others else ""
+            raise ValueError(f"{said[0]}: add pictures, or remove the folder{more}")
+        self += said
 
 
-def read_picture(file: Path, size: int, channels: int) -> Tensor:
-    """One picture as (channels, size, size) uint8; Pillow's own warnings are not passed on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(file) as image:
-            image.draft(None, (4 * size, 4 * size))  # a large JPEG is decoded at a smaller scale
-            picture = _plain(ImageOps.exif_transpose(image))
-            picture = picture.convert("L" if channels == 1 else "RGB")
-    paper = _border_colour(np.asarray(picture))
-    square = ImageOps.pad(picture, (size, size), Image.Resampling.BILINEAR, color=paper)
-    pixels = np.array(square).reshape(size, size, channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+def _said(
+    read: Mapping[Path, Picture], known: Greys, given: Greys, left_out: list[str], *more: str
+) -> list[str]:
+    """What must be said of a folder, a sentence each."""
+    noted = [f"{in_line(f)} ({why})" for f, p in read.items() for why in remarks(p, known)]
+    others, layout = more
+    sentences = {
+        "left out ": _some(left_out),
+        "passed over pictures that are not read: ": others,
+        "": layout,
+        "not used as they are: ": _some(noted),
+    }
+    said = [start + text for start, text in sentences.items() if text]
+    return [*said, *_guessed(known, given)]
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """Eight bits a channel and opaque, transparent parts on white."""
-    if image.mode.startswith("I"):  # 16 bits a pixel; a plain conversion would clip
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer)
-    return image
+def _guessed(known: Greys, given: Greys) -> list[str]:
+    return said_of_greys({kind: greys for kind, greys in known.items() if kind not in given})
 
 
-def _border_colour(pixels: np.ndarray) -> int | tuple[int, ...]:
-    """Median colour of the outermost pixels, (H, W) or (H, W, 3)."""
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    median = np.median(border, axis=0).astype(int)
-    return int(median) if median.ndim == 0 else tuple(median.tolist())
+def _some(texts: list[str]) -> str:
+    return "; ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" * (len(texts) > SHOWN))
 
 
-def _assemble(
+# ---------------------------------------------------------------- items
+
+
+def _assembled(
     root: Path,
-    tiles: dict[str, list[Tensor]],
-    skipped: list[str],
+    classes: Mapping[str, list[Path]],
+    read: Mapping[Path, Picture],
+    known: Greys,
     ink: str | None,
-    on_error: str,
-) -> FewShotDataset:
-    skipped = skipped + [f"{name} (a class without pictures)" for name, t in tiles.items() if not t]
-    if skipped and on_error == "raise":
-        raise ValueError(f"{root / skipped[0]}: add pictures, or remove the folder")
-    if skipped:
-        more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        text = f"{root}: left out {'; '.join(skipped[:5])}{more}"
-        warnings.warn(text, stacklevel=3)
-    names = [name for name in tiles if tiles[name]]
+    others: str,
+) -> tuple[FewShotDataset, Preparation]:
+    names = [name for name, files in classes.items() if files]
     if len(names) < 2:
         raise ValueError(
-            f"{root} needs at least two classes with pictures, it has {len(names)}: {names}"
+            f"{in_line(root)} needs at least two classes with pictures, it has {len(names)}: "
+            f"{names}" + (f"; passed over: {others}" if others else "")
         )
-    items = torch.stack([tile for name in names for tile in tiles[name]])
-    counts = torch.tensor([len(tiles[name]) for name in names])
-    return FewShotDataset(
-        255 - items if _inverts(items, ink) else items,
-        torch.arange(len(names)).repeat_interleave(counts),
+    files = [file for name in names for file in classes[name]]
+    items = torch.stack([read[file].tile for file in files])
+    inverts = _inverts(items, ink)
+    dataset = FewShotDataset(
+        items.bitwise_not_() if inverts else items,  # of bytes, 255 less each
+        torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[n]) for n in names])),
         names,
         [name.split("/")[0] if "/" in name else root.name for name in names],
         name=root.name,
+        files=files,
     )
+    _, channels, height, width = items.shape
+    ink = "dark" if inverts else "light"
+    settings: Any = {"size": (height, width), "channels": channels, "ink": ink, "greys": known}
+    return dataset, Preparation(**settings)
 
 
 def _inverts(items: Tensor, ink: str | None) -> bool:

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import sys
 
 import pytest
 import torch
@@ -244,3 +246,22 @@ def test_what_cannot_be_saved_or_loaded_is_said(drawing, tmp_path, monkeypatch):
 def test_the_pad_asks_nobody_outside():
     source = DrawingPad._esm if isinstance(DrawingPad._esm, str) else DrawingPad()._esm
     assert "render" in source and "http" not in source and "import" not in source
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes and links in folders")
+def test_saving_among_damaged_files_and_on_a_full_disk(drawing, tmp_path, monkeypatch):
+    for place, strokes in {"0": TEE, "1": ELL}.items():
+        scribble(drawing, place, strokes)
+    home = tmp_path / "character 0"
+    home.mkdir()
+    (home / "drawing 1.png").write_bytes(b"damaged")
+    os.mkfifo(home / "drawing 2.png")
+    (home / "drawing 3.png").symlink_to("nowhere")
+    drawing.save(tmp_path)
+    assert Image.open(home / "drawing 4.png").size == (28, 28)
+    assert (home / "drawing 1.png").read_bytes() == b"damaged"
+    scribble(drawing, "0", RING)
+    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        drawing.save(tmp_path)
+    assert sorted(f.name for f in home.iterdir()) == [f"drawing {k}.png" for k in (1, 2, 3, 4)]

@@ -186,3 +186,60 @@ def test_the_same_seed_gives_the_same_game(letters):
 def test_default_letters_are_the_meta_test_split_of_glyphs():
     game = LetterGame()
     assert game.dataset.name == "glyphs meta-test" and game.inputs["n_way"].max == 20
+
+
+NAMES = [
+    '=HYPERLINK("http://x","y")',
+    "+1",
+    "-1+1",
+    "@SUM(1)",
+    "\t=1",
+    "lone \ud800",
+    "$x_{",
+    "a\x1b[2J",
+]
+
+
+@pytest.fixture(params=NAMES, ids=ascii)
+def nasty(request, letters):
+    names = [request.param, *letters.class_names[1:]]
+    groups = [request.param] * letters.n_classes
+    data = FewShotDataset(letters.items, letters.labels, names, groups)
+    game = LetterGame({request.param: PrototypicalNetwork(nn.Flatten())}, data, seed=0)
+    for round_ in range(1, 4):
+        game.set(script=request.param, n_way=20, round=round_, answer=0)
+    return game
+
+
+def test_a_spreadsheet_computes_nothing_of_a_game(nasty, tmp_path):
+    nasty.to_csv(tmp_path / "game.csv")
+    rows = list(csv.reader((tmp_path / "game.csv").read_text("utf-8").splitlines()))
+    assert len(rows) == 4 and len({len(row) for row in rows}) == 1
+    for cell in (cell for row in rows for cell in row):
+        assert cell.lstrip()[:1] not in tuple("=+-@")
+    assert [row[3] for row in rows[1:]] == ["0"] * 3  # numbers stay numbers
+    link = nasty.score_line.value.split('href="')[1].split('"')[0]
+    assert urllib.parse.unquote_to_bytes(link.split(",", 1)[1]) == (
+        (tmp_path / "game.csv").read_bytes()
+    )
+
+
+def test_names_in_a_game_are_text(nasty):
+    assert nasty.still()
+    for value in (
+        nasty.text.value,
+        nasty.score_line.value,
+        *nasty.inputs["script"]._options_labels,
+    ):
+        assert value.isprintable()
+    for text in nasty.figure(answer=0).axes[0].texts:
+        assert text._preprocess_math(text.get_text())[1] is False
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(game, tmp_path, monkeypatch):
+    game.set(answer=0)
+    (tmp_path / "game.csv").write_text("old")
+    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        game.to_csv(tmp_path / "game.csv")
+    assert (tmp_path / "game.csv").read_text() == "old" and len(list(tmp_path.iterdir())) == 1

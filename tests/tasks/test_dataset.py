@@ -129,6 +129,9 @@ def test_split_depends_on_the_seed_and_refuses_what_cannot_be():
     assert [part.class_names for part in parts] == [
         part.class_names for part in data.split((0.5, 0.5))
     ]
+    three = data.subset([0, 1, 2]).split()
+    assert [part.n_classes for part in three] == [1, 1, 1]
+    assert [part.n_classes for part in data.subset([0, 1, 2, 3]).split((0.98, 0.02))] == [3, 1]
     with pytest.raises(ValueError, match="2 classes are too few for shares"):
         data.subset([0, 1]).split()
 

@@ -1,6 +1,8 @@
 """A folder of ordinary pictures with all that goes wrong in one: each trouble by its name."""
 
+import os
 import shutil
+import sys
 import warnings
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 
 from metalearn_edu import check_image_folder, load_image_folder
 from metalearn_edu.plotting import figure_png, new_figure, plot_findings
+from metalearn_edu.tasks import folder_check
 
 
 def photograph(seed, size=(96, 64)):
@@ -174,3 +177,70 @@ def test_no_folder_and_no_classes(tmp_path):
         check_image_folder(tmp_path)
     with pytest.raises(ValueError, match="n_query"):
         check_image_folder(tmp_path, n_query=0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes and links in folders")
+def test_whatever_lies_in_a_folder_it_is_read_to_the_end(folder):
+    os.mkfifo(folder / "cat" / "pipe.png")
+    (folder / "cat" / ".#lock.png").symlink_to("anna@laptop.4711:1")
+    (folder / "cat" / "gone.png").symlink_to("nowhere.png")
+    (folder / "cat" / "loop.png").symlink_to("loop.png")
+    (folder / "cat" / "eps.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n")
+    report = check_image_folder(folder)
+    broken = {f.file.name: f.what for f in report.of_kind("broken")}
+    assert broken["pipe.png"] == "it is no ordinary file"
+    assert broken["gone.png"] == "it is a link to nothing"
+    assert "symbolic links" in broken["loop.png"] and "PostScript" in broken["eps.png"]
+    assert broken["text.png"] == "its contents are no picture"
+    assert ".#lock.png" not in str(report)
+    assert figure_png(plot_findings(report, fig=new_figure()))
+
+
+def test_deep_pictures_are_told_of(folder):
+    ramp = np.tile(np.linspace(0, 4095, 60), (60, 1))
+    Image.fromarray(ramp.astype("u2")).save(folder / "cat" / "deep.png")
+    Image.fromarray(np.full((60, 60), 5, "u2")).save(folder / "cat" / "dark.png")
+    Image.fromarray(np.full((60, 60), np.nan, "f4")).save(folder / "cat" / "nan.tif")
+    pages = [photograph(k) for k in range(2)]
+    pages[0].save(folder / "cat" / "pages.tif", save_all=True, append_images=pages[1:])
+    report = check_image_folder(folder)
+    assert "deep pictures: greys of 0 to 4095 (integers) are scaled to 0 to 255" in str(report)
+    odd = {f.file.name for f in report.of_kind("odd")}
+    assert odd == {"dark.png", "pages.tif"}
+    assert any(f.file.name == "nan.tif" for f in report.of_kind("broken"))
+
+
+def test_what_is_not_read_is_counted(folder):
+    for k in range(3):
+        (folder / "cat" / f"{k}.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    text = str(check_image_folder(folder))
+    assert "pictures that are not read: 3 .heic (pip install pillow-heif)" in text
+
+
+def test_names_are_text_in_the_report_and_the_figure(folder):
+    for name in ("price $x_$.png", "a\x1b[2J.png", "new\nline $^{$.png", "l" * 200 + ".png"):
+        (folder / "dog" / name).write_bytes(b"junk")
+    report = check_image_folder(folder)
+    text = str(report)
+    assert "\x1b" not in text and r"a\x1b[2J.png" in text and r"new\nline" in text
+    kinds = {finding.kind for finding in report.findings}
+    assert len(text.splitlines()) == 2 + len(kinds) + len(report.findings)  # a line each
+    fig = plot_findings(report, n_shown=20, fig=new_figure())
+    assert figure_png(fig)
+    assert r"dog/price \$x_\$.png" in [t.get_text().split("\n")[0] for t in fig.axes[0].texts]
+
+
+def test_files_that_vanish_after_the_check(folder):
+    shutil.copy(folder / "cat" / "1.jpg", folder / "dog" / "copy.jpg")
+    report = check_image_folder(folder)
+    shutil.rmtree(folder)
+    assert figure_png(plot_findings(report, fig=new_figure()))
+
+
+def test_more_pictures_than_are_compared_are_said(folder, monkeypatch):
+    monkeypatch.setattr(folder_check, "MOST_COMPARED", 10)
+    shutil.copy(folder / "cat" / "1.jpg", folder / "dog" / "copy.jpg")
+    photograph([2, 3]).resize((48, 32)).save(folder / "dog" / "smaller.png")
+    report = check_image_folder(folder)
+    assert [f.file.name for f in report.of_kind("duplicate")] == ["copy.jpg"]
+    assert "more than 10 pictures: only the same files were looked for" in str(report)

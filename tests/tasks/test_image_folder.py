@@ -1,5 +1,7 @@
 """A person's own pictures: what is read, what is refused, and what is said about it."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -194,3 +196,56 @@ def test_auto_leaves_bright_ink_alone(tmp_path):
 def test_wrong_arguments(animals, argument, message):
     with pytest.raises(ValueError, match=message):
         load_image_folder(animals, **argument)
+
+
+def test_formats_that_are_not_read_are_counted_with_what_helps(animals):
+    for name in ("cat/1.HEIC", "cat/2.heic", "dog/3.heif", "dog/4.psd", "dog/5.jxl", "dog/6.NEF"):
+        (animals / name).write_bytes(b"\0\0\0\x18ftypheic")
+    save(animals / "dog" / "without", format="PNG")
+    with pytest.warns(UserWarning, match="passed over pictures that are not read") as said:
+        assert len(load_image_folder(animals)) == 4
+    (text,) = [str(warning.message) for warning in said]
+    assert "2 .heic (pip install pillow-heif)" in text and "1 .psd (save as PNG or JPEG)" in text
+    assert "1 without ending" in text and ".txt" not in text
+
+
+def test_a_folder_of_heic_alone_is_told_so(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(ValueError, match=r"it has 0.*2 \.heic \(pip install pillow-heif\)"),
+    ):
+        load_image_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"without pictures.*2 \.heic \(pip install pillow-heif\)"):
+        load_image_folder(tmp_path, on_error="raise")
+
+
+def test_the_files_of_the_items(animals):
+    data = load_image_folder(animals)
+    assert data.files == tuple(
+        str(animals / name) for name in ("cat/0.png", "cat/1.png", "cat/2.png", "dog/0.JPG")
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_to_nothing_and_hidden_ones(animals):
+    (animals / "cat" / ".#lock.png").symlink_to("anna@laptop.4711:1")
+    (animals / "cat" / "gone.png").symlink_to("nowhere.png")
+    with pytest.warns(UserWarning, match=r"left out \S*gone\.png \(it is a link to nothing\)$"):
+        assert len(load_image_folder(animals)) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names")
+def test_names_reach_no_terminal_as_commands(tmp_path):
+    for name in ("a\x1b[2Jb", "c\nd"):
+        save(tmp_path / name / "1.png")
+        (tmp_path / name / "bro\x1b]0;ken\x07.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match="left out") as said:
+        load_image_folder(tmp_path)
+    text = str(said[0].message)
+    assert "\x1b" not in text and "\n" not in text and r"\x1b[2Jb" in text
+    with pytest.raises(ValueError, match="cannot be read") as error:
+        load_image_folder(tmp_path, on_error="raise")
+    assert "\x1b" not in str(error.value)
