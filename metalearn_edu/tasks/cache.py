@@ -30,6 +30,7 @@ except ImportError:  # Windows, which lets nobody remove a file that is open
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
+    "as_damage",
     "as_path",
     "cache_folder",
     "cached_arrays",
@@ -91,6 +92,21 @@ def read_bounded(path: Path, at_most: int) -> bytes:
     if len(content) > at_most:
         raise ValueError(f"{path} has more than {at_most} bytes")
     return content
+
+
+@contextlib.contextmanager
+def as_damage(what: str, advice: str = "") -> Iterator[None]:
+    """Whatever goes wrong in what a file holds becomes a ValueError: `what`, why, and `advice`.
+
+    Errors of the disk stay what they are.
+    """
+    try:
+        yield
+    except Exception as error:  # zipfile, each way of packing and NumPy's parser have their own
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{what} ({why}){'; ' * bool(advice)}{advice}") from error
 
 
 @contextlib.contextmanager
@@ -219,14 +235,8 @@ def load_arrays(path: Path, *, at_most: int = LARGEST_ARRAYS) -> Arrays:
         OSError: it cannot be read, or is no regular file.
         ValueError: the file is damaged or too large; the message names it.
     """
-    with open_regular(path) as file:
-        try:
-            return _arrays_in(file, at_most)
-        except Exception as error:  # zipfile, the packers and NumPy's parser each have their own
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # of the disk, not of what the file holds
-            why = str(error) or type(error).__name__
-            raise ValueError(f"{path} is damaged or is not a .npz file ({why})") from error
+    with open_regular(path) as file, as_damage(f"{path} is damaged or is not a .npz file"):
+        return _arrays_in(file, at_most)
 
 
 def _arrays_in(file: BinaryIO, at_most: int) -> Arrays:
