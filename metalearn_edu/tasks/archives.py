@@ -84,8 +84,12 @@ def _check_place(info: zipfile.ZipInfo, path: Path) -> None:
 
 def _check(found: list[zipfile.ZipInfo], path: Path) -> None:
     """Refuse what is packed in another way, or is larger, than the official archives."""
+    seen: set[str] = set()
     for info in found:
         refused = f"{path} is refused: {info.filename!r}"
+        if info.filename in seen:
+            raise ValueError(f"{refused} is there twice. {_HELP}")
+        seen.add(info.filename)
         if info.flag_bits & 0x41:
             raise ValueError(f"{refused} in it needs a password. {_HELP}")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

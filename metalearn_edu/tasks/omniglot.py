@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pooch
 import torch
 from PIL import Image
 
@@ -38,6 +37,7 @@ from ..progress import progress_bar
 from .archives import LARGEST_FILE, check_total, open_archive
 from .cache import Arrays, as_path, cache_folder, cached_arrays, load_arrays, read_bounded
 from .dataset import FewShotDataset
+from .downloads import fetch
 
 __all__ = [
     "EVALUATION_ALPHABETS",
@@ -422,18 +422,18 @@ def download_omniglot(
     Returns:
         The folder.
     Raises:
-        ConnectionError: a file could not be fetched whole.
+        ConnectionError: a file could not be fetched whole, is too large, or comes too slowly.
         ValueError: a file is not the one its checksum says.
         OSError: the folder cannot be written.
     In each case no half-written file stays behind.
     """
-    folder = cache_folder() / "omniglot" if folder is None else Path(folder)
+    folder = cache_folder() / "omniglot" if folder is None else as_path("folder", folder)
     _check_writable(folder)
     for name, checksum in archives.items():
-        fetch(base_url.rstrip("/") + "/" + name, checksum, folder, progress)
+        fetch(base_url.rstrip("/") + "/" + name, checksum, folder, progress, THREE_WAYS)
     for name, checksum in splits.items():
         url = splits_url.rstrip("/") + "/" + name
-        fetch(url, checksum, folder / "splits" / "vinyals", progress=False)
+        fetch(url, checksum, folder / "splits" / "vinyals", False, THREE_WAYS)
     return folder
 
 
@@ -448,27 +448,6 @@ def _check_writable(folder: Path) -> None:
             f"Omniglot cannot be stored: the folder {folder} cannot be written. Set the "
             "environment variable METALEARN_EDU_CACHE to a folder that you can write."
         )
-
-
-def fetch(url: str, checksum: str | None, folder: Path, progress: bool) -> None:
-    """One file into `folder` under its own name: written aside, verified, then renamed.
-
-    checksum None: of a file whose checksum nobody has published; whoever reads it checks it.
-    """
-    downloader = pooch.HTTPDownloader(progressbar=progress, timeout=(5, 30))  # seconds
-    name = url.rsplit("/", 1)[1]
-    try:
-        pooch.retrieve(url, checksum, name, folder, downloader=downloader)
-    except ValueError as error:
-        raise ValueError(
-            f"{url} is not the expected file: its checksum is not {checksum}. It was not kept. "
-            f"Run this again; if it stays so, something on the way changes it. {THREE_WAYS}"
-        ) from error
-    except OSError as error:  # requests raises its errors as subclasses of OSError
-        raise ConnectionError(
-            f"{url} could not be fetched whole ({error}). Nothing half-written was kept; run this "
-            f"again when the network is there. {THREE_WAYS}"
-        ) from error
 
 
 # ---------------------------------------------------------------- from drawings to arrays

@@ -25,8 +25,9 @@ from torch import Tensor
 from .archives import LARGEST_FILE, Files, open_archive
 from .cache import as_path, cache_folder, read_bounded
 from .dataset import FewShotDataset, scale
+from .downloads import fetch
 from .episodes import EpisodeBatch
-from .omniglot import OFFICIAL_URL, fetch, load_omniglot, read_drawing
+from .omniglot import OFFICIAL_URL, THREE_WAYS, load_omniglot, read_drawing
 from .random import draw_distinct
 from .sampler import EpisodeSampler
 
@@ -156,7 +157,7 @@ def load_one_shot_runs(
     except FileNotFoundError:
         if not download:
             raise
-    fetch(ARCHIVE_URL, None, cache_folder() / "omniglot", progress=True)
+    fetch(ARCHIVE_URL, None, cache_folder() / "omniglot", True, THREE_WAYS)
     return load_one_shot_runs(cache_folder() / "omniglot")
 
 
