@@ -579,7 +579,7 @@ def _attempt(run: Run) -> tuple[str, dict[str, Any]]:
 
 def _attempt_below(parent: int, run: Run) -> tuple[str, dict[str, Any]]:
     """The same in a process that ends with `parent`."""
-    if os.getppid() == parent:
+    if os.getpid() != parent and os.name == "posix":  # Windows does not say whose parent is gone
         _end_with(parent)
     return _attempt(run)
 

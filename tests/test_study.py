@@ -239,7 +239,8 @@ def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_
         path.write_text(json.dumps(recorded))
         assert (study.finished(run, tmp_path) is not None) == counts
     path.write_text(json.dumps(content)[:-20])
-    assert study.finished(run, tmp_path) is None
+    with pytest.warns(UserWarning, match="is ignored, for it is no finished run"):
+        assert study.finished(run, tmp_path) is None
 
 
 def test_a_training_that_was_stopped_is_no_result(monkeypatch):
@@ -420,7 +421,7 @@ def test_a_run_that_was_changed_counts_as_not_done(smallest, tmp_path, change, s
 def test_a_second_study_in_the_folder_says_so(tmp_path):
     with (
         locked(tmp_path / ".lock"),
-        pytest.raises(OSError, match="another study is at work in .*choose another folder"),
+        pytest.raises(OSError, match=r"another study is at work in .*choose another folder"),
     ):
         small(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -543,6 +544,7 @@ def test_workers_end_with_the_study_whenever_it_is_stopped(tmp_path, stop):
     """At a moment when they still import torch: Ctrl-C reaches all of a terminal's processes."""
     process = start(tmp_path, "--jobs", "2", "--quiet")
     workers = workers_of(process)
+    time.sleep(0.5)  # by then they have been told what to do
     for pid in [*workers, process.pid] if stop == signal.SIGINT else [process.pid]:
         os.kill(pid, stop)
     _, err = process.communicate(timeout=120)
@@ -752,7 +754,7 @@ def test_nonsense_is_refused_in_one_line(capsys, tmp_path, monkeypatch, words, s
 
 def test_the_stored_study_is_what_the_command_would_make():
     if not (study.RESULTS / "study.csv").is_file():
-        pytest.skip("no stored study yet: metalearn-edu study --output results makes one")
+        pytest.skip("no stored study yet: metalearn-edu study --output metalearn_edu/results makes one")
     table = load_study()
     commands = {train_command(run.recipe) for run in Grid().runs()}
     assert {row.command for row in table.rows} == commands
