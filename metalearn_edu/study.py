@@ -58,7 +58,14 @@ from .recipes import (
     train_command,
     train_learner,
 )
-from .tasks.cache import as_path, load_arrays, locked, open_atomically, read_bounded
+from .tasks.cache import (
+    as_path,
+    load_arrays,
+    locked,
+    open_atomically,
+    read_bounded,
+    remove_leftovers,
+)
 
 __all__ = ["Grid", "Row", "Run", "Study", "load_study", "run_study", "train_and_score"]
 
@@ -511,6 +518,8 @@ def _run(
             "to make them of again; choose another folder"
         )
     (folder / "runs").mkdir(parents=True, exist_ok=True)  # before hours of work, not after
+    remove_leftovers(folder, "study.*")
+    remove_leftovers(folder / "runs", "*.json")
     failures = []
     try:
         with (

@@ -418,6 +418,17 @@ def test_a_run_that_was_changed_counts_as_not_done(smallest, tmp_path, change, s
         assert study.finished(run, tmp_path) is None
 
 
+def test_what_killed_studies_left_half_written_goes(smallest, tmp_path):
+    shutil.copytree(smallest[0], tmp_path, dirs_exist_ok=True)
+    ours = [tmp_path / f".study.npz.{'0' * 32}.part", tmp_path / f"runs/.a.json.{'a' * 32}.part"]
+    others = [tmp_path / ".film.part", tmp_path / f"runs/.a.mp4.{'a' * 32}.part"]
+    for part in [*ours, *others]:
+        part.write_text("half")
+        os.utime(part, (time.time() - 4000,) * 2)
+    small(tmp_path)
+    assert [part.exists() for part in [*ours, *others]] == [False, False, True, True]
+
+
 def test_a_second_study_in_the_folder_says_so(tmp_path):
     with (
         locked(tmp_path / ".lock"),
@@ -754,7 +765,9 @@ def test_nonsense_is_refused_in_one_line(capsys, tmp_path, monkeypatch, words, s
 
 def test_the_stored_study_is_what_the_command_would_make():
     if not (study.RESULTS / "study.csv").is_file():
-        pytest.skip("no stored study yet: metalearn-edu study --output metalearn_edu/results makes one")
+        pytest.skip(
+            "no stored study yet: metalearn-edu study --output metalearn_edu/results makes one"
+        )
     table = load_study()
     commands = {train_command(run.recipe) for run in Grid().runs()}
     assert {row.command for row in table.rows} == commands

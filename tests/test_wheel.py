@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 import course
+import metalearn_edu
 
 FILES = ("pyproject.toml", "README.md", "LICENSE", "metalearn_edu")
 
@@ -60,6 +61,11 @@ def test_the_stored_study_and_the_weights_are_there(site):
         for folder in sorted((course.ROOT / "metalearn_edu" / "pretrained").iterdir())
         if (folder / "card.json").is_file()
     ]
+
+
+def test_the_command_line_answers(site):
+    code = "from metalearn_edu.cli import main; main(['--version'])"
+    assert run(site, "-c", code) == f"metalearn-edu {metalearn_edu.__version__}\n"
 
 
 def test_every_data_file_of_the_package_is_there(site):

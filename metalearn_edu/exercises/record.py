@@ -72,9 +72,10 @@ def update_record(name: str, state: str, **more: Any) -> None:
 def reset_record() -> None:
     """Forget all progress; a file that is not ours, or cannot be removed, stays, with a warning."""
     path = progress_file()
-    if path is not None:
-        _in_turn(path, lambda: _remove(path))
-    _in_memory.pop(path, None)
+    if path is None or _in_turn(path, lambda: _remove(path)) is not None:
+        _in_memory.pop(path, None)
+    else:
+        _in_memory[path] = {}
 
 
 # ---------------------------------------------------------------- what a record is
@@ -195,7 +196,7 @@ def _in_turn(path: Path, do: Callable[[], dict[str, Any]]) -> dict[str, Any] | N
     try:
         if real.exists() and not real.is_file():
             _read(path)  # says what it is, before a lock is put beside it
-        with locked(real.with_name(f".{real.name}.lock"), patience=10):
+        with locked(real.with_name(f".{real.name}.lock"), patience=5):
             return do()
     except (OSError, ValueError) as error:
         _keep_in_memory(path, error)

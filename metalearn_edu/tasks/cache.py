@@ -39,6 +39,7 @@ __all__ = [
     "open_atomically",
     "open_regular",
     "read_bounded",
+    "remove_leftovers",
     "save_arrays",
 ]
 
@@ -122,7 +123,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = _mode(path)
-    _remove_leftovers(path)
+    remove_leftovers(path.parent, glob.escape(path.name))
     # Not tempfile, whose files only their owner may read.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -165,9 +166,13 @@ def _in_use(file: BinaryIO) -> Iterator[None]:
         os.close(held)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of `path`; what somebody still writes stays."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}.part"):
+def remove_leftovers(folder: Path, names: str) -> None:
+    """Remove what killed processes left half-written in a folder; what somebody still writes stays.
+
+    Args:
+        names: of the files that were written, as a pattern such as "*.json".
+    """
+    for part in folder.glob(f".{names}.{'[0-9a-f]' * 32}.part"):
         with contextlib.suppress(OSError):
             if not _is_in_use(part):
                 part.unlink()

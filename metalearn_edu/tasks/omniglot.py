@@ -192,7 +192,7 @@ def load_omniglot(
 
 def _check_choice(split: str | None, protocol: str) -> None:
     splits = {"official": list(OFFICIAL_SPLITS), "vinyals": list(VINYALS_SPLITS)}
-    if protocol not in splits:
+    if protocol not in list(splits):
         raise ValueError(f"protocol must be 'official' or 'vinyals', got {protocol!r}")
     if split is not None and split not in splits[protocol]:
         raise ValueError(
@@ -366,7 +366,8 @@ def _check_characters(arrays: Arrays) -> None:
 def _check_drawings(arrays: Arrays) -> None:
     index = arrays["char_index"].astype(np.int64)
     counts = np.bincount(index, minlength=len(arrays["char_number"]))
-    if not (counts == DRAWERS).all() or len(set(index * DRAWERS + _drawers(arrays))) < len(index):
+    places = index * DRAWERS + _drawers(arrays)
+    if not (counts == DRAWERS).all() or len(np.unique(places)) < len(places):
         raise ValueError(
             f"char_index must name each character {DRAWERS} times, with another person in "
             "drawer_index each time"
