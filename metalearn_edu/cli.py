@@ -419,7 +419,7 @@ def study(
     The same command goes on where it stopped. Without further options it is the stored study of the
     course, which takes hours.
     """
-    from .study import SMALL, Grid, check_workers, run_study, state_of
+    from .study import SMALL, Grid, check_folder, check_workers, run_study, state_of
 
     check_workers(jobs, backend, scheduler)
     given = {
@@ -432,7 +432,9 @@ def study(
     }
     chosen = {name: values for name, values in given.items() if values is not None}
     grid = Grid(**((SMALL if small else {}) | chosen))
-    grid.check()
+    check_folder(output)
+    if not dry_run:
+        grid.check()  # which reads the data
     typer.echo(state_of(grid, output, jobs))
     if not dry_run:
         where: dict[str, Any] = {"backend": backend, "scheduler": scheduler}

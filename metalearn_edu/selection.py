@@ -28,10 +28,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .arguments import as_integer
+from .arguments import as_integer, as_number
 from .learners import MetaLearner
 from .recipes import ALGORITHMS, Recipe, build_learner
-from .study import Study, load_study, study_recipe
+from .study import LARGEST_NUMBER, Study, load_study, study_recipe
 
 __all__ = [
     "Recommendation",
@@ -451,16 +451,16 @@ def select_meta_learning_algorithm(
         FileNotFoundError: there is no stored study.
     """
     n_way, n_shot = as_integer("n_way", n_way, 2), as_integer("n_shot", n_shot)
-    n_classes = _n_classes(as_integer("dataset_size", dataset_size), n_classes, n_way, n_shot)
-    for name, limit in {
-        "max_adaptation_ms": max_adaptation_ms,
-        "max_memory_mb": max_memory_mb,
-    }.items():
-        if limit is not None and not limit > 0:
-            raise ValueError(f"{name} must be above 0, got {limit}")
-    study = load_study() if study is None else study
-    names = study.values("data") if data is None else [data]
-    sources = [evidence(study, name) for name in names]
+    dataset_size = as_integer("dataset_size", dataset_size)
+    for name, number in {"n_way": n_way, "n_shot": n_shot, "dataset_size": dataset_size}.items():
+        as_integer(name, number, None, at_most=LARGEST_NUMBER)
+    n_classes = _n_classes(dataset_size, n_classes, n_way, n_shot)
+    limits = {"max_adaptation_ms": max_adaptation_ms, "max_memory_mb": max_memory_mb}
+    for name, limit in limits.items():
+        if limit is not None:
+            as_number(name, limit, above=0)
+    sources = _sources(study, data)
+    names = [source.data for source in sources]
     point = float(n_classes), float(n_way), float(n_shot)
     for source in sources:
         _require_slopes(source, point)
@@ -491,6 +491,19 @@ def select_meta_learning_algorithm(
         distance,
         place,
     )
+
+
+def _sources(study: Study | None, data: str | None = None) -> list[Evidence]:
+    """What a study, default the stored one, says of a data set, or of each that it has."""
+    study = load_study() if study is None else study
+    if not isinstance(study, Study):
+        raise ValueError(f"study must be a Study, as load_study gives it; got {study!r:.60}")
+    if data is not None and not isinstance(data, str):
+        raise ValueError(f"data must be the name of a data set, got {data!r:.60}")
+    if not study.rows:
+        raise ValueError("study has no rows; metalearn-edu study measures some")
+    names = study.values("data") if data is None else [data]
+    return [evidence(study, name) for name in names]
 
 
 def _mean_difference(gaps: Sequence[float], halves: Sequence[float]) -> tuple[float, float]:
@@ -690,8 +703,9 @@ def judge_rule(rule: Rule = rule_of_thumb, study: Study | None = None) -> RuleRe
         ValueError: the rule names an algorithm that the study does not have.
         FileNotFoundError: there is no stored study.
     """
-    study = load_study() if study is None else study
-    sources = [evidence(study, name) for name in study.values("data")]
+    if not callable(rule):
+        raise ValueError(f"rule must be a function of (dataset_size, n_way, n_shot), got {rule!r}")
+    sources = _sources(study)
     verdicts = [_verdict(rule, s, cell) for s in sources for cell in product(*s.levels)]
     return RuleRecord(tuple(verdicts), min(source.n_seeds for source in sources))
 
@@ -701,7 +715,7 @@ def _verdict(rule: Rule, evidence: Evidence, cell: tuple[int, ...]) -> Verdict:
     forecasts = {name: forecast(evidence, name, cell) for name in evidence.accuracy}
     best = max(forecasts, key=lambda name: forecasts[name].accuracy)
     chosen = rule(IMAGES_PER_CLASS * n_classes, n_way, n_shot)
-    if chosen not in forecasts:
+    if chosen not in list(forecasts):
         raise ValueError(f"the rule names {chosen!r}; the study has {', '.join(forecasts)}")
     gap = difference(forecasts[best], forecasts[chosen])
     return Verdict(evidence.data, n_classes, n_way, n_shot, chosen, best, *gap)

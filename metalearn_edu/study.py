@@ -6,7 +6,8 @@ that two learners can be compared on the same episodes. Introduced in notebook 1
 
 Each finished run is one file, written whole or not at all, under a name that is a hash of all its
 settings; the table is put together from these files in the order of the grid. So a study that was
-stopped goes on where it was, no row is there twice, and rows of other settings never mix in.
+stopped goes on where it was, no row is there twice, and rows of other settings never mix in. Files
+that are not of this program are never overwritten, and one study at a time writes to a folder.
 
 What is unusual: every training has about the same computing time, whatever its algorithm, and the
 last weights are scored, not the best on meta-val: no run sees meta-val or meta-test in training.
@@ -19,15 +20,19 @@ import hashlib
 import io
 import json
 import math
+import multiprocessing.resource_tracker
 import os
 import platform
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,12 +40,14 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-from .arguments import as_integer
+from .arguments import as_integer, as_number
 from .checkpoints import save_json
 from .evaluation import evaluate_meta_learner
 from .learners import MetaLearner
 from .memory import peak_memory
+from .names import for_table
 from .progress import progress_bar
 from .recipes import (
     ALGORITHMS,
@@ -51,12 +58,24 @@ from .recipes import (
     train_command,
     train_learner,
 )
-from .tasks.cache import load_arrays, open_atomically
+from .tasks.cache import (
+    as_path,
+    load_arrays,
+    locked,
+    open_atomically,
+    read_bounded,
+    remove_leftovers,
+)
 
 __all__ = ["Grid", "Row", "Run", "Study", "load_study", "run_study", "train_and_score"]
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = Path(__file__).parent / "results"
 """The stored study of the course."""
+
+LARGEST_NUMBER = 2**31 - 1
+"""Of ways, shots, classes, seeds and episodes."""
+LARGEST_FILE = 2**28
+"""Bytes of a run's file, or of the table."""
 
 NETWORK: dict[str, Any] = {"width": 32, "downsample": "stride"}
 """The same small ConvNet for every algorithm (Relation Networks keep their own maps, as wide)."""
@@ -128,7 +147,8 @@ class Run:
         changed = {n: value for n, value in asdict(r).items() if value != usual[n]}
         text = json.dumps(self.settings | {"recipe": changed}, sort_keys=True)
         ways = "-".join(str(way) for way in sorted({way for way, _ in self.cells}))
-        name = f"{r.algorithm}_{Path(r.data).name}_{r.n_classes or 'all'}_{ways}way_seed{r.seed}"
+        data = Path(r.data).name[:40]  # so that the system takes the name, whatever the folder's
+        name = f"{r.algorithm}_{data}_{r.n_classes or 'all'}_{ways}way_seed{r.seed}"
         return f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -161,20 +181,26 @@ class Grid:
     def __post_init__(self) -> None:
         for name in ("algorithms", "data", "n_classes", "ways", "shots", "seeds"):
             values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
+            if not isinstance(values, list | tuple):
+                raise ValueError(f"{name} must be a tuple of values, got {values!r}")
+            object.__setattr__(self, name, tuple(values))
+            if not values or any(value in values[:i] for i, value in enumerate(values)):
                 raise ValueError(f"{name} must be different and at least one, got {values}")
-        unknown = sorted(set(self.algorithms) - set(ALGORITHMS))
-        if unknown:
+        if unknown := [name for name in self.algorithms if name not in list(ALGORITHMS)]:
             raise ValueError(f"algorithms must be of {', '.join(ALGORITHMS)}; got {unknown}")
+        for data in self.data:
+            _check_name(data)
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         smallest = {"ways": 2, "shots": 1, "n_classes": 2, "seeds": 0}
-        for name, at_least in smallest.items():
-            for value in getattr(self, name):
-                if value is not None:
-                    as_integer(name, value, at_least)
-        as_integer("n_val_episodes", self.n_val_episodes, 2)
-        as_integer("n_test_episodes", self.n_test_episodes, 2)
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
+        asked = [(name, value, n) for name, n in smallest.items() for value in getattr(self, name)]
+        asked += [(n, getattr(self, n), 2) for n in ("n_val_episodes", "n_test_episodes")]
+        for name, value, at_least in asked:
+            if name != "n_classes" or value is not None:
+                as_integer(name, value, at_least)
+                as_integer(name, value, None, at_most=LARGEST_NUMBER)
+        as_number("share", self.share, above=0, at_most=1)
 
     def runs(self) -> list[Run]:
         """The runs, seed by seed: so the first seed of all cells is there early."""
@@ -198,8 +224,6 @@ class Grid:
             FileNotFoundError, OSError: the data is not there.
         """
         for data in self.data:
-            if data == "sinusoids":
-                raise ValueError("data sinusoids has no classes to learn from; a study needs them")
             available = load_split(data, "meta-train").n_classes
             largest = max((n for n in self.n_classes if n is not None), default=0)
             if largest > available:
@@ -211,6 +235,15 @@ class Grid:
                     task_source(
                         Recipe("maml", data), split, n_way=way, n_shot=shot, n_query=n_query(way)
                     )
+
+
+def _check_name(data: Any) -> None:
+    """Refuse data that nobody has, without reading any. Raises ValueError."""
+    if data not in ("glyphs", "omniglot") and not (isinstance(data, str) and Path(data).is_dir()):
+        raise ValueError(
+            f"data must be glyphs, omniglot or a folder of images, got {data!r} (sinusoids have no "
+            "classes to learn from)"
+        )
 
 
 SMALL: dict[str, Any] = {
@@ -298,12 +331,20 @@ class Study:
 
     def where(self, **values: Any) -> Study:
         """The part of the study whose rows have these values, such as n_way=5."""
+        for name in values:
+            _check_column(name)
         keep = [all(getattr(r, n) == v for n, v in values.items()) for r in self.rows]
         return Study(tuple(r for r, k in zip(self.rows, keep, strict=True) if k), self.right[keep])
 
     def values(self, name: str) -> list[Any]:
-        """The different values of a column, in order."""
+        """The different values of a column, in order. Raises ValueError for an unknown column."""
+        _check_column(name)
         return sorted({getattr(row, name) for row in self.rows})
+
+
+def _check_column(name: str) -> None:
+    if name not in (columns := [field.name for field in fields(Row)]):
+        raise ValueError(f"the columns of a study are {', '.join(columns)}; got {name!r}")
 
 
 # ---------------------------------------------------------------- one run
@@ -342,10 +383,19 @@ def train_and_score(run: Run) -> dict[str, Any]:
     }
     return {
         "settings": run.settings,
+        "digest": _digest(run.recipe.data),
         "seconds": round(time.perf_counter() - begun, 1),
         "rows": [asdict(Row(**shared, **figures)) for figures, _ in cells],
         "right": [right for _, right in cells],
     }
+
+
+def _digest(data: str) -> str:
+    """What tells the pictures of a folder from others that are there later; of other data empty."""
+    if data in ("glyphs", "omniglot"):
+        return ""
+    splits = ("meta-train", "meta-val", "meta-test")
+    return "-".join(load_split(data, split).digest for split in splits)  # type: ignore[arg-type]
 
 
 def _n_classes(recipe: Recipe) -> int:
@@ -451,26 +501,42 @@ def run_study(
         OSError: the folder cannot be written, the data is not there, or no scheduler answers.
     """
     check_workers(n_jobs, backend, scheduler)
+    folder = as_path("folder", folder)
+    check_folder(folder)
     grid.check()
-    runs = grid.runs()
+    with _alone(folder):
+        return _run(grid.runs(), folder, n_jobs, scheduler, progress)
+
+
+def _run(
+    runs: Sequence[Run], folder: Path, n_jobs: int, scheduler: str | None, progress: bool
+) -> Study:
     todo = [run for run in runs if finished(run, folder) is None]
     if lost := _without_runs(folder) - {place for run in runs for place in _places(run)}:
         raise ValueError(
             f"{folder / 'study.csv'} has {len(lost)} rows that are not of this grid, and no runs "
             "to make them of again; choose another folder"
         )
+    (folder / "runs").mkdir(parents=True, exist_ok=True)  # before hours of work, not after
+    remove_leftovers(folder, "study.*")
+    remove_leftovers(folder / "runs", "*.json")
     failures = []
     try:
         with (
-            _workers(scheduler, n_jobs) as parallel,
+            _workers(scheduler, n_workers(n_jobs, len(todo))) as work,
             progress_bar(total=len(runs), initial=len(runs) - len(todo), show=progress) as bar,
         ):
-            for key, result in parallel(delayed(_attempt)(run) for run in todo):
+            for key, result in work(todo):
                 if "failed" in result:
                     failures.append(f"{key}: {result['failed']}")
                 else:
                     save_json(_path(folder, key), result)
                 bar.update()
+    except BrokenProcessPool:
+        raise ChildProcessError(
+            "a worker was ended from outside, perhaps for lack of memory; finished runs are kept, "
+            "and the same command goes on. Fewer --jobs need less memory"
+        ) from None
     finally:
         study = write_table(runs, folder)
     if failures:
@@ -480,7 +546,7 @@ def run_study(
 
 def check_workers(n_jobs: int, backend: str, scheduler: str | None) -> None:
     """Refuse a number of jobs, a backend or a scheduler that make no sense. Raises ValueError."""
-    if n_jobs == 0 or n_jobs < -1:
+    if as_integer("n_jobs", n_jobs, None) < 1 and n_jobs != -1:
         raise ValueError(f"n_jobs must be at least 1, or -1 for all cores; got {n_jobs}")
     if backend not in ("local", "dask"):
         raise ValueError(f"backend must be local or dask, got {backend!r}")
@@ -488,6 +554,12 @@ def check_workers(n_jobs: int, backend: str, scheduler: str | None) -> None:
         raise ValueError("backend dask needs the address of its scheduler, as tcp://HOST:8786")
     if backend == "local" and scheduler:
         raise ValueError(f"scheduler {scheduler} is for --backend dask; the backend is local")
+
+
+def n_workers(n_jobs: int, n_runs: int) -> int:
+    """Processes that work at a time: no more than asked for, than runs, and than cores."""
+    cores = effective_n_jobs(-1)
+    return max(1, min(n_runs, cores, cores if n_jobs == -1 else n_jobs))
 
 
 def state_of(grid: Grid, folder: Path, n_jobs: int = -1) -> str:
@@ -502,7 +574,7 @@ def state_of(grid: Grid, folder: Path, n_jobs: int = -1) -> str:
         return text + (", how long they take is not known yet" if todo else "")
     of_all = [s for _, s in seconds]
     guesses = [[s for name, s in seconds if name == algorithm] or of_all for algorithm in todo]
-    minutes = sum(sum(guess) / len(guess) for guess in guesses) / 60 / effective_n_jobs(n_jobs)
+    minutes = sum(sum(guess) / len(guess) for guess in guesses) / 60 / n_workers(n_jobs, len(todo))
     return f"{text}, in about {max(1, round(minutes))} minutes"
 
 
@@ -514,17 +586,55 @@ def _attempt(run: Run) -> tuple[str, dict[str, Any]]:
         return run.key, {"failed": str(error)}
 
 
+def _attempt_below(parent: int, run: Run) -> tuple[str, dict[str, Any]]:
+    """The same in a process that ends with `parent`."""
+    if os.getpid() != parent and os.name == "posix":  # Windows does not say whose parent is gone
+        _end_with(parent)
+    return _attempt(run)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Have this process end soon after its parent did: nobody would take what it works out."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+Work = Callable[[Sequence[Run]], Iterable[tuple[str, dict[str, Any]]]]
+
+
 @contextmanager
-def _workers(scheduler: str | None, n_jobs: int) -> Iterator[Parallel]:
+def _workers(scheduler: str | None, n_jobs: int) -> Iterator[Work]:
     """Where the runs go; each comes back as soon as it is done."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if scheduler is None:
         # No more runs are handed out than are at work: a queue of them does not take Ctrl-C well.
         with _quiet_trackers(), parallel_config(backend="loky", n_jobs=n_jobs):
-            yield Parallel(pre_dispatch="n_jobs", **options)
+            parallel = Parallel(pre_dispatch="n_jobs", **options)
+            yield lambda runs: _start(parallel, runs)
     else:
         with _dask_client(scheduler) as client, parallel_config(backend="dask", client=client):
-            yield Parallel(pre_dispatch="all", **options)
+            parallel = Parallel(pre_dispatch="all", **options)
+            yield lambda runs: parallel(delayed(_attempt)(run) for run in runs)
+
+
+def _start(parallel: Parallel, runs: Sequence[Run]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Start processes that Ctrl-C does not reach: this one ends them, and says so in one line."""
+    tasks = (delayed(_attempt_below)(os.getpid(), run) for run in runs)
+    if parallel.n_jobs == 1 or not hasattr(signal, "pthread_sigmask"):  # Windows has none
+        return parallel(tasks)
+    for tracker in (multiprocessing.resource_tracker, loky_tracker):
+        tracker.ensure_running()  # which lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return parallel(tasks)  # processes begin with the signals that are held back here
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -574,22 +684,121 @@ def _path(folder: Path, key: str) -> Path:
     return folder / "runs" / f"{key}.json"
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder where a study cannot be written, or would overwrite what is not its own.
+
+    Raises:
+        ValueError: study.csv, study.npz or runs is there and not of this program, or of a later
+            version of it.
+    """
+    for place in (folder, folder / "runs"):
+        if os.path.lexists(place) and not place.is_dir():
+            raise ValueError(f"{place} is there and is no folder; choose another one for the study")
+    if os.path.lexists(folder / "study.csv"):
+        try:
+            _read_rows(folder, later=False)
+        except OSError as error:
+            raise ValueError(f"{folder / 'study.csv'} is no table of a study: {error}") from None
+    if os.path.lexists(folder / "study.npz"):
+        _read_right(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other study writes to the folder as long as the block lasts."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / ".lock"))
+        except TimeoutError:
+            raise OSError(
+                f"another study is at work in {folder}; wait until it is done, or choose another "
+                "folder"
+            ) from None
+        yield
+
+
 def finished(run: Run, folder: Path) -> dict[str, Any] | None:
-    """What the run's file holds; None if there is none, or it is of other settings."""
+    """What the run's file holds; None if there is none, or it is of other settings or pictures."""
     content = _content(_path(folder, run.key))
     if content is None:
         return None
     now = run.settings
     then = content["settings"] | {"recipe": now["recipe"] | content["settings"]["recipe"]}
-    return content if then == now else None
+    same = then == now and content.get("digest", "") == _digest(run.recipe.data)
+    return content if same else None
 
 
 def _content(path: Path) -> dict[str, Any] | None:
-    """What a run's file holds; None if there is none, or it is damaged."""
+    """What a run's file holds; None if there is none, or, with a warning, if it is something else.
+
+    Raises:
+        ValueError: it is of a later version, which would be lost.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        content = json.loads(read_bounded(path, LARGEST_FILE))
+        _check_content(content)
+        return content
+    except FileNotFoundError:
         return None
+    except _LaterVersionError as error:
+        raise ValueError(
+            f"{path} is of a later version of this program ({error}); use that version, or choose "
+            "another folder"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        text = f"{path} is ignored, for it is no finished run of a study ({error})"
+        warnings.warn(text, stacklevel=1)  # one place, so that it is said once
+        return None
+
+
+class _LaterVersionError(ValueError):
+    """There is more than this version knows."""
+
+
+def _check_content(content: Any) -> None:
+    """Refuse what is not the result of a run. Raises ValueError."""
+    kinds = {"settings": dict, "seconds": int | float, "rows": list, "right": list}
+    for name, kind in kinds.items():
+        if not isinstance(content, dict) or not isinstance(content.get(name), kind):
+            raise ValueError(f"it has no {name}")
+    if not isinstance(content["settings"].get("recipe"), dict):
+        raise ValueError("it has no recipe")
+    rows, right = content["rows"], content["right"]
+    if len(rows) != len(right):
+        raise ValueError(f"it has {len(rows)} rows and {len(right)} lists of right answers")
+    for row, answers in zip(rows, right, strict=True):
+        known = _checked_row(row)
+        most = known.n_way * known.n_query
+        if len(answers) != known.test_episodes or not all(
+            isinstance(n, int) and 0 <= n <= most for n in answers
+        ):
+            raise ValueError(f"right must be {known.test_episodes} numbers from 0 to {most}")
+
+
+_TYPES: dict[Any, Any] = {"int": int, "float": int | float, "str": str, "bool": bool}
+
+
+def _checked_row(row: Any) -> Row:
+    """A Row from the values in a run's file. Raises ValueError."""
+    if not isinstance(row, dict):
+        raise ValueError(f"a row is {row!r}")
+    _check_columns(row, later=False)
+    for field in fields(Row):
+        value = row[field.name]
+        is_bool = isinstance(value, bool)
+        if not isinstance(value, _TYPES[field.type]) or is_bool != (field.type == "bool"):
+            raise ValueError(f"{field.name} is {value!r}")
+    return Row(**row)
+
+
+def _check_columns(names: Iterable[str], later: bool) -> None:
+    """Refuse a row that lacks a column, or, unless `later`, has more than this version knows."""
+    known, names = [field.name for field in fields(Row)], list(names)
+    if missing := [name for name in known if name not in names]:
+        raise ValueError(f"it has no column {missing[0]}")
+    more = [name for name in names if name not in known]
+    if more and not later:
+        raise _LaterVersionError(f"it has the column {more[0]}")
 
 
 def write_table(runs: Sequence[Run], folder: Path) -> Study:
@@ -623,10 +832,9 @@ def _places(run: Run) -> list[Place]:
 
 def _without_runs(folder: Path) -> set[Place]:
     """Of the rows in the folder's table that no run file there could make again."""
-    try:
-        rows = _read_rows(folder)
-    except (FileNotFoundError, ValueError):
+    if not (folder / "study.csv").is_file():
         return set()  # nothing to lose
+    rows = _read_rows(folder, later=False)
     contents = [content for path in folder.glob("runs/*.json") if (content := _content(path))]
     of_runs = {_place(row) for content in contents for row in content["rows"]}
     return {_place(vars(row)) for row in rows} - of_runs
@@ -637,48 +845,103 @@ def save_study(study: Study, folder: Path) -> None:
     text = io.StringIO()
     table = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
     table.writeheader()
-    table.writerows(asdict(row) for row in study.rows)
+    table.writerows({n: _as_cell(v) for n, v in asdict(row).items()} for row in study.rows)
     with open_atomically(folder / "study.npz") as file:
         np.savez_compressed(file, right=study.right)
     with open_atomically(folder / "study.csv") as file:
-        file.write(text.getvalue().encode())
+        file.write(text.getvalue().encode(errors="surrogateescape"))
 
 
-@cache
-def load_study(folder: Path = RESULTS) -> Study:
+def _as_cell(value: Any) -> Any:
+    """A value as the table has it; an apostrophe keeps a spreadsheet from computing a text."""
+    if not isinstance(value, str):
+        return value
+    return f"'{value}" if value.startswith("'") else for_table(value)
+
+
+def load_study(folder: str | os.PathLike[str] = RESULTS) -> Study:
     """The study of a folder; default: the one that comes with the course.
 
     Raises:
         FileNotFoundError: there is none; the message says which command makes one.
         ValueError: the table and the right answers do not belong together, or are damaged.
     """
+    place = as_path("folder", folder)
+    return _load_study(place, _state(place))
+
+
+def _state(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """What changes when another study is written to the folder."""
+    files = [folder / "study.csv", folder / "study.npz"]
+    states = [file.stat() for file in files if file.is_file()]
+    return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
+
+
+@lru_cache(maxsize=8)  # the same object each time, which what is worked out of it is kept for
+def _load_study(folder: Path, _state: tuple[tuple[int, ...], ...]) -> Study:
     rows = _read_rows(folder)
-    study = Study(tuple(rows), load_arrays(folder / "study.npz")["right"].astype(int))
+    if not rows:
+        raise ValueError(f"{folder / 'study.csv'} has no rows; {_advice(folder)}")
+    study = Study(tuple(rows), _read_right(folder))
     stated = np.array([row.test_accuracy for row in rows])
+    if len({_place(vars(row)) for row in rows}) < len(rows):
+        raise ValueError(f"{folder / 'study.csv'} has a row twice; {_advice(folder)}")
     if len(study.right) != len(rows) or not np.allclose(study.accuracy.mean(1), stated, atol=1e-5):
         raise ValueError(
-            f"study.csv and study.npz in {folder} are not of one study; "
-            f"metalearn-edu study --output {folder} writes both again"
+            f"study.csv and study.npz in {folder} are not of one study; {_advice(folder)}"
         )
     return study
 
 
-def _read_rows(folder: Path) -> list[Row]:
+def _advice(folder: Path) -> str:
+    """How to get a study."""
+    if folder == RESULTS:
+        return (
+            "the stored study is part of the package: install it again, or make one in a folder "
+            "of your own with metalearn-edu study --output FOLDER, for load_study(FOLDER)"
+        )
+    return f"metalearn-edu study --output {folder} makes one"
+
+
+def _read_right(folder: Path) -> np.ndarray:
+    """Right answers (n_rows, n_episodes). Raises ValueError, FileNotFoundError."""
+    path = folder / "study.npz"
+    try:
+        arrays = load_arrays(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder} holds no study.npz; {_advice(folder)}") from None
+    except OSError as error:
+        raise ValueError(f"{path} is not of a study: {error}") from None
+    right = arrays.get("right")
+    if set(arrays) != {"right"} or right is None or right.ndim != 2 or right.dtype.kind not in "iu":
+        raise ValueError(f"{path} is not of a study: it has the arrays {sorted(arrays)}")
+    return right.astype(int)
+
+
+def _read_rows(folder: Path, later: bool = True) -> list[Row]:
+    """The rows of the table; `later`: also of one with more columns, which are left out."""
     path = folder / "study.csv"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no study.csv; metalearn-edu study --output {folder} makes one"
-        )
-    with open(path, encoding="utf-8", newline="") as file:
-        try:
-            return [_row(line) for line in csv.DictReader(file)]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no table of a study: {error}") from None
+        raise FileNotFoundError(f"{folder} holds no study.csv; {_advice(folder)}")
+    try:
+        text = read_bounded(path, LARGEST_FILE).decode("utf-8-sig", "surrogateescape")
+        lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        _check_columns(lines.fieldnames or [], later)
+        return [_row(line) for line in lines]
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no table of a study of this version: {error}") from None
 
 
-_KINDS: dict[Any, Any] = {"int": int, "float": float, "str": str, "bool": "True".__eq__}
+_KINDS: dict[Any, Any] = {
+    "int": int,
+    "float": float,
+    "str": lambda text: text.removeprefix("'"),
+    "bool": {"True": True, "False": False}.__getitem__,
+}
 
 
 def _row(line: dict[str, str]) -> Row:
     """A Row from the words of one line of the table."""
+    if None in line or None in line.values():
+        raise ValueError("a line is longer or shorter than the first")
     return Row(**{field.name: _KINDS[field.type](line[field.name]) for field in fields(Row)})

@@ -276,8 +276,16 @@ def test_it_shows_itself_in_a_notebook():
         ((1000, 5, 5), {"n_classes": 200}, "1000 images in 200 classes are 5 each"),
         ((1000, 5, 1), {"n_classes": 0}, "n_classes must be"),
         ((1000, 5, 1), {"data": "mnist"}, "data must be one of glyphs; got 'mnist'"),
-        ((1000, 5, 1), {"max_adaptation_ms": 0}, "max_adaptation_ms must be above 0, got 0"),
-        ((1000, 5, 1), {"max_memory_mb": math.nan}, "max_memory_mb must be above 0"),
+        (
+            (1000, 5, 1),
+            {"max_adaptation_ms": 0},
+            "max_adaptation_ms must be a finite number above 0, got 0",
+        ),
+        (
+            (1000, 5, 1),
+            {"max_memory_mb": math.nan},
+            "max_memory_mb must be a finite number above 0",
+        ),
     ],
 )
 def test_nonsense_is_refused(arguments, options, says):
@@ -318,6 +326,15 @@ def test_a_rule_is_right_where_its_choice_is_not_really_worse():
     assert judge_rule(lambda *_: "mann", STUDY).n_right == 0
     with pytest.raises(ValueError, match="names 'relation'; the study has prototypical"):
         judge_rule(lambda *_: "relation", STUDY)
+
+
+def test_what_is_no_rule_or_no_study_is_refused():
+    with pytest.raises(ValueError, match=r"rule must be a function of \(dataset_size"):
+        judge_rule("maml", STUDY)
+    with pytest.raises(ValueError, match=r"the rule names \['maml'\]; the study has"):
+        judge_rule(lambda *_: ["maml"], STUDY)
+    with pytest.raises(ValueError, match="study must be a Study"):
+        judge_rule(study=[])
 
 
 def test_the_rule_is_told_the_number_of_images():

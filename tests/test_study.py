@@ -3,21 +3,26 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from metalearn_edu import cli, evaluate_meta_learner, study
 from metalearn_edu.recipes import ALGORITHMS, task_source, train_command, train_learner
 from metalearn_edu.selection import evidence
 from metalearn_edu.study import Grid, Run, load_study, run_study, study_recipe, train_and_score
+from metalearn_edu.tasks.cache import locked
 
 TINY = {
     "algorithms": ("prototypical", "maml"),
@@ -31,11 +36,6 @@ TINY = {
     "n_test_episodes": 6,
 }
 TINY_OPTIONS = "--algorithms prototypical,maml --ways 3,5 --shots 1,2 --seeds 0"
-
-
-@pytest.fixture(autouse=True)
-def _forget():
-    load_study.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,17 @@ def test_every_training_has_the_same_network():
         ({"n_classes": (1,)}, "n_classes must be"),
         ({"seeds": (-1,)}, "seeds must be"),
         ({"n_test_episodes": 1}, "n_test_episodes"),
-        ({"share": 0.0}, "share must be above 0 and at most 1, got 0.0"),
+        ({"ways": (None,)}, "ways must be an integer"),
+        ({"ways": 5}, "ways must be a tuple of values, got 5"),
+        ({"algorithms": "maml"}, "algorithms must be a tuple of values, got 'maml'"),
+        ({"shots": (1.5,)}, "shots must be an integer"),
+        ({"shots": (10**25,)}, "shots must be an integer of at most"),
+        ({"seeds": ([],)}, "seeds must be an integer"),
+        ({"data": ("sinusoids",)}, "got 'sinusoids' .*no classes"),
+        ({"data": ("nowhere",)}, "data must be glyphs, omniglot or a folder of images"),
+        ({"share": float("nan")}, "share must be a finite number"),
+        ({"share": "all"}, "share must be a finite number"),
+        ({"share": 0.0}, "share must be a finite number above 0 and at most 1, got 0.0"),
     ],
 )
 def test_an_impossible_grid_is_refused(change, says):
@@ -229,7 +239,8 @@ def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_
         path.write_text(json.dumps(recorded))
         assert (study.finished(run, tmp_path) is not None) == counts
     path.write_text(json.dumps(content)[:-20])
-    assert study.finished(run, tmp_path) is None
+    with pytest.warns(UserWarning, match="is ignored, for it is no finished run"):
+        assert study.finished(run, tmp_path) is None
 
 
 def test_a_training_that_was_stopped_is_no_result(monkeypatch):
@@ -276,12 +287,284 @@ def test_a_table_without_its_runs_is_not_lost(tiny, tmp_path, monkeypatch):
     (tmp_path / "runs" / done.name).write_bytes(done.read_bytes())
     with pytest.raises(FloatingPointError), study.parallel_config(backend="sequential"):
         run_study(Grid(**TINY), tmp_path, n_jobs=1, progress=False)
-    assert load_study.__wrapped__(tmp_path).rows == table.rows
+    assert load_study(tmp_path).rows == table.rows
 
     for path in (folder / "runs").iterdir():
         (tmp_path / "runs" / path.name).write_bytes(path.read_bytes())
     assert run_study(smaller, tmp_path, n_jobs=1, progress=False).rows  # now nothing can be lost
-    assert len(load_study.__wrapped__(tmp_path).rows) == 4
+    assert len(load_study(tmp_path).rows) == 4
+
+
+# ---------------------------------------------------------------- what is not of this study
+
+
+def small(folder, **options):
+    return run_study(SMALLEST, folder, n_jobs=1, progress=False, **options)
+
+
+SMALLEST = Grid(**(TINY | {"algorithms": ("maml",), "ways": (3,), "shots": (1,)}))
+
+
+@pytest.fixture(scope="module")
+def smallest(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smallest")
+    return folder, small(folder)
+
+
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("study.csv", b"patient,answer\nAnna,1\n", "it has no column algorithm"),
+        ("study.csv", b"", "it has no column algorithm"),
+        ("study.csv", b"\xff\xfe\x00\x00", "is no table of a study"),
+        ("study.csv", b'"' + b"x" * 200_000, "is no table of a study"),
+        ("study.npz", b"somebody's", "study.npz is damaged or is not a .npz file"),
+        ("runs", b"a file", "is no folder"),
+    ],
+)
+def test_files_of_others_are_never_overwritten(tmp_path, name, content, says, capsys):
+    (tmp_path / name).write_bytes(content)
+    for act in (lambda: study.check_folder(tmp_path), lambda: small(tmp_path)):
+        with pytest.raises(ValueError, match=says):
+            act()
+    for more in ([], ["--dry-run"]):
+        status, _, err = command(capsys, "--output", tmp_path, "--small", *more)
+        assert status != 0 and err.count("\n") == 1 and name in err
+    assert files_of(tmp_path) == {Path(name): content}
+
+
+def test_other_arrays_and_other_things_are_never_overwritten(tmp_path):
+    np.savez(tmp_path / "study.npz", weights=np.zeros(3))
+    before = files_of(tmp_path)
+    with pytest.raises(ValueError, match=r"is not of a study: it has the arrays \['weights'\]"):
+        small(tmp_path)
+    assert files_of(tmp_path) == before
+    (tmp_path / "study.npz").unlink()
+    (tmp_path / "study.csv").mkdir()
+    with pytest.raises(ValueError, match=r"study.csv is no table of a study"):
+        small(tmp_path)
+    with pytest.raises(ValueError, match="is no folder"):
+        small(Path(os.devnull))
+
+
+def later(folder):
+    """The table and the runs of a later version, which has one more column."""
+    lines = (folder / "study.csv").read_text().splitlines()
+    text = "".join(f"{line},{word}\n" for line, word in zip(lines, ["mood", "good"], strict=True))
+    (folder / "study.csv").write_text(text)
+    (path,) = (folder / "runs").iterdir()
+    content = json.loads(path.read_text())
+    content["rows"] = [row | {"mood": "good"} for row in content["rows"]]
+    path.write_text(json.dumps(content))
+
+
+def test_what_a_later_version_has_written_is_read_and_not_overwritten(smallest, tmp_path):
+    shutil.copytree(smallest[0], tmp_path, dirs_exist_ok=True)
+    later(tmp_path)
+    before = files_of(tmp_path)
+    assert load_study(tmp_path).rows == smallest[1].rows
+    with pytest.raises(ValueError, match=r"study.csv is no table .* it has the column mood"):
+        small(tmp_path)
+    assert files_of(tmp_path) == before
+    (tmp_path / "study.csv").unlink()
+    with pytest.raises(ValueError, match=r"maml.*json is of a later version .*column mood"):
+        small(tmp_path)
+
+
+FOREIGN = ["[1, 2]", "{}", "null", "[" * 100_000, '{"rows": 3}', "\xff", '{"settings": {}}']
+
+
+def test_other_files_among_the_runs_are_named_and_stay(smallest, tmp_path):
+    shutil.copytree(smallest[0], tmp_path, dirs_exist_ok=True)
+    for number, text in enumerate(FOREIGN):
+        (tmp_path / "runs" / f"notes{number}.json").write_bytes(text.encode("latin-1"))
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "runs" / "pipe.json")
+    (tmp_path / "runs" / "folder.json").mkdir()
+    before = files_of(tmp_path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        assert small(tmp_path).rows == smallest[1].rows
+    named = sorted(str(w.message).split(" is ignored")[0].rsplit("/", 1)[1] for w in said)
+    pipe = ["pipe.json"] if hasattr(os, "mkfifo") else []
+    assert named == ["folder.json", *(f"notes{n}.json" for n in range(len(FOREIGN))), *pipe]
+    assert all(files_of(tmp_path)[name] == content for name, content in before.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda c: c["rows"][0].update(n_way="3"), "n_way is '3'"),
+        (lambda c: c["rows"][0].update(n_way=True), "n_way is True"),
+        (lambda c: c["rows"][0].pop("seed"), "it has no column seed"),
+        (lambda c: c.update(rows=[]), "0 rows and 1 lists"),
+        (lambda c: c["right"][0].append(1), "right must be 6 numbers from 0 to"),
+        (lambda c: c["right"][0].__setitem__(0, -1), "right must be 6 numbers from 0 to"),
+        (lambda c: c["right"][0].__setitem__(0, 10**9), "right must be 6 numbers from 0 to"),
+        (lambda c: c.update(seconds="long"), "it has no seconds"),
+    ],
+)
+def test_a_run_that_was_changed_counts_as_not_done(smallest, tmp_path, change, says):
+    shutil.copytree(smallest[0], tmp_path, dirs_exist_ok=True)
+    (run,) = SMALLEST.runs()
+    content = json.loads(study._path(tmp_path, run.key).read_text())
+    change(content)
+    study._path(tmp_path, run.key).write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match=rf"json is ignored.*{says}"):
+        assert study.finished(run, tmp_path) is None
+
+
+def test_what_killed_studies_left_half_written_goes(smallest, tmp_path):
+    shutil.copytree(smallest[0], tmp_path, dirs_exist_ok=True)
+    ours = [tmp_path / f".study.npz.{'0' * 32}.part", tmp_path / f"runs/.a.json.{'a' * 32}.part"]
+    others = [tmp_path / ".film.part", tmp_path / f"runs/.a.mp4.{'a' * 32}.part"]
+    for part in [*ours, *others]:
+        part.write_text("half")
+        os.utime(part, (time.time() - 4000,) * 2)
+    small(tmp_path)
+    assert [part.exists() for part in [*ours, *others]] == [False, False, True, True]
+
+
+def test_a_second_study_in_the_folder_says_so(tmp_path):
+    with (
+        locked(tmp_path / ".lock"),
+        pytest.raises(OSError, match=r"another study is at work in .*choose another folder"),
+    ):
+        small(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_text_to_a_spreadsheet_and_come_back(smallest, tmp_path):
+    names = ["=HYPERLINK(1)", "+a", "-b", "@c", "'quoted'", 'a,"b"\nc', " =x", "\udcff", "plain"]
+    row, table = smallest[1].rows[0], smallest[1]
+    rows = tuple(replace(row, data=name, command=f"{name} --data") for name in names)
+    study.save_study(study.Study(rows, np.repeat(table.right, len(names), axis=0)), tmp_path)
+    assert load_study(tmp_path).rows == rows
+    with open(tmp_path / "study.csv", newline="", errors="surrogateescape") as file:
+        texts = [cell for line in csv.reader(file) for cell in line if not cell[:1].isdigit()]
+    assert not any(text.lstrip()[:1] in ("=", "+", "-", "@") for text in texts)
+
+
+def test_a_new_study_in_the_same_folder_is_read_anew(smallest, tmp_path):
+    table = smallest[1]
+    study.save_study(table, tmp_path)
+    first = load_study(tmp_path)
+    assert load_study(str(tmp_path)) is first
+    changed = study.Study((replace(table.rows[0], seed=7),), table.right)
+    study.save_study(changed, tmp_path)
+    assert load_study(tmp_path).rows[0].seed == 7
+
+
+@pytest.mark.parametrize("folder", [None, 5, ["results"], b"results"])
+def test_what_is_no_folder_is_refused_by_name(folder):
+    for act in (load_study, small):
+        with pytest.raises(ValueError, match="folder must be a path"):
+            act(folder)
+
+
+def test_a_table_that_is_empty_or_has_a_row_twice_is_refused(smallest, tmp_path):
+    table = smallest[1]
+    study.save_study(study.Study((), np.zeros((0, 6), int)), tmp_path)
+    with pytest.raises(ValueError, match="has no rows"):
+        load_study(tmp_path)
+    study.save_study(study.Study(2 * table.rows, np.repeat(table.right, 2, axis=0)), tmp_path)
+    with pytest.raises(ValueError, match="has a row twice"):
+        load_study(tmp_path)
+    with pytest.raises(ValueError, match=r"columns of a study are algorithm.*got 'n_ways'"):
+        table.where(n_ways=5)
+    with pytest.raises(ValueError, match="got 'n_ways'"):
+        table.values("n_ways")
+
+
+def test_where_the_stored_study_is_missing_nobody_is_sent_into_the_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    with pytest.raises(FileNotFoundError) as raised:
+        load_study(tmp_path)
+    assert "install it again" in str(raised.value)
+    assert f"--output {tmp_path}" not in str(raised.value)
+
+
+def pictures(folder, shade):
+    for k in range(12):
+        for i in range(8):
+            image = np.full((28, 28), 255, np.uint8)
+            image[2 * k : 2 * k + 3, i : i + 9] = shade
+            (folder / f"class{k:02d}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"class{k:02d}" / f"{i}.png")
+
+
+def test_pictures_that_have_changed_are_trained_on_again(tmp_path):
+    pictures(tmp_path / "p", 0)
+    one = {"data": (str(tmp_path / "p"),), "n_classes": (None,), "ways": (2,), "shots": (1,)}
+    (run,) = Grid(**(TINY | {"algorithms": ("prototypical",)} | one)).runs()
+    result = {"settings": run.settings, "seconds": 1.0, "rows": [], "right": []}
+    study.save_json(
+        study._path(tmp_path, run.key), result | {"digest": study._digest(one["data"][0])}
+    )
+    assert study.finished(run, tmp_path)
+    pictures(tmp_path / "p", 100)
+    assert study.finished(run, tmp_path) is None
+
+
+# ---------------------------------------------------------------- workers
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "n_runs", "cores", "expected"),
+    [(12, 2, 64, 2), (10**25, 162, 8, 8), (-1, 162, 8, 8), (-1, 3, 8, 3), (2, 162, 8, 2),
+     (-1, 0, 8, 1)],
+)  # fmt: skip
+def test_no_more_workers_than_runs_and_cores(monkeypatch, n_jobs, n_runs, cores, expected):
+    monkeypatch.setattr(study, "effective_n_jobs", lambda n: cores)
+    assert study.n_workers(n_jobs, n_runs) == expected
+
+
+def children(pid):
+    asked = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True)
+    lines = [line.split(None, 1) for line in asked.stdout.decode().splitlines()]
+    return [int(child) for child, words in lines if "popen_loky" in words]
+
+
+needs_ps = pytest.mark.skipif(not shutil.which("ps") or sys.platform != "linux", reason="no ps")
+
+
+def workers_of(process, number=2):
+    end = time.monotonic() + 120
+    while len(found := children(process.pid)) < number:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.1)
+    return found
+
+
+@needs_ps
+def test_a_worker_that_is_killed_is_one_line(tmp_path):
+    process = start(tmp_path, "--jobs", "2", "--quiet")
+    os.kill(workers_of(process)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode not in (0, 130) and "Traceback" not in err
+    assert "a worker was ended from outside" in err and err.count("\n") == 1
+
+
+@needs_ps
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_study_whenever_it_is_stopped(tmp_path, stop):
+    """At a moment when they still import torch: Ctrl-C reaches all of a terminal's processes."""
+    process = start(tmp_path, "--jobs", "2", "--quiet")
+    workers = workers_of(process)
+    time.sleep(0.5)  # by then they have been told what to do
+    for pid in [*workers, process.pid] if stop == signal.SIGINT else [process.pid]:
+        os.kill(pid, stop)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == (130 if stop == signal.SIGINT else -stop)
+    assert "Traceback" not in err and err.count("\n") <= 1
+    end = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def start(folder, *options):
@@ -387,6 +670,9 @@ def test_dask_without_dask_names_the_extra(tmp_path, monkeypatch):
         ({"backend": "dask"}, ValueError, "address of its scheduler"),
         ({"backend": "slurm"}, ValueError, "local or dask, got 'slurm'"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be at least 1, or -1"),
+        ({"n_jobs": -2}, ValueError, "n_jobs must be at least 1, or -1"),
+        ({"n_jobs": 1.5}, ValueError, "n_jobs must be an integer"),
+        ({"n_jobs": float("nan")}, ValueError, "n_jobs must be an integer"),
     ],
 )
 def test_a_place_that_does_not_exist_is_refused(tmp_path, options, error, says):
@@ -428,9 +714,22 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(capsys, tiny, tmp_path):
     assert out == "3 runs, 8 rows: 1 done, 2 to do, in about 20 minutes\n"
 
 
+def test_a_dry_run_needs_no_network_and_writes_nothing(tmp_path):
+    environment = os.environ | {"METALEARN_EDU_CACHE": str(tmp_path / "cache")}
+    environment |= {"METALEARN_EDU_DATA": "", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    code = "from metalearn_edu.cli import main; main()"
+    words = ["study", "--dry-run", "--output", str(tmp_path / "new")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], env=environment, capture_output=True
+    )
+    assert done.returncode == 0 and done.stderr == b""
+    assert done.stdout.startswith(b"162 runs, 432 rows: 0 done, 162 to do")
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_options_it_is_the_full_study(capsys, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(Grid, "check", lambda grid: asked.append(grid))
+    monkeypatch.setattr(study, "state_of", lambda grid, *_: asked.append(grid) or "")
     command(capsys, "--output", tmp_path, "--dry-run")
     assert asked == [Grid()]
     words = ["--data", "glyphs", "--n-classes", "50,all", "--seeds", "3", "--dry-run"]
@@ -466,7 +765,9 @@ def test_nonsense_is_refused_in_one_line(capsys, tmp_path, monkeypatch, words, s
 
 def test_the_stored_study_is_what_the_command_would_make():
     if not (study.RESULTS / "study.csv").is_file():
-        pytest.skip("no stored study yet: metalearn-edu study --output results makes one")
+        pytest.skip(
+            "no stored study yet: metalearn-edu study --output metalearn_edu/results makes one"
+        )
     table = load_study()
     commands = {train_command(run.recipe) for run in Grid().runs()}
     assert {row.command for row in table.rows} == commands

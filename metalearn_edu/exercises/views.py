@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..names import for_terminal
 from .question import as_html
 from .record import Record
 
@@ -39,7 +40,7 @@ class ProgressTable:
     """
 
     def __init__(self, items: Sequence[Any], record: Record) -> None:
-        states = {name: str(entry["state"]) for name, entry in record.items()}
+        states = {name: for_terminal(entry["state"]) for name, entry in record.items()}
         self.rows = [
             (i.lesson, i.name, i.minutes, i.difficulty, states.get(i.name, "not attempted yet"))
             for i in items
@@ -48,7 +49,8 @@ class ProgressTable:
 
     def __repr__(self) -> str:
         lines = [
-            f"[{MARKS[state]}] {lesson:02d}  {name:28} {minutes:3} min  {difficulty:7} {state}"
+            f"[{MARKS.get(state, '?')}] {lesson:02d}  {name:28} {minutes:3} min  {difficulty:7} "
+            f"{state}"
             for lesson, name, minutes, difficulty, state in self.rows
         ]
         full = round(20 * self.done / len(self.rows))
@@ -58,7 +60,7 @@ class ProgressTable:
     def _repr_html_(self) -> str:
         cells = "".join(
             f"<tr><td>{lesson:02d}</td><td><code>{name}</code></td><td>{minutes} min</td>"
-            f"<td>{difficulty}</td><td>{state}</td></tr>"
+            f"<td>{difficulty}</td><td>{html.escape(state)}</td></tr>"
             for lesson, name, minutes, difficulty, state in self.rows
         )
         head = "".join(

@@ -34,6 +34,7 @@ from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.path import Path
 from torch import Tensor
 
+from ..arguments import as_integer
 from ..progress import progress_bar
 from .cache import Arrays, cache_folder, cached_arrays
 from .dataset import FewShotDataset
@@ -104,16 +105,27 @@ def load_glyphs(
         uint8 items (20 * n_classes, 1, 28, 28), ink bright; `class_names` are Unicode names such
         as "GREEK SMALL LETTER ALPHA", `class_groups` the scripts.
     Raises:
-        ValueError: unknown split or negative seed.
+        ValueError: unknown split, or a seed that is no integer from 0 to 2^63 - 1.
     """
-    if split is not None and split not in GLYPH_SPLITS:
+    if split is not None and split not in list(GLYPH_SPLITS):
         raise ValueError(f"split must be one of {list(GLYPH_SPLITS)} or None, got {split!r}")
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}")
+    seed = as_integer("seed", seed, 0, at_most=2**63 - 1)
     file = f"glyphs-v{GLYPHS_VERSION}-font{font_checksum()[:8]}-seed{seed}.npz"
-    arrays = cached_arrays(cache_folder() / file, lambda: _draw_all(seed, progress), cache=cache)
+    arrays = cached_arrays(
+        cache_folder() / file, lambda: _draw_all(seed, progress), cache=cache, check=_check
+    )
     scripts = GLYPH_SPLITS[split] if split else tuple(s for ss in GLYPH_SPLITS.values() for s in ss)
     return _dataset(arrays, scripts, f"glyphs {split}" if split else "glyphs")
+
+
+def _check(arrays: Arrays) -> None:
+    """Refuse arrays of other names, shapes or kinds than `_draw_all` gives. Raises ValueError."""
+    n_classes = len(arrays["names"]) if {"images", "names", "scripts"} == set(arrays) else 0
+    images, names = (n_classes, DRAWINGS_PER_CLASS, 28, 28), (n_classes,)
+    expected = {"images": (images, "u"), "names": (names, "U"), "scripts": (names, "U")}
+    found = {name: (array.shape, array.dtype.kind) for name, array in arrays.items()}
+    if not n_classes or found != expected or arrays["images"].dtype != np.uint8:
+        raise ValueError(f"these are no Glyphs: {found}")
 
 
 def _dataset(arrays: Arrays, scripts: Sequence[str], name: str) -> FewShotDataset:

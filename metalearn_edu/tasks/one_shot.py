@@ -15,9 +15,6 @@ from __future__ import annotations
 import os
 import re
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cache import cache_folder
+from .archives import LARGEST_FILE, Files, open_archive
+from .cache import as_path, cache_folder, read_bounded
 from .dataset import FewShotDataset, scale
+from .downloads import fetch
 from .episodes import EpisodeBatch
-from .omniglot import OFFICIAL_URL, check_member, fetch, load_omniglot, read_drawing
+from .omniglot import OFFICIAL_URL, THREE_WAYS, load_omniglot, read_drawing
 from .random import draw_distinct
 from .sampler import EpisodeSampler
 
@@ -146,7 +145,9 @@ def load_one_shot_runs(
         UserWarning: there are not 20 runs.
     """
     if path is not None:
-        return _runs_at(Path(path)) or official_runs(load_omniglot("evaluation", path=path))
+        return _runs_at(as_path("path", path)) or official_runs(
+            load_omniglot("evaluation", path=path)
+        )
     places = os.environ.get("METALEARN_EDU_DATA"), cache_folder() / "omniglot"
     for place in (Path(place) for place in places if place):
         if place.exists() and (runs := _runs_at(place)) is not None:
@@ -156,7 +157,7 @@ def load_one_shot_runs(
     except FileNotFoundError:
         if not download:
             raise
-    fetch(ARCHIVE_URL, None, cache_folder() / "omniglot", progress=True)
+    fetch(ARCHIVE_URL, None, cache_folder() / "omniglot", True, THREE_WAYS)
     return load_one_shot_runs(cache_folder() / "omniglot")
 
 
@@ -181,47 +182,50 @@ def official_runs(omniglot: FewShotDataset) -> EpisodeBatch:
     return EpisodeBatch(torch.stack(support), labels, torch.stack(query), labels.clone())
 
 
-_Files = dict[str, Callable[[], bytes]]
 _MEMBER = re.compile(r"(?:^|/)run(\d\d)/((?:training/class|test/item)\d\d\.png|class_labels\.txt)$")
+_UNPACKED = ("training/class[0-9][0-9].png", "test/item[0-9][0-9].png", "class_labels.txt")
 
 
 def _runs_at(place: Path) -> EpisodeBatch | None:
     """The runs of an archive or folder; None if it is there and holds none."""
     if not place.exists():
         raise FileNotFoundError(f"{place} does not exist; give {ARCHIVE}, or a folder that has it")
-    if (place / ARCHIVE).is_file():
+    if (place / ARCHIVE).exists():
         place = place / ARCHIVE
     if place.suffix == ".npz":
         return None
-    try:
-        if place.is_dir():
-            return _assemble(_unpacked(place), place)
-        with zipfile.ZipFile(place) as archive:
-            runs = _assemble(_members(archive, place), place)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(
-            f"{place} is damaged or no archive ({error}); delete it and fetch it again"
-        ) from error
+    if place.is_dir():
+        return _assemble(_unpacked(place), place)
+    with open_archive(place, _MEMBER) as files:
+        runs = _assemble(_by_run(files), place)
     if runs is None:
         raise ValueError(f"{place} holds no runs: it has no file such as run01/class_labels.txt")
     return runs
 
 
-def _members(archive: zipfile.ZipFile, place: Path) -> _Files:
-    """The files of the runs in an archive, by their path from the run on."""
-    for info in archive.infolist():
-        check_member(info, place)
-    found = [_MEMBER.search(name) for name in archive.namelist() if "__MACOSX" not in name]
-    return {m[0].lstrip("/"): partial(archive.read, m.string) for m in found if m}
+def _by_run(files: Files) -> Files:
+    """The files of the runs by their path from the run on; ValueError if a path is there twice."""
+    found: Files = {}
+    for name, read in files.items():
+        if match := _MEMBER.search(name):
+            path = match[0].lstrip("/")
+            if path in found:
+                raise ValueError(f"{path} is there twice, the second time as {name}")
+            found[path] = read
+    return found
 
 
-def _unpacked(folder: Path) -> _Files:
-    files = [f for pattern in ("run*/**/*", "all_runs/run*/**/*") for f in folder.glob(pattern)]
-    found = {file: _MEMBER.search(file.as_posix()) for file in files}
-    return {match[0].lstrip("/"): file.read_bytes for file, match in found.items() if match}
+def _unpacked(folder: Path) -> Files:
+    files = [
+        file
+        for run in ("run[0-9][0-9]", "all_runs/run[0-9][0-9]")
+        for kind in _UNPACKED
+        for file in sorted(folder.glob(f"{run}/{kind}"))
+    ]
+    return _by_run({file.as_posix(): partial(read_bounded, file, LARGEST_FILE) for file in files})
 
 
-def _assemble(files: _Files, place: Path) -> EpisodeBatch | None:
+def _assemble(files: Files, place: Path) -> EpisodeBatch | None:
     runs = sorted({name.split("/")[0] for name in files})
     if not runs:
         return None
@@ -244,7 +248,7 @@ def _assemble(files: _Files, place: Path) -> EpisodeBatch | None:
     return EpisodeBatch(images[0], labels, images[1], torch.tensor(answers))
 
 
-def _labels(files: _Files, run: str, place: Path) -> list[list[str]]:
+def _labels(files: Files, run: str, place: Path) -> list[list[str]]:
     """The test and the training image of each question of a run, in the order of the list."""
     source = f"{run}/class_labels.txt in {place}"
     if f"{run}/class_labels.txt" not in files:
@@ -259,7 +263,7 @@ def _labels(files: _Files, run: str, place: Path) -> list[list[str]]:
     return pairs
 
 
-def _check_names(named: list[str], kind: str, files: _Files, source: str) -> None:
+def _check_names(named: list[str], kind: str, files: Files, source: str) -> None:
     """The list names each image of its kind once, all are there, and they are 20."""
     for name in named:
         if not name.startswith(kind):
@@ -275,7 +279,7 @@ def _check_names(named: list[str], kind: str, files: _Files, source: str) -> Non
         raise ValueError(f"{source} names {len(named)} {kind} images, not {N_CHARACTERS}")
 
 
-def _image(files: _Files, name: str, place: Path) -> Tensor:
+def _image(files: Files, name: str, place: Path) -> Tensor:
     """(1, 28, 28) floats, ink bright."""
     ink = read_drawing(files[name](), f"{name} in {place}")
     return scale(torch.from_numpy(ink)[None, None])[0]

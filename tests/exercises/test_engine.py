@@ -1,6 +1,11 @@
 """check, hint, solution, predict and progress on a toy exercise."""
 
+import contextlib
 import json
+import os
+import stat
+import subprocess
+import sys
 import time
 import warnings
 
@@ -11,7 +16,12 @@ from metalearn_edu import cli, exercises
 from metalearn_edu.exercises import Case, Exercise, Mistake, Option, Question, check
 from metalearn_edu.exercises import exercise as engine
 from metalearn_edu.exercises.limits import OutOfTime, call_within
-from metalearn_edu.exercises.record import progress_file, read_record, update_record
+from metalearn_edu.exercises.record import (
+    progress_file,
+    read_record,
+    reset_record,
+    update_record,
+)
 
 X = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
 
@@ -347,11 +357,19 @@ def test_a_stub_leaves_no_trace(capsys):
     assert not progress_file().exists()
 
 
+@pytest.fixture
+def default_file(monkeypatch, tmp_path):
+    """The file in the user's folder, which no environment variable names."""
+    monkeypatch.delenv("METALEARN_EDU_PROGRESS")
+    monkeypatch.setattr("platformdirs.user_data_path", lambda name: tmp_path / "data" / name)
+    (tmp_path / "data" / "metalearn_edu").mkdir(parents=True)
+    return progress_file()
+
+
 @pytest.mark.parametrize(
     "text", ["{", "[]", "{}", '{"exercises": {"means": 1}}', '{"exercises": {"means": {}}}', "\xff"]
 )
-def test_a_damaged_file_is_put_aside(text):
-    progress_file().parent.mkdir()
+def test_a_damaged_file_is_put_aside(text, default_file):
     for number in (1, 2):
         progress_file().write_bytes(text.encode("latin-1"))
         with pytest.warns(UserWarning, match=f"cannot be read .*kept as .*damaged-{number}.json"):
@@ -360,6 +378,139 @@ def test_a_damaged_file_is_put_aside(text):
     assert read_record() == {"means": {"state": "tried"}}
     backup = progress_file().with_name("progress.damaged-1.json")
     assert backup.read_bytes() == text.encode("latin-1")
+
+
+def test_an_earlier_file_that_was_put_aside_is_never_replaced(default_file):
+    default_file.with_name("progress.damaged-2.json").write_text("older")
+    for number in (1, 3):
+        default_file.write_text("[" * 100_000)  # deeper than Python reads
+        with pytest.warns(UserWarning, match=f"damaged-{number}.json"):
+            read_record()
+    assert default_file.with_name("progress.damaged-2.json").read_text() == "older"
+
+
+def test_a_record_of_ours_that_was_cut_off_is_put_aside_wherever_it_lies():
+    update_record("means", "correct")
+    progress_file().write_bytes(progress_file().read_bytes()[:-20])
+    with pytest.warns(UserWarning, match="kept as"):
+        update_record("sure", "tried")
+    assert read_record() == {"sure": {"state": "tried"}}
+
+
+FOREIGN = ['{"a": 1}', "my notes", "[" * 100_000, '{"exercises": {"run": "5 km"}}', "\xff\xfe"]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+@pytest.mark.parametrize("do", [read_record, lambda: update_record("sure", "tried"), reset_record])
+def test_a_file_of_another_program_stays_as_it_is(text, do):
+    progress_file().parent.mkdir()
+    progress_file().write_bytes(text.encode("latin-1"))
+    with pytest.warns(UserWarning, match="cannot be kept in .*progress.json .*stays as it is"):
+        do()
+    assert progress_file().read_bytes() == text.encode("latin-1")
+    assert [path.name for path in progress_file().parent.iterdir()] == ["progress.json"]
+
+
+def other_things(folder):
+    """Whatever is no file, by name."""
+    (folder / "folder").mkdir(parents=True)
+    (folder / "folder" / "thesis.txt").write_text("mine")
+    (folder / "link to the folder").symlink_to("folder")
+    (folder / "loop").symlink_to("loop")
+    (folder / "device").symlink_to(os.devnull)
+    os.mkfifo(folder / "pipe")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+@pytest.mark.parametrize("name", ["folder", "link to the folder", "loop", "device", "pipe"])
+def test_what_is_no_file_stays_as_it_is_and_nothing_waits(name, tmp_path, monkeypatch):
+    other_things(tmp_path / "things")
+    before = sorted((p.name, p.lstat().st_mode) for p in (tmp_path / "things").rglob("*"))
+    monkeypatch.setenv("METALEARN_EDU_PROGRESS", str(tmp_path / "things" / name))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        read_record()
+        update_record("means", "correct")
+        update_record("sure", "tried")
+        assert read_record() == {"means": {"state": "correct"}, "sure": {"state": "tried"}}
+        reset_record()
+        assert len(said) == 1 and "stays as it is" in str(said[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read_record() == {}
+    after = sorted((p.name, p.lstat().st_mode) for p in (tmp_path / "things").rglob("*"))
+    assert before == after and stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_what_memory_held_goes_to_the_file_as_soon_as_that_can_be():
+    progress_file().parent.mkdir()
+    progress_file().mkdir()  # a drive that is away for a moment
+    with pytest.warns(UserWarning, match="cannot be kept"):
+        update_record("means", "correct")
+    progress_file().rmdir()
+    update_record("sure", "tried")
+    stored = json.loads(progress_file().read_text(encoding="utf-8"))["exercises"]
+    assert stored == {"means": {"state": "correct"}, "sure": {"state": "tried"}}
+
+
+def test_what_a_later_version_has_written_is_kept():
+    progress_file().parent.mkdir()
+    later = {"means": {"state": "mastered", "on": "Monday"}, "of_lesson_40": {"state": "halfway"}}
+    text = json.dumps({"format": 2, "exercises": later, "lessons": [1]})
+    progress_file().write_text(text, encoding="utf-8-sig")  # as an editor on Windows saves it
+    update_record("means", "correct")
+    update_record("sure", "tried")
+    assert "[?] 99  means" in repr(exercises.progress()) and "1 of 2" not in repr(
+        exercises.progress()
+    )
+    stored = json.loads(progress_file().read_text(encoding="utf-8"))
+    assert stored == {
+        "format": 2,
+        "exercises": later | {"sure": {"state": "tried"}},
+        "lessons": [1],
+    }
+
+
+def test_a_link_stays_a_link_and_permissions_stay(tmp_path):
+    real = tmp_path / "drive" / "mine.json"
+    real.parent.mkdir()
+    real.write_text("")
+    real.chmod(0o640)
+    progress_file().parent.mkdir()
+    progress_file().symlink_to(real)
+    update_record("means", "correct")
+    assert progress_file().is_symlink() and real.stat().st_mode & 0o777 == 0o640
+    assert json.loads(real.read_text())["exercises"] == {"means": {"state": "correct"}}
+    reset_record()
+    assert read_record() == {} and progress_file().is_symlink()
+
+
+RECORD = """
+import sys
+from metalearn_edu.exercises.record import update_record
+for number in range(50):
+    update_record(f"{sys.argv[1]} {number}", "correct")
+"""
+
+
+def test_kernels_that_record_at_the_same_moment_lose_nothing():
+    start = [sys.executable, "-W", "error", "-c", RECORD]
+    kernels = [subprocess.Popen([*start, str(k)]) for k in range(3)]
+    assert [kernel.wait(100) for kernel in kernels] == [0, 0, 0]
+    assert len(read_record()) == 150
+    assert [path.name for path in progress_file().parent.iterdir()] == ["progress.json"]
+
+
+def test_who_waits_too_long_for_another_kernel_keeps_it_in_memory(monkeypatch):
+    @contextlib.contextmanager
+    def held(path, *, patience):
+        raise TimeoutError(f"{path} is held by another process")
+        yield
+
+    monkeypatch.setattr("metalearn_edu.exercises.record.locked", held)
+    with pytest.warns(UserWarning, match="held by another process"):
+        update_record("means", "correct")
+    assert read_record() == {"means": {"state": "correct"}} and not progress_file().exists()
 
 
 def test_without_a_place_to_write_memory_must_do(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Glyphs: what is drawn, that it is the same everywhere, and what happens to the cached file."""
 
 import hashlib
+import math
 import unicodedata
 import warnings
 
@@ -176,7 +177,7 @@ def test_printed_letter_refuses(character):
 def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"split must be one of \['meta-train'.*got 'test'"):
         load_glyphs("test")
-    with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match=r"seed must be an integer of at least 0 .*, got -1"):
         load_glyphs(seed=-1)
 
 
@@ -193,6 +194,35 @@ def test_cache_false_touches_no_file(few_letters, tmp_path, monkeypatch):
     monkeypatch.setenv("METALEARN_EDU_CACHE", str(tmp_path))
     load_glyphs(cache=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [1.5, math.nan, "1", True, 10**400])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        load_glyphs(seed=seed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": np.zeros((2, 20, 28, 28), np.float32)},
+        {"images": np.zeros((3, 20, 28, 28), np.uint8)},
+        {"images": np.zeros((2, 20, 14, 14), np.uint8)},
+        {"names": np.arange(2)},
+        {"scripts": np.array(["Latin"])},
+        {"more": np.arange(2)},
+    ],
+)
+def test_a_cached_file_of_other_arrays_is_rebuilt(
+    few_letters, change, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("METALEARN_EDU_CACHE", str(tmp_path))
+    good = load_glyphs()
+    (file,) = tmp_path.iterdir()
+    cache_module.save_arrays(file, cache_module.load_arrays(file) | change)
+    assert torch.equal(load_glyphs().items, good.items)
+    assert "The cached file is rebuilt" in capsys.readouterr().out
+    assert load_glyphs().n_classes == good.n_classes and capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import os
 import shutil
 import threading
 import zipfile
@@ -14,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+from metalearn_edu.tasks import archives, omniglot
 from metalearn_edu.tasks import cache as cache_module
-from metalearn_edu.tasks import omniglot
 from metalearn_edu.tasks.omniglot import (
     EVALUATION_ALPHABETS,
     META_TRAIN_ALPHABETS,
@@ -276,7 +277,232 @@ def test_a_changed_archive_is_converted_anew(tmp_path):
     assert load_omniglot(path=tmp_path, progress=False).n_classes == 3
 
 
+# ---------------------------------------------------------------- omniglot28.npz
+
+
+@pytest.fixture
+def arrays(toy, own_cache):
+    """The arrays of a toy omniglot28.npz."""
+    load_omniglot(path=toy, progress=False)
+    (converted,) = own_cache.glob("omniglot-*.npz")
+    return cache_module.load_arrays(converted)
+
+
+def save(folder, arrays):
+    np.savez(folder / "omniglot28.npz", **arrays)
+    return folder / "omniglot28.npz"
+
+
+PER_DRAWING = ("images", "char_index", "drawer_index", "alphabet_index")
+PER_CHARACTER = ("char_alphabet", "char_number", "char_vinyals", "char_file_id")
+
+
+def test_drawings_in_another_order_keep_their_labels(toy, arrays, tmp_path):
+    """In whatever order drawings, characters and alphabets are stored, the same data come out."""
+    rng = np.random.default_rng(0)
+    drawings, characters, alphabets = (
+        rng.permutation(len(arrays[n])) for n in ("images", "char_number", "alphabet_names")
+    )
+    other = dict(arrays)
+    for name in PER_DRAWING:
+        other[name] = arrays[name][drawings]
+    for name in PER_CHARACTER:
+        other[name] = arrays[name][characters]
+    for name in ("alphabet_names", "alphabet_set"):
+        other[name] = arrays[name][alphabets]
+    other["char_index"] = np.argsort(characters)[other["char_index"]]
+    for name in ("char_alphabet", "alphabet_index"):
+        other[name] = np.argsort(alphabets)[other[name]]
+    file = save(tmp_path, other)
+    for choice in ((None, "official"), ("background", "official"), ("meta-train", "vinyals")):
+        expected, found = (load_omniglot(*choice, path=p, progress=False) for p in (toy, file))
+        assert found.class_names == expected.class_names
+        assert found.class_groups == expected.class_groups
+        assert torch.equal(found.items, expected.items)
+        assert torch.equal(found.labels, expected.labels)
+
+
+def test_without_people_the_stored_order_is_theirs(toy, arrays, tmp_path):
+    backwards = {n: a[::-1] if n in PER_DRAWING else a for n, a in arrays.items()}
+    del backwards["drawer_index"]
+    found = load_omniglot(path=save(tmp_path, backwards))
+    expected = load_omniglot(path=toy, progress=False)
+    assert found.class_names == expected.class_names
+    turned = expected.items.unflatten(0, (-1, 20)).flip(1).flatten(0, 1)
+    assert torch.equal(found.items, turned)
+
+
+def without_first(name):
+    return lambda a: a | {name: a[name][1:]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: a | {"images": a["images"][:, :14, :14]}, r"images is uint8 of shape .* 14, 14"),
+        (lambda a: a | {"images": a["images"] / 255}, r"images is float64 .* where uint8"),
+        (lambda a: a | {"images": a["images"].astype(np.int16)}, "images is int16"),
+        (lambda a: a | {"images": a["images"][..., None]}, "images is uint8 of shape"),
+        (
+            lambda a: a | {"images": a["images"][:60]},
+            r"char_index is .* where int of shape \(60,\)",
+        ),
+        (lambda a: a | {"images": np.uint8(3)}, r"images is uint8 of shape \(\)"),
+        (without_first("char_index"), "char_index is"),
+        (without_first("drawer_index"), "drawer_index is"),
+        (without_first("char_vinyals"), "char_vinyals is"),
+        (without_first("char_number"), "char_number is"),
+        (lambda a: a | {"char_index": a["char_index"].astype(float)}, "char_index is float64"),
+        (lambda a: a | {"char_index": a["char_index"] + 1}, r"char_index must lie in 0\.\.4"),
+        (lambda a: a | {"char_index": a["char_index"] - 1}, r"char_index must lie in 0\.\.4"),
+        (lambda a: a | {"char_index": 0 * a["char_index"]}, "each character 20 times"),
+        (lambda a: a | {"drawer_index": 0 * a["drawer_index"]}, "another person in drawer_index"),
+        (
+            lambda a: a | {"drawer_index": a["drawer_index"] + 1},
+            r"drawer_index must lie in 0\.\.19",
+        ),
+        (lambda a: a | {"char_alphabet": a["char_alphabet"] + 1}, "char_alphabet must lie in"),
+        (lambda a: a | {"char_alphabet": 2 - a["char_alphabet"]}, "alphabet_index does not fit"),
+        (lambda a: a | {"char_vinyals": a["char_vinyals"] + 9}, r"char_vinyals must lie in 0\.\.2"),
+        (lambda a: a | {"char_number": 0 * a["char_number"]}, r"char_number must lie in 1\.\.99"),
+        (lambda a: a | {"char_number": 0 * a["char_number"] + 1}, "is there twice"),
+        (lambda a: a | {"alphabet_names": a["alphabet_names"][[0, 0, 2]]}, "is there twice"),
+        (lambda a: a | {"alphabet_names": np.array(["a", "b", "c"])}, r"\['a', 'b', 'c'\], which"),
+        (lambda a: a | {"alphabet_names": np.arange(3)}, "alphabet_names is int64"),
+        (lambda a: {n: v[:0] for n, v in a.items()}, "it is empty"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_name(arrays, tmp_path, change, says):
+    file = save(tmp_path, change(arrays))
+    with pytest.raises(
+        ValueError, match=rf"omniglot28\.npz is not omniglot28\.npz: .*{says}"
+    ) as error:
+        load_omniglot(path=file)
+    assert "\n" not in str(error.value)
+
+
+def test_an_array_file_that_would_fill_the_memory_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "omniglot28.npz", images=np.zeros(2**27 + 1, np.uint8))
+    with pytest.raises(ValueError, match=r"is not omniglot28\.npz: .* bytes, more than"):
+        load_omniglot(path=tmp_path)
+
+
+def test_a_cached_file_of_other_arrays_is_converted_again(toy, arrays, own_cache, capsys):
+    (converted,) = own_cache.glob("omniglot-*.npz")
+    good = load_omniglot(path=toy)
+    cache_module.save_arrays(converted, arrays | {"images": arrays["images"][:, :14]})
+    assert torch.equal(load_omniglot(path=toy, progress=False).items, good.items)
+    assert "The cached file is rebuilt" in capsys.readouterr().out
+
+
 # ---------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "omniglot28.npz",
+        "images_background.zip",
+        "Greek/character01/0101_01.png",
+        "splits/vinyals/val.txt",
+    ],
+)
+def test_a_pipe_in_the_folder_is_not_waited_for(toy, tmp_path, name):
+    folder = tmp_path / "data"
+    shutil.copytree(toy, folder)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder / name)
+    if name == "omniglot28.npz":  # then the archives are there
+        assert load_omniglot(path=folder, progress=False).n_classes == 5
+    else:
+        with pytest.raises(OSError, match="is not a regular file"):
+            load_omniglot(path=folder, progress=False)
+    with pytest.raises(ValueError, match="neither a file nor a folder"):
+        load_omniglot(path=folder / name)
+
+
+def unpack(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_huge_file_named_like_a_drawing_is_not_read(tmp_path):
+    folder = unpack(tmp_path / "data", toy_files({"Greek": 1}))
+    with open(folder / "Greek/character01/0101_07.png", "wb") as file:
+        file.truncate(10**10)  # which takes no room on the disk
+    with pytest.raises(ValueError, match=r"0101_07\.png has more than 100000 bytes"):
+        load_omniglot(path=folder, progress=False)
+
+
+def test_an_unpacked_folder_is_bounded_as_a_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "LARGEST_TOTAL", 5000)
+    folder = unpack(tmp_path / "data", toy_files({"Greek": 1}))
+    with pytest.raises(ValueError, match=r"data is refused: its drawings .* more than 5000 bytes"):
+        load_omniglot(path=folder, progress=False)
+
+
+def test_an_empty_archive_is_said(tmp_path):
+    write_archive(tmp_path / "images_background.zip", {})
+    with pytest.raises(ValueError, match="holds no drawing, such as images_background/Greek"):
+        load_omniglot(path=tmp_path, progress=False)
+
+
+def test_two_drawings_that_should_be_one_are_refused(toy, tmp_path):
+    shutil.copy(toy / "images_background.zip", tmp_path / "images_background_small1.zip")
+    shutil.copy(toy / "images_background.zip", tmp_path / "images_background_small2.zip")
+    assert load_omniglot(path=tmp_path, progress=False).n_classes == 3
+    write_archive(tmp_path / "images_background_small2.zip", {"Greek": 2, "Latin": 1, "Korean": 2})
+    assert load_omniglot(path=tmp_path, progress=False).n_classes == 5
+    unpack(tmp_path, {"Greek/character01/0101_07.png": png(1)})
+    with pytest.raises(ValueError, match=r"0101_07\.png and .* differ, but should be one drawing"):
+        load_omniglot(path=tmp_path, progress=False)
+
+
+def test_every_character_is_by_the_same_twenty_people(tmp_path):
+    files = toy_files({"Greek": 1})
+    files["Greek/character01/0101_21.png"] = files.pop("Greek/character01/0101_07.png")
+    with pytest.raises(ValueError, match=r"character01 has 20 of its 20 drawings, by \[1, .*21\]"):
+        load_omniglot(path=unpack(tmp_path, files), progress=False)
+
+
+def saved_as(mode, ink=0, paper=255):
+    drawing = np.asarray(Image.open(io.BytesIO(png(3))))
+    buffer = io.BytesIO()
+    Image.fromarray(np.where(drawing, paper, ink).astype(np.uint8)).convert(mode).save(
+        buffer, "PNG"
+    )
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_a_drawing_that_was_saved_anew_is_the_same(mode):
+    expected = omniglot.read_drawing(png(3), "here")
+    assert (omniglot.read_drawing(saved_as(mode, 20, 230), "here") == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (saved_as("RGBA"), "it is of mode RGBA, not black ink on white paper"),
+        (saved_as("I;16"), "it is of mode I;16"),
+        (saved_as("L", 255, 0), "more ink than paper"),
+        (png(3)[:150], "cannot be read"),
+        (png(3)[:40], "cannot be read"),
+    ],
+)
+def test_what_is_no_black_ink_on_white_paper_is_refused(picture, says):
+    with pytest.raises(ValueError, match=f"here cannot be read.*{says}|here {says}"):
+        omniglot.read_drawing(picture, "here")
+
+
+@pytest.mark.parametrize("path", [5, b"folder", ["a"]])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(ValueError, match="path must be a path"):
+        load_omniglot(path=path)
 
 
 def test_truncated_download(toy, serve, tmp_path):

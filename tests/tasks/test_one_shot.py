@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import os
 import threading
 import warnings
 import zipfile
@@ -177,6 +178,33 @@ def shorten(files, run):
     kept = [x for x in lines if "item20" not in x]
     spare = next(x.split()[1] for x in lines if "item20" in x)
     return "\n".join(x.replace(f"{run}/training/class20.png", spare) for x in kept).encode()
+
+
+def test_a_list_or_picture_that_is_too_large_is_not_read(tmp_path, files):
+    for name in ("run01/class_labels.txt", "run02/test/item05.png"):
+        large = files | {name: b" " * 200_000}
+        with pytest.raises(ValueError, match=rf"{name}.*200000 bytes, a drawing at most 100000"):
+            load(write(tmp_path / "all_runs.zip", large))
+        with zipfile.ZipFile(tmp_path / "all_runs.zip") as opened:
+            opened.extractall(tmp_path / name.replace("/", "_"))
+        with pytest.raises(ValueError, match=rf"{name} has more than 100000 bytes"):
+            load(tmp_path / name.replace("/", "_"))
+
+
+def test_a_run_that_is_there_twice_is_refused(tmp_path, files):
+    twice = {f"all_runs/{n}": c for n, c in files.items()} | {
+        f"copy/{n}": c for n, c in files.items()
+    }
+    with pytest.raises(ValueError, match=r"run01/.* is there twice, the second time as copy/run01"):
+        load(write(tmp_path / "all_runs.zip", twice, top=""))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+def test_a_pipe_is_not_waited_for(tmp_path, files):
+    os.mkfifo(tmp_path / "all_runs.zip")
+    for place in (tmp_path, tmp_path / "all_runs.zip"):
+        with pytest.raises(OSError, match="is not a regular file"):
+            load(place)
 
 
 def test_truncated_archive_and_missing_path(tmp_path, files):
