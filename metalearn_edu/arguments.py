@@ -4,7 +4,7 @@ import math
 import operator
 from typing import Any
 
-__all__ = ["as_integer", "as_number"]
+__all__ = ["as_integer", "as_number", "shown"]
 
 
 def as_integer(
@@ -19,12 +19,12 @@ def as_integer(
         ValueError: not an integer, or out of bounds.
     """
     try:
-        number: int | None = None if isinstance(value, bool) else operator.index(value)
+        number: int | None = None if _is_truth(value) else operator.index(value)
     except TypeError:
         number = None
     if number is None or not _within(number, at_least, at_most):
         bounds = _bounds({"of at least": at_least, "of at most": at_most})
-        raise ValueError(f"{name} must be an integer{bounds}, got {_shown(value)}")
+        raise ValueError(f"{name} must be an integer{bounds}, got {shown(value)}")
     return number
 
 
@@ -45,14 +45,19 @@ def as_number(
         ValueError: not a number, NaN, infinite, or out of bounds.
     """
     try:
-        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+        number = math.nan if _is_truth(value) or isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
     beyond = above is not None and not number > above
     if not math.isfinite(number) or beyond or not _within(number, at_least, at_most):
         bounds = _bounds({"of at least": at_least, "above": above, "at most": at_most})
-        raise ValueError(f"{name} must be a finite number{bounds}, got {_shown(value)}")
+        raise ValueError(f"{name} must be a finite number{bounds}, got {shown(value)}")
     return number
+
+
+def _is_truth(value: Any) -> bool:
+    """Whether it is True or False, of Python, NumPy or torch."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
 def _within(number: float, at_least: float | None, at_most: float | None) -> bool:
@@ -65,7 +70,7 @@ def _bounds(bounds: dict[str, float | None]) -> str:
     return f" {' and '.join(said)}" if said else ""
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """`value` for a message, in one line that is not too long."""
     try:
         text = " ".join(repr(value).split())

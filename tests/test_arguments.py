@@ -11,7 +11,9 @@ def test_integers_of_any_kind_become_plain_ones(value):
     assert as_integer("n_way", value) == 3
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.0, True, np.float64(2), np.bool_(True), "3", None, [3]])
+@pytest.mark.parametrize(
+    "value", [0, -1, 2.0, True, np.float64(2), np.bool_(True), torch.tensor(True), "3", None, [3]]
+)
 def test_all_else_is_refused_with_name_and_value(value):
     with pytest.raises(ValueError, match="n_way must be an integer of at least 1, got ") as error:
         as_integer("n_way", value)
@@ -38,7 +40,20 @@ def test_any_finite_number_is_a_number(value):
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), -float("inf"), None, "1", True, [1], {}, torch.zeros(2)]
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        None,
+        "1",
+        True,
+        np.True_,
+        torch.tensor(True),
+        [1],
+        {},
+        torch.zeros(2),
+    ],
 )
 def test_what_is_no_finite_number_is_refused(value):
     with pytest.raises(ValueError, match="step must be a finite number"):

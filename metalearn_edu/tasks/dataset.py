@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import _shown, as_integer, as_number
+from ..arguments import as_integer, as_number, shown
 from .pairs import Channels, Labelled, are_pairs, has_rows, read_arrays, read_pairs
 from .random import uniforms
 
@@ -194,7 +194,7 @@ class FewShotDataset:
             not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
         )
         if not whole or not ((given >= 0) & (given < len(self))).all():
-            raise ValueError(f"rows must be integers in 0..{len(self) - 1}, got {_shown(rows)}")
+            raise ValueError(f"rows must be integers in 0..{len(self) - 1}, got {shown(rows)}")
         return given.long()
 
     def items_of(self, class_index: int) -> Tensor:
@@ -311,7 +311,7 @@ def _listed(name: str, values: Any) -> list[Any]:
     """Several values as a list; of an array or a tensor as plain numbers."""
     values = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise ValueError(f"{name} must be a list, got {_shown(values)}")
+        raise ValueError(f"{name} must be a list, got {shown(values)}")
     return list(values)
 
 
@@ -322,7 +322,7 @@ def _as_shares(shares: Any) -> list[float]:
     except ValueError:
         numbers = []
     if not numbers or abs(sum(numbers) - 1) > 1e-9:
-        raise ValueError(f"shares must be above 0 and sum to 1, got {_shown(tuple(given))}")
+        raise ValueError(f"shares must be above 0 and sum to 1, got {shown(tuple(given))}")
     return numbers
 
 
@@ -331,7 +331,7 @@ def _as_files(files: Any, n_items: int) -> tuple[str, ...]:
     if len(given) != n_items:
         raise ValueError(f"files has {len(given)} entries for {n_items} items")
     if odd := [file for file in given if not isinstance(file, str | os.PathLike)]:
-        raise ValueError(f"files must be paths, got {_shown(odd[0])}")
+        raise ValueError(f"files must be paths, got {shown(odd[0])}")
     return tuple(os.fspath(file) for file in given)
 
 

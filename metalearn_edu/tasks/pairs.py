@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
-from ..arguments import _shown
+from ..arguments import shown
 
 __all__ = ["Channels", "Labelled", "are_pairs", "has_rows", "read_arrays", "read_pairs"]
 
@@ -102,7 +102,7 @@ def _columns(data: Mapping[Any, Any], keys: Keys) -> tuple[Any, Any] | None:
         raise ValueError(
             f"the column {label_key!r} must hold one label an item, got "
             f"{_described(data[label_key])}; of one-hot labels, give .argmax(1); classes need "
-            f"other names than {_shown(list(data))}"
+            f"other names than {shown(list(data))}"
         )
     return None
 
@@ -123,7 +123,7 @@ def _key_of(
     where = f"no {wanted!r}" if wanted is not None else f"no {part} under {', '.join(known)}"
     raise ValueError(
         f"{what} must hold one item and one label, but have {several if found else where}; the "
-        f"keys are {_shown(list(row))}: choose by item_key and label_key"
+        f"keys are {shown(list(row))}: choose by item_key and label_key"
     )
 
 
@@ -244,7 +244,7 @@ def _name_of(i: int, label: Any, names: Names | None) -> Any:
         return label
     if label not in names:
         raise ValueError(
-            f"the label of entry {i} is {label}, but only {_shown(list(names))} have names"
+            f"the label of entry {i} is {label}, but only {shown(list(names))} have names"
         )
     return names[label]
 
@@ -272,7 +272,7 @@ def _read_by_class(data: Mapping[Any, Any], channels: Channels) -> Labelled:
         raise ValueError("the mapping from class names to items is empty")
     if all(str(name).lower() in SPLITS for name in data):
         raise ValueError(
-            f"{_shown(list(data))} are names of splits, not of classes; give one of them, such as "
+            f"{shown(list(data))} are names of splits, not of classes; give one of them, such as "
             f"data[{next(iter(data))!r}]"
         )
     items = [(name, item) for name in data for item in _items_of(name, data[name])]
@@ -482,11 +482,11 @@ def _described(value: Any) -> str:
     """What a value is, for a message: short, in one line."""
     name = f"a {type(value).__name__}"
     if isinstance(value, Mapping):
-        return f"{name} with the keys {_shown(list(value))}"
+        return f"{name} with the keys {shown(list(value))}"
     if hasattr(value, "shape"):
         return f"{name} of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple):
         return f"{name} of {len(value)}"
     if value is None or not isinstance(value, str | bytes | Number | os.PathLike):
         return "None" if value is None else name
-    return f"{name} ({_shown(value)})"
+    return f"{name} ({shown(value)})"
