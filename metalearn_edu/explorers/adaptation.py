@@ -55,7 +55,7 @@ def adaptation_path(
     Raises:
         ValueError: the learner has zero_head, which starts each loop with another head.
     """
-    if learner.head:
+    if learner.zero_head:
         raise ValueError("learner must be without zero_head: each step would begin with a 0 head")
     walker = copy.deepcopy(learner).eval()
     walker.inner_lr = inner_lr

@@ -58,7 +58,8 @@ def _check_layer(name: str, layer: nn.Module) -> None:
         )
     if isinstance(layer, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise ValueError(f"{where} is a {type(layer).__name__}; give its .module instead")
-    if any(is_lazy(t) for t in (*layer._parameters.values(), *layer._buffers.values())):
+    tensors = (*layer._parameters.values(), *layer._buffers.values())
+    if any(t is not None and is_lazy(t) for t in tensors):
         raise ValueError(
             f"{where} ({type(layer).__name__}) has no size yet; call the model once on a batch of "
             "items before you give it"

@@ -47,8 +47,9 @@ class Adam:
 
     def direction(self, gradient: Params, memory: Any = None) -> tuple[Params, Any]:
         """(direction, what to remember) of a step; memory is None in the first one."""
-        (first, second), (step, means, squares) = self.betas, memory or (0, {}, {})
-        step += 1
+        first, second = self.betas
+        before: tuple[int, Params, Params] = memory or (0, {}, {})
+        step, means, squares = before[0] + 1, before[1], before[2]
         means = {n: _mixed(means.get(n), g, first) for n, g in gradient.items()}
         squares = {n: _mixed(squares.get(n), g.square(), second) for n, g in gradient.items()}
         scale, root = 1 / (1 - first**step), (1 - second**step) ** -0.5

@@ -33,8 +33,9 @@ from .zero_head import find_head, last_layer
 
 __all__ = ["MAML", "MAMLModel"]
 
-SUPPORT = "..support_x"
-"""The support set beside the fast parameters, for layers that need it; no parameter's name."""
+SUPPORT, CLASSES = "..support_x", "..classes"
+"""What predictions may need beside the fast parameters: the support set, and a row of 0 for each
+task, as long as it has classes. No parameter has such names."""
 
 
 class MAMLModel(MLP):
@@ -72,6 +73,8 @@ class MAML(MetaLearner):
             no class begins with an advantage and the class order cannot matter (Kao, Chiu & Chen
             2022). The first inner step then moves that layer alone, and n_way may differ from
             training. The layer is found at once in a plain sequence, else in the first call.
+            Without it, tasks in training have as many classes as the model has outputs; in eval
+            mode they may have fewer, which then are the first outputs.
         inner_params: what moves in the inner loop: names of parameters, or of modules that hold
             them, or a function of a parameter's name and the parameter; None: all. The outer loop
             learns all the same. The head alone is ANIL, all but the head BOIL (Raghu et al. 2020;
@@ -110,7 +113,8 @@ class MAML(MetaLearner):
             inner_lr = as_number("inner_lr", inner_lr, at_least=0)
         _check_settings(num_inner_steps, num_test_steps, engine, max_inner_grad_norm)
         self.model = converted(taken_in(model), batch_norm)
-        self.inner_lr, self.meta_lr = inner_lr, as_number("meta_lr", meta_lr, at_least=0)
+        self.inner_lr: Any = inner_lr
+        self.meta_lr = as_number("meta_lr", meta_lr, at_least=0)
         self.num_inner_steps, self.num_test_steps = num_inner_steps, num_test_steps
         self.loss_fn, self.first_order, self.engine = loss_fn, first_order, engine
         self.max_inner_grad_norm = max_inner_grad_norm
@@ -121,7 +125,8 @@ class MAML(MetaLearner):
         self._models = OverTasks(f"the model ({kind})", one_by_one=by_task)
         self._losses = OverTasks("loss_fn", one_by_one=by_task)
         self._chunk_sizes: dict[tuple[int, ...], int] = {}
-        self.zero_head, self._head = zero_head, None
+        self.zero_head = zero_head
+        self._head: str | None = None
         if zero_head:
             self._look_for_head()
 
@@ -147,7 +152,7 @@ class MAML(MetaLearner):
         Source: Finn et al. (2017), eq. 1.
         """
         params = self.learn_task(support_x[None], support_y[None], num_inner_steps)
-        return {name: p[0] for name, p in params.items() if name != SUPPORT}
+        return {name: p[0] for name, p in params.items() if name not in (SUPPORT, CLASSES)}
 
     @property
     def head(self) -> dict[str, nn.Parameter]:
@@ -189,9 +194,14 @@ class MAML(MetaLearner):
 
     def _scores(self, params: Params, x: Tensor, width: int | None = None) -> Tensor:
         """Scores (T, B, width) of items x (T, B, *item), under each task's parameters."""
-        support_x = params.get(SUPPORT)
-        moved = {n: p for n, p in params.items() if n != SUPPORT}
-        scores = run(self.model, moved, x, self._models, support_x)
+        moved = {n: p for n, p in params.items() if n not in (SUPPORT, CLASSES)}
+        scores = run(self.model, moved, x, self._models, params.get(SUPPORT))
+        return self._fitting(scores, x, params[CLASSES].shape[1] if CLASSES in params else width)
+
+    def _fitting(self, scores: Tensor, x: Tensor, width: int | None) -> Tensor:
+        """Scores of `width` columns; those of classes that the tasks do not have are left out."""
+        if width is not None and not self.training:
+            scores = scores[..., :width]
         _check_scores(self.model, scores, x, width)
         return scores
 
@@ -206,8 +216,9 @@ class MAML(MetaLearner):
         with torch.enable_grad():
             losses = self._losses(self.loss_fn, self._scores(params, support_x, width), support_y)
             _check_losses(losses)
+            total = losses.sum()
         gradient = torch.autograd.grad(
-            losses.sum(), list(params.values()), create_graph=second_order, materialize_grads=True
+            total, list(params.values()), create_graph=second_order, materialize_grads=True
         )
         return dict(zip(params, gradient, strict=True))
 
@@ -260,9 +271,8 @@ class MAML(MetaLearner):
         ):
             fast_model.update_params(list(start.values()))
             for _ in range(steps):
-                scores = tensor_of(fast_model(support_x.clone()), self.model)
-                _check_scores(self.model, scores[None], support_x[None], width)
-                loss = self.loss_fn(scores, support_y)
+                scores = tensor_of(fast_model(support_x.clone()), self.model)[None]
+                loss = self.loss_fn(self._fitting(scores, support_x[None], width)[0], support_y)
                 _check_losses(loss[None])
                 differentiable_optimizer.step(loss, grad_callback=prepare)
             fast = dict(zip(names, fast_model.parameters(), strict=True))
@@ -281,7 +291,14 @@ class MAML(MetaLearner):
         if steps == 0 and not hasattr(self.model, "output_dim"):  # nobody has looked at scores yet
             with torch.no_grad():
                 self._scores({n: p[:1] for n, p in params.items()}, support_x[:1], width)
-        return params | {SUPPORT: support_x} if needs_support(self.model) else params
+        return params | self._beside(support_x, None if support_y.is_floating_point() else width)
+
+    def _beside(self, support_x: Tensor, n_way: int | None) -> Params:
+        """What predictions need beside the fast parameters."""
+        beside = {SUPPORT: support_x} if needs_support(self.model) else {}
+        if not self.training and n_way not in (None, getattr(self.model, "output_dim", None)):
+            beside[CLASSES] = support_x.new_zeros(len(support_x), n_way)
+        return beside
 
     def _all_at_once(
         self, support_x: Tensor, support_y: Tensor, steps: int, width: int | None
@@ -341,7 +358,7 @@ class MAML(MetaLearner):
     def _predict_at_start(self, query_x: Tensor, support_x: Tensor) -> Tensor:
         self._look_for_head(support_x[0])
         start = {n: p[None] for n, p in self._start().items()}
-        return self.predict(start | {SUPPORT: support_x}, query_x)
+        return self.predict(start | self._beside(support_x, None), query_x)
 
     def _at_once(self, work: Callable[..., Any], n_bytes: int, *task: Tensor) -> int:
         """`tasks_at_once` of `work(*task)`, counted once for each size of task."""
@@ -361,7 +378,8 @@ class MAML(MetaLearner):
         _check_loss(self.loss_fn, support_y)
         needed = support_y.shape[-1] if regression else count_classes(support_y)
         width = needed if self.zero_head else getattr(self.model, "output_dim", needed)
-        if width != needed:
+        fewer = not regression and not self.training and width > needed
+        if width != needed and not fewer:
             what = "targets" if regression else "n_way"
             raise ValueError(
                 f"the model has output_dim {width}, but the tasks need {needed} ({what}); build it "

@@ -48,9 +48,9 @@ def converted(model: nn.Module, form: str) -> nn.Module:
 
 def _convertible(layer: nn.Module, form: str) -> bool:
     if isinstance(layer, _InstanceNorm):
-        return layer.track_running_stats
+        return bool(layer.track_running_stats)
     known = isinstance(layer, _BatchNorm) and type(layer).__module__.startswith("torch.nn.")
-    return known and (form == "inductive" or layer.track_running_stats)
+    return known and (form == "inductive" or bool(layer.track_running_stats))
 
 
 def _convert(layer: Any, form: str) -> None:
@@ -66,7 +66,8 @@ def _refuse_running_statistics(model: nn.Module, form: str) -> None:
             kind = type(layer).__name__
             ways = (
                 "give MAML batch_norm='inductive' (statistics of the support set) or, knowingly, "
-                "'transductive' (of the batch at hand), or use nn.GroupNorm"
+                "'transductive' (of the batch at hand; as with track_running_stats=False), or use "
+                "norm='group' or nn.GroupNorm"
                 if isinstance(layer, _NormBase) and form == "refuse"
                 else "batch_norm= converts PyTorch's own layers only; use one of them, or GroupNorm"
             )

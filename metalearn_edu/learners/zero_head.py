@@ -49,8 +49,8 @@ def find_head(model: nn.Module, x: Tensor) -> str:
             return name
     raise ValueError(
         "zero_head needs one nn.Linear that gives the scores, so that all are equal while it is 0; "
-        f"none of {', '.join(dict.fromkeys(calls)) or 'its layers'} does; let the model end in such "
-        "a layer, or leave out zero_head"
+        f"none of {', '.join(dict.fromkeys(calls)) or 'its layers'} does; let the model end in "
+        "one, or leave out zero_head"
     )
 
 
@@ -70,8 +70,8 @@ def _linear_calls(model: nn.Module, x: Tensor) -> list[str]:
     return calls
 
 
-def _gives_the_scores(model: nn.Module, layer: nn.Linear, x: Tensor) -> bool:
-    own = {id(p) for p in layer._parameters.values() if p is not None}
+def _gives_the_scores(model: nn.Module, layer: nn.Module, x: Tensor) -> bool:
+    own = {id(p) for p in layer.parameters()}
     zero = {
         name: torch.zeros_like(p, requires_grad=True)
         for name, p in model.named_parameters()
@@ -79,7 +79,7 @@ def _gives_the_scores(model: nn.Module, layer: nn.Linear, x: Tensor) -> bool:
     }
     with torch.enable_grad():
         scores = _answers(model, zero, x)
-        if not zero or scores.ndim != 2 or scores.shape[1] != layer.out_features:
+        if not zero or scores.ndim != 2 or scores.shape[1] != getattr(layer, "out_features", None):
             return False
         different = scores * torch.arange(1, scores.numel() + 1).to(scores).view_as(scores)
         if not different.requires_grad:
