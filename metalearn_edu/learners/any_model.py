@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from .norms import answering
@@ -140,7 +141,8 @@ def _exchanged(value: Any, instead: dict[int, Tensor]) -> Any:
 def plain_kernels(model: nn.Module) -> Iterator[None]:
     """Kernels that can be differentiated twice, and no compiled code.
 
-    The fast kernels of attention and of recurrent layers on a GPU have no second derivative.
+    The fast kernels of attention and of recurrent layers on a GPU have no second derivative, and
+    that of weight norm has a wrong one.
     """
     layers = list(model.modules())
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -152,7 +154,29 @@ def plain_kernels(model: nn.Module) -> Iterator[None]:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         if any("_orig_mod" in layer._modules or layer._compiled_call_impl for layer in layers):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if any(_has_weight_norm(layer) for layer in layers):
+            stack.enter_context(_WeightNormWrittenOut())
         yield
+
+
+def _has_weight_norm(layer: nn.Module) -> bool:
+    parts = type(layer), *map(type, layer._forward_pre_hooks.values())
+    return any("weightnorm" in part.__name__.lower() for part in parts)
+
+
+class _WeightNormWrittenOut(TorchFunctionMode):
+    """PyTorch's `_weight_norm` fails gradgradcheck (2.13): here it is the formula."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return (_weight_norm if func is torch._weight_norm else func)(*args, **(kwargs or {}))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """g v / |v|, the norm over all axes but `dim`; -1: over all."""
+    axes = [axis for axis in range(v.ndim) if axis != dim]
+    return v * (g / v.square().sum(axes, keepdim=True).sqrt())
 
 
 # ------------------------------------------------------------------ many tasks
