@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from ..memory import keep_pages
 from ..tasks import EpisodeBatch
-from .outputs import tensor_of
 
 __all__ = ["MetaLearner", "count_classes"]
 
@@ -154,7 +153,7 @@ def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
 
 def embed_items(encoder: nn.Module, x: Tensor) -> Tensor:
     """Items (T, B, *item) through an encoder of (T * B, *item): (T, B, *embedding)."""
-    return tensor_of(encoder(x.flatten(0, 1)), encoder).unflatten(0, x.shape[:2])
+    return encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 def _require_finite(what: str, value: Tensor) -> None:

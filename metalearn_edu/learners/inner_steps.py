@@ -87,9 +87,11 @@ def inner_rule(inner_optimizer: Any) -> InnerRule:
     if kind is torch.optim.SGD and options.keys() <= {"momentum"}:
         return Descent(as_number("momentum", options.get("momentum", 0.0), at_least=0))
     if kind is torch.optim.Adam and options.keys() <= {"betas", "eps"}:
-        first, second = options.get("betas", Adam.betas)
-        betas = _share("betas[0]", first), _share("betas[1]", second)
-        return Adam(betas, as_number("eps", options.get("eps", Adam.eps), above=0))
+        betas = options.get("betas", Adam.betas)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ValueError(f"betas must be two numbers, got {betas!r}")
+        shares = _share("betas[0]", betas[0]), _share("betas[1]", betas[1])
+        return Adam(shares, as_number("eps", options.get("eps", Adam.eps), above=0))
     raise ValueError(
         f"inner_optimizer must be one of {', '.join(BY_NAME)}, or torch.optim.SGD with momentum or "
         f"torch.optim.Adam with betas and eps, as functools.partial; got {inner_optimizer!r}"
@@ -149,10 +151,9 @@ def rates_of(model: nn.Module, inner_lr: float | Mapping[str, float]) -> dict[st
 def _fitting(model: nn.Module, argument: str, key: Any) -> list[str]:
     """The parameters that are named `key` or lie inside the module `key`; "" is the whole model."""
     first_name = {id(p): name for name, p in model.named_parameters()}
+    prefix = "" if key == "" else f"{key}."
     every_name = list(model.named_parameters(remove_duplicate=False))
-    fits = [
-        first_name[id(p)] for n, p in every_name if f"{n}.".startswith(f"{key}." if key else "")
-    ]
+    fits = [first_name[id(p)] for n, p in every_name if f"{n}.".startswith(prefix)]
     if not fits:
         known = [name for name, _ in every_name]
         shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")

@@ -403,8 +403,9 @@ CROSS_ENTROPY = {F.cross_entropy: nn.CrossEntropyLoss}
 
 
 def _is_loss(loss_fn: LossFunction, kinds: Mapping[Any, type[nn.Module]]) -> bool:
-    """Whether it is one of these functions, or their module."""
-    return isinstance(loss_fn, tuple(kinds.values())) or any(loss_fn is kind for kind in kinds)
+    """Whether it is one of these functions, or their module, or one of them with settings."""
+    plain = getattr(loss_fn, "func", loss_fn)  # of a functools.partial
+    return isinstance(plain, tuple(kinds.values())) or any(plain is kind for kind in kinds)
 
 
 def _check_loss(loss_fn: LossFunction, support_y: Tensor) -> None:

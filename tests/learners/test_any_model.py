@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metalearn_edu.learners import MAML, MAMLModel, MetaSGD, PrototypicalNetwork
+from metalearn_edu.learners import MAML, MAMLModel, MetaSGD
 from metalearn_edu.learners.any_model import OverTasks, wearing
 from metalearn_edu.tasks import EpisodeBatch
 
@@ -566,14 +566,3 @@ def test_other_outputs_are_refused_with_what_came(how, message, n_steps, engine)
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match=f"forward of Returns must .*{message}"):
             learner.loss(episodes())
-
-
-def test_encoders_may_return_a_tuple_or_a_mapping_too():
-    batch, plain = episodes(), PrototypicalNetwork(MAMLModel(20, 6, 4).double())
-    inputs = batch.support_x, batch.support_y, batch.query_x
-    for how in (lambda z, x: (z, x), lambda z, x: {"embedding": z}):
-        encoder = Returns(how).double()
-        encoder.net = plain.encoder
-        assert torch.equal(PrototypicalNetwork(encoder)(*inputs), plain(*inputs))
-    with pytest.raises(ValueError, match="forward of Returns must return a tensor"):
-        PrototypicalNetwork(Returns(lambda z, x: None).double())(*inputs)
