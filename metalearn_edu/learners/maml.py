@@ -224,7 +224,10 @@ class MAML(MetaLearner):
 
     def _step(self, params: Params, direction: Params) -> Params:
         """One step down (eq. 1); back through `sub` would take two passes."""
-        rates = rates_of(self.model, self.inner_lr)
+        if isinstance(self.inner_lr, Mapping):
+            rates = rates_of(self.model, self.inner_lr)
+        else:
+            rates = dict.fromkeys(params, self.inner_lr)
         return {n: p.add(direction[n], alpha=-rates[n]) for n, p in params.items()}
 
     def _prepare(self, gradient: Params) -> Params:

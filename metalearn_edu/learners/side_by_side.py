@@ -126,8 +126,9 @@ def _plan(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Any]] | Non
 
 def _is_watched(layer: nn.Module) -> bool:
     """Whether a call of the layer does more than its class says."""
-    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks
-    return any(hooks) or bool(layer._backward_pre_hooks) or "forward" in layer.__dict__
+    if layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__:
+        return True
+    return bool(layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def _pools_first(plan: list[tuple[str, nn.Module, Any]]) -> list[tuple[str, nn.Module, Any]]:

@@ -208,7 +208,7 @@ def conv_head():
 @pytest.mark.parametrize(
     ("make", "n_way", "message"),
     [
-        (TwoHeads, 3, "needs one nn.Linear that gives the scores.*none of body, head, other"),
+        (TwoHeads, 3, "needs one nn.Linear that gives the scores.*none of head, other"),
         (SharedHead, 6, "layer 'b' gives the scores, but its weights are used elsewhere"),
         (SameLayer, 6, "zero_head"),
         (Functional, 3, "needs one nn.Linear that gives the scores.*none of body"),
