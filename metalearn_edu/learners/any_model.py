@@ -15,6 +15,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -23,12 +24,12 @@ from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from .norms import answering
 from .outputs import tensor_of
 
-__all__ = ["OverTasks", "call", "plain_kernels", "taken_in", "wearing"]
+__all__ = ["OverTasks", "call", "check_for_higher", "plain_kernels", "taken_in", "wearing"]
 
 
 def taken_in(model: nn.Module) -> nn.Module:
@@ -66,6 +67,31 @@ def _check_layer(name: str, layer: nn.Module) -> None:
             "items before you give it"
         )
 
+
+def check_for_higher(model: nn.Module) -> None:
+    """Refuse what `higher` leaves out, without a word, when it copies a model."""
+    for name, layer in model.named_modules():
+        missed = ""
+        if layer._forward_hooks or layer._forward_pre_hooks:
+            missed = "forward hooks"
+        elif "forward" in layer.__dict__:
+            missed = "a forward of its own object"
+        elif any(map(_holds_weights, layer.__dict__.keys() - ELSEWHERE, repeat(layer))):
+            missed = "layers or parameters in a list"
+        if missed:
+            raise ValueError(
+                f"layer {name!r} of the model has {missed}, which higher leaves out; use "
+                "engine='torch.func'"
+            )
+
+
+def _holds_weights(key: str, layer: nn.Module) -> bool:
+    parts = tree_leaves(layer.__dict__[key])
+    return any(isinstance(part, nn.Parameter | nn.Module) for part in parts)
+
+
+ELSEWHERE = nn.Module().__dict__.keys() | {"_flat_weights"}
+"""Attributes that higher knows: a module's own tables, and the list of recurrent layers."""
 
 # ------------------------------------------------------------------ one task
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..arguments import as_integer, as_number
 from ..backbones import MLP
 from ..tasks import EpisodeBatch
-from .any_model import OverTasks, plain_kernels, taken_in
+from .any_model import OverTasks, check_for_higher, plain_kernels, taken_in
 from .base import LossFunction, MetaLearner, check_tasks, count_classes
 from .chunks import ACCELERATED, KEPT, PIECE, Params, loss_in_pieces, tasks_at_once
 from .inner_steps import Descent, InnerRule, Names, chosen_names, inner_rule, rates_of
@@ -318,7 +318,7 @@ class MAML(MetaLearner):
     def _one_by_one(
         self, support_x: Tensor, support_y: Tensor, steps: int, width: int | None
     ) -> Params:
-        _refuse_hooks(self.model)
+        check_for_higher(self.model)
         pairs = zip(support_x, support_y, strict=True)
         tasks = [self._inner_loop_higher(x, y, steps, width) for x, y in pairs]
         return {name: torch.stack([t[name] for t in tasks]) for name in tasks[0]}
@@ -470,15 +470,6 @@ def _check_engine(engine: str, rule: InnerRule) -> None:
             "engine must be torch.func for inner_optimizer='adam': the Adam of higher is another "
             "one (it adds eps before it corrects the bias)"
         )
-
-
-def _refuse_hooks(model: nn.Module) -> None:
-    for name, layer in model.named_modules():
-        if layer._forward_hooks or layer._forward_pre_hooks:
-            raise ValueError(
-                f"layer {name!r} of the model has forward hooks, which higher leaves out; use "
-                "engine='torch.func'"
-            )
 
 
 def _moving(

@@ -365,9 +365,14 @@ def test_a_forward_that_was_put_on_a_layer_counts():
     torch.testing.assert_close(learner.loss(batch), plain.loss(batch), rtol=0, atol=1e-12)
 
 
-def test_higher_refuses_hooks_which_it_would_leave_out():
-    with pytest.raises(ValueError, match=r"layer '1' .* hooks, which higher leaves out"):
-        MAML(hooked().double(), engine="higher").loss(episodes())
+def test_higher_refuses_what_it_would_leave_out():
+    for make, message in {
+        hooked: "layer '1' .* forward hooks",
+        patched: "layer '1' .* a forward of its own object",
+        InAList: "layer '' .* layers or parameters in a list",
+    }.items():
+        with pytest.raises(ValueError, match=f"{message}, which higher leaves out"):
+            MAML(make().double(), engine="higher").loss(episodes())
 
 
 def test_single_precision_works_for_attention_and_recurrence():
