@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +96,7 @@ class ConvNet(nn.Sequential):
         in_channels: 1 for grey, 3 for colour.
         width: filters in each block; a list: of each block by itself.
         output_dim: adds a linear layer of that width (a classifier's head); None: the embedding.
-        image_size: height and width of the images, pixels.
+        image_size: side of square images, or (height, width), pixels.
         downsample: "pool" (2x2 max) or "stride" (2): how a block halves the image.
         norm: "group", "batch", "batch_transductive" or "none"; see NORMS.
         n_blocks: how many blocks, where width is one number.
@@ -110,7 +111,7 @@ class ConvNet(nn.Sequential):
         width: int | Sequence[int] = 64,
         output_dim: int | None = None,
         *,
-        image_size: int = 28,
+        image_size: int | tuple[int, int] = 28,
         downsample: str = "pool",
         norm: str = "group",
         n_blocks: int = 4,
@@ -138,7 +139,7 @@ class ConvNet(nn.Sequential):
         self.embedding_dim, self.output_dim = dim, output_dim or dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, image_size, image_size) -> (B, embedding_dim or output_dim)."""
+        """(B, in_channels, height, width of images) -> (B, embedding_dim or output_dim)."""
         self.check_items(x)
         return super().forward(x)
 
@@ -156,27 +157,33 @@ class ConvMaps(nn.Module):
     Args:
         in_channels: 1 for grey, 3 for colour.
         width: filters in each block.
-        image_size: height and width of the images, pixels; at least 4.
+        image_size: side of square images, or (height, width), pixels; at least 4.
         norm: see NORMS.
     Raises:
         ValueError: a count below 1, an unknown name, or an image too small.
     """
 
     def __init__(
-        self, in_channels: int = 1, width: int = 64, *, image_size: int = 28, norm: str = "group"
+        self,
+        in_channels: int = 1,
+        width: int = 64,
+        *,
+        image_size: int | tuple[int, int] = 28,
+        norm: str = "group",
     ) -> None:
         super().__init__()
         as_integer("in_channels", in_channels)
         as_integer("width", width)
-        as_integer("image_size", image_size, 4)
+        height, long = height_and_width(image_size, at_least=4)
         _check_choice("norm", norm, tuple(NORMS))
         self.in_channels, self.image_size = in_channels, image_size
-        self.width, self.side = width, image_size // 4
+        self.width = width
+        self.side = (height // 4, long // 4) if isinstance(image_size, Sequence) else height // 4
         plan = [(in_channels, "pool"), (width, "pool"), (width, "none"), (width, "none")]
         self.blocks = nn.Sequential(*(_block(c, width, how, norm) for c, how in plan))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, image_size, image_size) -> (B, width, side, side)."""
+        """(B, in_channels, height, width of images) -> (B, width, their quarters)."""
         _check_images(x, self.in_channels, self.image_size)
         return self.blocks(x)
 
@@ -281,16 +288,33 @@ class PairConv(nn.Module):
         return flat.unflatten(0, maps.shape[:-3])
 
 
-def _embedding_dim(width: int, downsample: str, n_blocks: int, image_size: int) -> int:
-    side = image_size
+def height_and_width(
+    image_size: int | Sequence[int], name: str = "image_size", *, at_least: int = 1
+) -> tuple[int, int]:
+    """(height, width) of an argument that is a side or both.
+
+    Raises:
+        ValueError: neither one integer nor two, or one below `at_least`.
+    """
+    if not isinstance(image_size, Sequence) or isinstance(image_size, str):
+        side = as_integer(name, image_size, at_least)
+        return side, side
+    if len(image_size) != 2:
+        raise ValueError(f"{name} must be a side or (height, width), got {image_size!r}")
+    height, width = (as_integer(name, side, at_least) for side in image_size)
+    return height, width
+
+
+def _embedding_dim(width: int, downsample: str, n_blocks: int, image_size: Any) -> int:
+    sides: tuple[int, ...] = height_and_width(image_size)
     for _ in range(n_blocks):
-        side = side // 2 if downsample == "pool" else (side + 1) // 2
-    if side < 1:
+        sides = tuple(s // 2 if downsample == "pool" else (s + 1) // 2 for s in sides)
+    if min(sides) < 1:
         raise ValueError(
             f"image_size {image_size} is too small for {n_blocks} halvings by "
             f"{downsample}; it must be at least {2**n_blocks}"
         )
-    return width if downsample == "stride" else width * side * side
+    return width if downsample == "stride" else width * sides[0] * sides[1]
 
 
 def _block(fan_in: int, fan_out: int, downsample: str, norm: str) -> nn.Sequential:
@@ -300,8 +324,8 @@ def _block(fan_in: int, fan_out: int, downsample: str, norm: str) -> nn.Sequenti
     return nn.Sequential(conv, NORMS[norm](fan_out), nn.ReLU(), pool)
 
 
-def _check_images(x: Tensor, in_channels: int, image_size: int) -> None:
-    expected = (in_channels, image_size, image_size)
+def _check_images(x: Tensor, in_channels: int, image_size: int | tuple[int, int]) -> None:
+    expected = (in_channels, *height_and_width(image_size))
     if tuple(x.shape[1:]) != expected:
         raise ValueError(f"this network expects items {expected}, got {tuple(x.shape[1:])}")
 

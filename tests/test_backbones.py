@@ -300,3 +300,49 @@ def test_views_are_the_mean_of_what_the_encoder_says_of_warped_images():
 def test_one_view_is_the_encoder():
     encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
     assert torch.allclose(Views(encoder, 1).eval()(x), encoder(x), atol=1e-4)
+
+
+# ------------------------------------------------------------------ pictures that are not square
+
+
+def tall(n=3, channels=1, size=(16, 24)):
+    return torch.rand(n, channels, *size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("downsample", "size", "embedding"),
+    [("pool", (16, 24), 8), ("pool", (32, 84), 8 * 2 * 5), ("stride", (9, 40), 8)],
+)
+def test_height_and_width_may_differ(downsample, size, embedding):
+    network = ConvNet(width=8, image_size=size, downsample=downsample)
+    assert network.embedding_dim == embedding
+    assert network(tall(size=size)).shape == (3, embedding)
+    wrong = rf"expects items \(1, {size[0]}, {size[1]}\), got \(1, {size[1]}, {size[0]}\)"
+    with pytest.raises(ValueError, match=wrong):
+        network(tall(size=size[::-1]))
+
+
+def test_a_square_may_be_given_as_a_pair():
+    torch.manual_seed(0)
+    one = ConvNet(width=8, image_size=16)
+    torch.manual_seed(0)
+    pair = ConvNet(width=8, image_size=(16, 16))
+    assert torch.equal(one(images(size=16)), pair(images(size=16)))
+
+
+def test_maps_of_tall_pictures_keep_their_places():
+    network = ConvMaps(width=8, image_size=(16, 24))
+    assert network.side == (4, 6)
+    assert network(tall()).shape == (3, 8, 4, 6)
+
+
+@pytest.mark.parametrize("network", [ConvNet, ConvMaps])
+@pytest.mark.parametrize("size", [(16,), (16, 16, 3), (16, 2.5), "16", 28.5, (16, -1), True])
+def test_impossible_sizes_are_refused_in_one_line(network, size):
+    with pytest.raises(ValueError, match=r"^image_size [^\n]*$"):
+        network(image_size=size)
+
+
+def test_the_shorter_side_counts():
+    with pytest.raises(ValueError, match=r"image_size \(8, 64\) is too small .*at least 16"):
+        ConvNet(image_size=(8, 64))

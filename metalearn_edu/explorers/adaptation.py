@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..learners import MAML
+from ..learners.inner_steps import Descent
+from ..learners.norms import needs_support
 from ..plotting import GREY, SMALL, VERMILLION, look, plot_curves
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
@@ -53,10 +55,16 @@ def adaptation_path(
     Returns:
         (n_steps + 1, Q, out) without gradient; the learner is unchanged.
     Raises:
-        ValueError: the learner has zero_head, which starts each loop with another head.
+        ValueError: the learner has zero_head, which starts each loop with another head, or its
+            steps or its layers remember something from one step to the next.
     """
-    if learner.head:
+    if learner.zero_head:
         raise ValueError("learner must be without zero_head: each step would begin with a 0 head")
+    if learner.inner_rule != Descent() or needs_support(learner.model):
+        raise ValueError(
+            "learner must have inner_optimizer='sgd' and no inductive batch norm: what they "
+            "remember would be lost from step to step"
+        )
     walker = copy.deepcopy(learner).eval()
     walker.inner_lr = inner_lr
     answers = []

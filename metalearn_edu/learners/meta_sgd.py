@@ -11,6 +11,7 @@ length. Everything else is MAML, and the code is MAML's: only the step differs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from .base import LossFunction
 from .chunks import Params
+from .inner_steps import rates_of
 from .maml import MAML
 from .side_by_side import scaled_step
 
@@ -32,11 +34,14 @@ class MetaSGD(MAML):
 
     Args:
         model: as for MAML.
-        inner_lr: the value that all step sizes start from.
+        inner_lr: the value that all step sizes start from, or a mapping from names, as for MAML.
         meta_lr: step size of the outer loop's Adam, for parameters and step sizes alike.
         num_inner_steps: inner steps in training; the paper takes 1.
         loss_fn: loss of inner and outer loop.
-        options: first_order, num_test_steps, max_inner_grad_norm, zero_head, as for MAML.
+        options: first_order, num_test_steps, max_inner_grad_norm, zero_head, inner_params,
+            inner_optimizer and batch_norm, as for MAML. The rule's direction is what the step sizes
+            multiply. A zero head for another n_way than the model's takes, for every class, the
+            mean over classes of the step sizes learned.
     Raises:
         ValueError: as MAML does.
     """
@@ -44,7 +49,7 @@ class MetaSGD(MAML):
     def __init__(
         self,
         model: nn.Module,
-        inner_lr: float = 0.01,
+        inner_lr: float | Mapping[str, float] = 0.01,
         meta_lr: float = 0.001,
         num_inner_steps: int = 1,
         loss_fn: LossFunction = F.cross_entropy,
@@ -53,16 +58,23 @@ class MetaSGD(MAML):
         if options.get("engine", "torch.func") != "torch.func":
             raise ValueError("engine must be torch.func: the SGD of higher has one size for all")
         super().__init__(model, inner_lr, meta_lr, num_inner_steps, loss_fn, **options)
-        start = self._start()
+        start, rates = self._start(), rates_of(self.model, self.inner_lr)
         self.names = tuple(start)  # may hold dots, which a ParameterDict would refuse
-        self.step_sizes = nn.ParameterList(torch.full_like(p, inner_lr) for p in start.values())
+        self.step_sizes = nn.ParameterList(torch.full_like(p, rates[n]) for n, p in start.items())
 
     @property
     def rates(self) -> dict[str, Tensor]:
         """The step sizes by parameter name, each of its parameter's shape."""
         return dict(zip(self.names, self.step_sizes, strict=True))
 
-    def _step(self, params: Params, gradient: Params) -> Params:
+    def _step(self, params: Params, direction: Params) -> Params:
         """One step of gradient descent, element by element (eq. 2)."""
         rates = self.rates
-        return {n: scaled_step(p, rates[n], gradient[n]) for n, p in params.items()}
+        return {
+            n: scaled_step(p, _of_shape(rates[n], p[0]), direction[n]) for n, p in params.items()
+        }
+
+
+def _of_shape(rate: Tensor, p: Tensor) -> Tensor:
+    """The step sizes of a parameter; of a head for other classes, their mean over classes."""
+    return rate if rate.shape == p.shape else rate.mean(dim=0).expand_as(p)

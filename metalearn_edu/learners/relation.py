@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import MLP, NORMS, ConvMaps, PairConv, PairLinear
+from ..backbones import MLP, NORMS, ConvMaps, PairConv, PairLinear, height_and_width
 from .base import LossFunction, MetaLearner, class_sums, embed_items
 
 __all__ = ["RelationNetwork", "SpatialRelation", "VectorRelation", "relation_mse"]
@@ -51,13 +51,16 @@ class SpatialRelation(nn.Module):
 
     Args:
         width: channels of the embedded maps, and filters of the blocks.
-        side: height and width of the maps; at least 4, for the two halvings.
+        side: of square maps, or their (height, width); at least 4, for the two halvings.
     """
 
-    def __init__(self, width: int, side: int) -> None:
+    def __init__(self, width: int, side: int | tuple[int, int]) -> None:
         super().__init__()
-        if side < 4:
-            raise ValueError(f"maps of {side} x {side} cannot be halved twice; side must be >= 4")
+        height, length = height_and_width(side, "side")
+        if min(height, length) < 4:
+            raise ValueError(
+                f"maps of {height} x {length} cannot be halved twice; side must be >= 4"
+            )
         self.pair = PairConv(width, width, width)
         self.block = nn.Sequential(
             NORMS["group"](width),
@@ -68,7 +71,7 @@ class SpatialRelation(nn.Module):
             nn.ReLU(),
             nn.MaxPool2d(2),
         )
-        self.score = MLP(width * (side // 4) ** 2, 8, 1)
+        self.score = MLP(width * (height // 4) * (length // 4), 8, 1)
 
     def forward(self, class_z: Tensor, query_z: Tensor) -> Tensor:
         """(T, 1, n_way, C, H, W), (T, Q, 1, C, H, W) -> logits (T, Q, n_way)."""
@@ -126,7 +129,7 @@ class RelationNetwork(MetaLearner):
         in_channels: int = 1,
         width: int = 64,
         *,
-        image_size: int = 28,
+        image_size: int | tuple[int, int] = 28,
         norm: str = "group",
         aggregate: str = "sum",
         objective: str = "mse",

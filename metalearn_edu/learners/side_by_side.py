@@ -1,8 +1,9 @@
 """One network for many tasks at once, each task with its own weights.
 
-`torch.func.vmap` does that for any network, but it calls a convolution in a slow way, and so are
+`torch.func.vmap` does that for most networks, but it calls a convolution in a slow way, and so are
 the second derivatives of PyTorch's own convolution and group norm. `run` walks the layers that it
-knows in a fast way and leaves every other network to vmap. The numbers are the same.
+knows in a fast way and leaves every other network to vmap, or to a loop over tasks where vmap
+cannot (any_model.py). The numbers are the same.
 
 The one idea: tasks side by side are groups of channels. Images (B, C, H, W) of T tasks become
 (B, T * C, H, W), and T convolutions become one with T times the groups; so does group norm, and
@@ -18,7 +19,6 @@ filters, pooling and 5 steps 2.1. Sinusoids, 25 tasks: 15. The table is in bench
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,29 +26,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call, vmap
 
 from ..backbones import MLP, Average, ConvNet
+from .any_model import OverTasks, call
 
 __all__ = ["like_its_gradient", "run", "scaled_step"]
 
 aten = torch.ops.aten
 
 
-def run(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
+def run(
+    model: nn.Module,
+    params: dict[str, Tensor],
+    x: Tensor,
+    over_tasks: OverTasks | None = None,
+    support_x: Tensor | None = None,
+) -> Tensor:
     """What `model` says to the items of T tasks, with each task's own parameters.
 
     Args:
         model: any module; fast if it is a sequence of layers of the kinds in IMAGES and VECTORS.
         params: all or some of its parameters, each with a leading axis of T.
         x: (T, B, *item).
+        over_tasks: how other networks go over the tasks; it remembers what vmap cannot do.
+        support_x: (T, S, *item), where layers take their statistics from the support set.
     Returns:
         (T, B, *output).
     """
     layers = _plan(model, x)
     if layers is None:
-        scores = partial(functional_call, model)
-        return vmap(scores, randomness="different")(params, (x,))
+        return _run_any(model, params, x, over_tasks or OverTasks(type(model).__name__), support_x)
     if isinstance(model, (MLP, ConvNet)):
         model.check_items(x.flatten(0, 1))
     steps = [(layer, rule, _own(name, layer, params, len(x))) for name, layer, rule in layers]
@@ -57,14 +64,33 @@ def run(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
         conv, norm, pool, *steps = steps
         z, fresh = _first_block(conv, norm, pool, x, z), True
     for layer, rule, own in steps:
-        if type(layer) is nn.ReLU and fresh:  # nobody else holds z
-            z = torch.relu_(z)
+        if type(layer) is nn.ReLU:  # whatever its `inplace`: the items are the caller's
+            z = torch.relu_(z) if fresh else torch.relu(z)
         elif rule is None:
             z = layer(z)
         else:
             z = rule(layer, z, own, len(x))
         fresh = rule in (_conv, _group_norm, _linear) or type(layer) is nn.MaxPool2d
     return z
+
+
+def _run_any(
+    model: nn.Module,
+    params: dict[str, Tensor],
+    x: Tensor,
+    over_tasks: OverTasks,
+    support_x: Tensor | None,
+) -> Tensor:
+    written: dict[str, None] = {}
+
+    def one_task(own: dict[str, Tensor], *items: Tensor) -> Tensor:
+        output, names = call(model, own, *items)
+        written.update(dict.fromkeys(names))
+        return output
+
+    scores = over_tasks(one_task, params, x, *([] if support_x is None else [support_x]))
+    over_tasks.say_dropped(list(written))
+    return scores
 
 
 def _own(name: str, layer: nn.Module, params: dict[str, Tensor], n: int) -> dict[str, Tensor]:
@@ -87,7 +113,7 @@ def _plan(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Any]] | Non
     rules = IMAGES if convolves and x.ndim == 5 else VECTORS
     plan: list[tuple[str, nn.Module, Any]] = []
     for name, layer in model.named_modules(remove_duplicate=False):
-        if layer._forward_hooks or layer._forward_pre_hooks:
+        if _is_watched(layer):
             return None
         if type(layer).forward in plain:
             continue
@@ -96,6 +122,13 @@ def _plan(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Any]] | Non
         plan.append((name, layer, rules[type(layer)]))
         rules = VECTORS if type(layer) in (nn.Flatten, Average) else rules
     return None if convolves and rules is IMAGES else _pools_first(plan) or None
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    """Whether a call of the layer does more than its class says."""
+    if layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__:
+        return True
+    return bool(layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def _pools_first(plan: list[tuple[str, nn.Module, Any]]) -> list[tuple[str, nn.Module, Any]]:
@@ -169,8 +202,10 @@ def _flatten_items(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) 
 
 
 def _linear(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
-    w = own["weight"].mT
-    return torch.baddbmm(own["bias"][:, None], z, w) if "bias" in own else z @ w
+    w, shape = own["weight"].mT, z.shape[1:-1]
+    z = z if z.ndim == 3 else z.flatten(1, -2)  # items that are not vectors: by their last axis
+    z = torch.baddbmm(own["bias"][:, None], z, w) if "bias" in own else z @ w
+    return z if len(shape) == 1 else z.unflatten(1, shape)
 
 
 def _max_pool(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:

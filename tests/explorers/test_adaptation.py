@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from metalearn_edu.explorers import adaptation
 from metalearn_edu.explorers.adaptation import (
@@ -181,3 +182,14 @@ def test_the_letters_move_and_start_where_the_learner_was_trained(glyphs):
     assert len(pictures) == 5
     glyphs.new_episode()
     assert glyphs.state["episode"] == 4
+
+
+def test_steps_that_remember_are_refused():
+    normed = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    x, y = torch.zeros(6, 4), torch.arange(3).repeat(2)
+    for learner in (
+        MAML(MAMLModel(4, 5, 3), inner_optimizer="momentum"),
+        MAML(normed, batch_norm="inductive"),
+    ):
+        with pytest.raises(ValueError, match="what they remember would be lost"):
+            adaptation.adaptation_path(learner, x, y, x, inner_lr=0.1, n_steps=2)

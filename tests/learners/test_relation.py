@@ -332,3 +332,12 @@ def test_one_shot_with_an_identity_encoder_is_not_a_fixed_distance():
     there = [n(SUPPORT_X + 3, SUPPORT_Y, QUERY_X + 3).softmax(dim=-1) for n in (learned, fixed)]
     close(here[1], there[1], atol=1e-10)
     assert (here[0] - there[0]).abs().max() > 1e-3
+
+
+def test_pictures_need_not_be_square():
+    learner = RelationNetwork.convolutional(width=4, image_size=(16, 32))
+    x = torch.rand(2, 6, 1, 16, 32, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(3).repeat(2, 2)
+    assert learner(x, y, x[:, :5]).shape == (2, 5, 3)
+    with pytest.raises(ValueError, match="maps of 4 x 2 cannot be halved twice"):
+        RelationNetwork.convolutional(width=4, image_size=(16, 8))

@@ -1,0 +1,103 @@
+"""Which linear layer gives a model's scores? Found by what it does, not by where it is named."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones import MLP, ConvNet
+from .any_model import call, wearing
+
+__all__ = ["find_head", "last_layer"]
+
+
+def last_layer(model: nn.Module) -> str | None:
+    """The name of the linear layer that a plain sequence of layers ends in; None: one must look."""
+    plain = {nn.Sequential.forward, MLP.forward, ConvNet.forward}
+    names: list[str] = []
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__:
+            return None
+        if type(layer).forward not in plain:
+            if layer._modules:
+                return None
+            names += [] if type(layer) is nn.Identity else [name]
+    last = model.get_submodule(names[-1]) if names else None
+    once = sum(model.get_submodule(name) is last for name in names) == 1
+    return names[-1] if type(last) is nn.Linear and once and not _is_tied(model, last) else None
+
+
+def find_head(model: nn.Module, x: Tensor) -> str:
+    """The name of the linear layer that gives the scores of items x (B, *item).
+
+    It is the last one called which, with its parameters at 0, leaves all scores equal and can learn
+    from there, and which has as many outputs as there are scores. What comes after it (softmax, a
+    scale, another shape) must keep equal scores equal.
+
+    Raises:
+        ValueError: there is none, or it shares its weights.
+    """
+    calls = _linear_calls(model, x)
+    for name in dict.fromkeys(reversed(calls)):
+        layer = model.get_submodule(name)
+        if _gives_the_scores(model, layer, x):
+            if _is_tied(model, layer) or calls.count(name) > 1:
+                raise ValueError(
+                    f"zero_head: layer {name!r} gives the scores, but its weights are used "
+                    "elsewhere too, where they must not be 0; untie them, or leave out zero_head"
+                )
+            return name
+    raise ValueError(
+        "zero_head needs one nn.Linear that gives the scores, so that all are equal while it is 0; "
+        f"none of {', '.join(dict.fromkeys(calls)) or 'its layers'} does; let the model end in "
+        "one, or leave out zero_head"
+    )
+
+
+def _linear_calls(model: nn.Module, x: Tensor) -> list[str]:
+    """Names of the linear layers in the order in which they are called."""
+    calls: list[str] = []
+    hooks = [
+        layer.register_forward_hook(lambda *_, name=name: calls.append(name))
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    try:
+        _answers(model, {}, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
+
+
+def _gives_the_scores(model: nn.Module, layer: nn.Module, x: Tensor) -> bool:
+    own = {id(p) for p in layer.parameters()}
+    zero = {
+        name: torch.zeros_like(p, requires_grad=True)
+        for name, p in model.named_parameters()
+        if id(p) in own
+    }
+    with torch.enable_grad():
+        scores = _answers(model, zero, x)
+        if not zero or scores.ndim != 2 or scores.shape[1] != getattr(layer, "out_features", None):
+            return False
+        different = scores * torch.arange(1, scores.numel() + 1).to(scores).view_as(scores)
+        if not different.requires_grad:
+            return False
+        slopes = torch.autograd.grad(different.sum(), list(zero.values()), materialize_grads=True)
+    equal = torch.allclose(scores, scores[0, 0].expand_as(scores), rtol=0, atol=1e-6)
+    return equal and any(bool(slope.any()) for slope in slopes)
+
+
+def _answers(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Scores without dropout; the model's modes are as before at the end."""
+    with wearing(model, {}):
+        model.eval()
+        return call(model, params, x)[0]
+
+
+def _is_tied(model: nn.Module, layer: nn.Module) -> bool:
+    """Whether another layer has a parameter of this one."""
+    own = {id(p) for p in layer._parameters.values() if p is not None}
+    others = (other for other in model.modules() if other is not layer)
+    return any(id(p) in own for other in others for p in other._parameters.values())
