@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .tasks.cache import open_atomically
 
-__all__ = ["CheckpointFolder", "save_json", "save_weights"]
+__all__ = ["CheckpointFolder", "remove_leftovers", "save_json", "save_weights"]
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -33,6 +33,17 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to `path` (JSON), whole or not at all. Raises OSError."""
     with open_atomically(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run left half-written in `folder`: the parts of weights and JSON files.
+
+    Only who holds the folder's lock may call this; others may be writing.
+    """
+    for kind in ("safetensors", "json"):
+        for part in folder.glob(f".*.{kind}.*.part"):
+            if part.is_file() and not part.is_symlink():
+                part.unlink(missing_ok=True)
 
 
 class CheckpointFolder:
@@ -61,10 +72,10 @@ class CheckpointFolder:
             raise OSError(
                 f"checkpoint folder {self.folder} cannot be written ({error}); give another folder"
             ) from error
-        # Also what a killed run left half-written.
-        for old in {*self.folder.glob("step-*.safetensors"), *self.folder.glob(".*.part")}:
+        for old in self.folder.glob("step-*.safetensors"):
             if old.name != name:
                 old.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """(tensors, history) of the last save; None where nothing has been saved.

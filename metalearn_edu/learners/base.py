@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..memory import keep_pages
 from ..tasks import EpisodeBatch
 
-__all__ = ["MetaLearner", "count_classes"]
+__all__ = ["MetaLearner", "count_classes", "is_cross_entropy"]
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -127,6 +127,12 @@ class MetaLearner(nn.Module, ABC):
         _require_finite("the norm of the meta-gradient", norm)
         optimizer.step()
         return total
+
+
+def is_cross_entropy(loss_fn: Any) -> bool:
+    """Whether a loss is PyTorch's cross-entropy, as a function, a module or with settings."""
+    plain = getattr(loss_fn, "func", loss_fn)  # of a functools.partial
+    return plain is F.cross_entropy or isinstance(plain, nn.CrossEntropyLoss)
 
 
 def count_classes(support_y: Tensor) -> int:
