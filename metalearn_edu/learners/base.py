@@ -8,33 +8,80 @@ it (`outer_loop`). Introduced in notebook 01.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import as_integer, as_number
 from ..memory import keep_pages
 from ..tasks import EpisodeBatch
 
-__all__ = ["MetaLearner", "count_classes", "is_cross_entropy"]
+__all__ = [
+    "MetaLearner",
+    "as_learner",
+    "count_classes",
+    "eval_mode",
+    "is_cross_entropy",
+    "kept_modes",
+]
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+_MISSING = object()
+
+
+class _Default:
+    """An attribute of a class that gives way to what an instance has registered under its name."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name, self.value = name, value
+
+    def __get__(self, learner: nn.Module | None, owner: type | None = None) -> Any:
+        registered = vars(learner) if learner is not None else {}
+        for kind in ("_parameters", "_buffers", "_modules"):
+            if self.name in registered.get(kind, ()):
+                return registered[kind][self.name]
+        bind = getattr(type(self.value), "__get__", None)
+        return bind(self.value, learner, owner) if bind else self.value
 
 
 class MetaLearner(nn.Module, ABC):
     """Base class of every learner. T tasks at once, always on the leading axis.
 
+    What comes in may be tensors or arrays; floats move to the device and the dtype of the
+    learner's parameters.
+
     Attributes:
         meta_lr: step size of the outer loop's Adam.
-        loss_fn: what the outer loop minimises, from (T * Q, n_way) scores and (T * Q,) labels.
+        loss_fn: what the outer loop minimises, from (T * Q, n_way) scores and (T * Q,) labels to
+            one number: a function or a module. The parameters of a module are meta-learned too.
     """
 
     meta_lr: float = 1e-3
     loss_fn: LossFunction = staticmethod(F.cross_entropy)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, be it plain, a module or a parameter, over what the class has.
+
+        PyTorch keeps modules and parameters in tables of their own, where Python looks only for
+        names that the class does not have; without this they would be lost without a word.
+        """
+        of_class = inspect.getattr_static(type(self), name, _MISSING)
+        if hasattr(type(of_class), "__set__"):  # a property sets itself, or refuses
+            object.__setattr__(self, name, value)
+            return
+        if callable(value) and not isinstance(value, nn.Module):  # may take a module's place
+            vars(self).get("_modules", {}).pop(name, None)
+        super().__setattr__(name, value)
+        if of_class is not _MISSING and name not in vars(self):
+            setattr(type(self), name, _as_default(name, of_class))
 
     @abstractmethod
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Any:
@@ -48,40 +95,65 @@ class MetaLearner(nn.Module, ABC):
         """Scores (T, Q, n_way) of the queries of T tasks.
 
         Raises:
-            ValueError: shapes do not fit, a class has no support item, or items hold NaN.
+            ValueError: not numbers, shapes do not fit, a class has no support item, or items hold
+                NaN.
         """
-        check_tasks(support_x, support_y, query_x)
-        return self.predict(self.learn_task(support_x, support_y), query_x)
+        with _inner_gradients():
+            support_x, support_y = self._support(support_x, support_y)
+            query_x = self._queries(support_x, query_x)
+            return self.predict(self.learn_task(support_x, support_y), query_x)
 
     def adapt(
         self, support_x: Tensor, support_y: Tensor, **options: Any
     ) -> Callable[[Tensor], Tensor]:
         """A predictor for ONE task: from query_x (Q, *item) to scores (Q, n_way).
 
-        The learner is left unchanged; works under torch.no_grad().
+        Learns and answers in eval mode, whatever mode the learner is in: that of MAML's test
+        steps, without dropout. The learner is left unchanged; works under torch.no_grad() and
+        torch.inference_mode().
 
         Args:
             support_x: (S, *item).
             support_y: (S,) int64 labels 0..n_way-1; (S, out) floats for regression.
             options: passed on to `learn_task`, for example `num_inner_steps` of MAML.
+        Raises:
+            ValueError: as `forward`; so does the predictor.
         """
-        support_x, support_y = support_x[None], support_y[None]
-        _check_support(support_x, support_y)
-        state = self.learn_task(support_x, support_y, **options)
+        with eval_mode(self), _inner_gradients():
+            support_x, support_y = self._support(
+                as_tensor("support_x", support_x)[None], as_tensor("support_y", support_y)[None]
+            )
+            state = self.learn_task(support_x, support_y, **options)
 
         def predictor(query_x: Tensor) -> Tensor:
-            _check_queries(support_x, query_x[None])
-            return self.predict(state, query_x[None])[0]
+            with eval_mode(self), _inner_gradients():
+                queries = self._queries(support_x, as_tensor("query_x", query_x)[None])
+                return self.predict(state, queries)[0]
 
         return predictor
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
-        """Mean query loss over the tasks, a scalar in the units of `loss_fn` (nats)."""
+        """Mean query loss over the tasks, a scalar in the units of `loss_fn` (nats).
+
+        Raises:
+            ValueError: not episodes, or `loss_fn` does not return one number.
+        """
+        episodes = self._taken(episodes)
         scores = self(episodes.support_x, episodes.support_y, episodes.query_x)
         return self._mean_loss(scores, episodes)
 
     def _mean_loss(self, scores: Tensor, episodes: EpisodeBatch) -> Tensor:
-        return self.loss_fn(scores.flatten(0, 1), episodes.query_y.flatten(0, 1))
+        return self._score_loss(scores, episodes.query_y)
+
+    def _score_loss(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """`loss_fn` of scores (T, Q, out) and labels (T, Q) or targets (T, Q, out): a scalar."""
+        if not callable(self.loss_fn):
+            raise ValueError(f"loss_fn must be a function or a module, got {self.loss_fn!r}")
+        loss = self.loss_fn(scores.flatten(0, 1), targets.flatten(0, 1))
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(f"loss_fn must return one number, a tensor of shape (), got {shape}")
+        return loss.squeeze()
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int | None:
         """How many tasks `outer_loop` takes at a time unless told; None: all of them."""
@@ -90,7 +162,21 @@ class MetaLearner(nn.Module, ABC):
     @cached_property
     def meta_optimizer(self) -> torch.optim.Optimizer:
         """The Adam optimiser that `outer_loop` uses when none is given."""
-        return torch.optim.Adam(self.parameters(), lr=self.meta_lr)
+        group = {"params": self.parameters(), "meta_lr": self.meta_lr}
+        return torch.optim.Adam([group], lr=self.meta_lr)
+
+    def _present_optimizer(self) -> torch.optim.Optimizer:
+        """`meta_optimizer` with the `meta_lr` and the parameters that the learner has now."""
+        meta_lr = as_number("meta_lr", self.meta_lr, at_least=0)
+        groups = self.meta_optimizer.param_groups
+        for group in groups:
+            if group.get("meta_lr", meta_lr) != meta_lr:  # a schedule's own "lr" stays
+                group["lr"] = group["meta_lr"] = meta_lr
+        known = {id(p) for group in groups for p in group["params"]}
+        new = [p for p in self.parameters() if id(p) not in known]
+        if new:
+            self.meta_optimizer.add_param_group({"params": new, "meta_lr": meta_lr})
+        return self.meta_optimizer
 
     def outer_loop(
         self,
@@ -110,23 +196,142 @@ class MetaLearner(nn.Module, ABC):
                 Default: `tasks_at_once`. Not the same where an encoder normalises by batch: its
                 statistics are those of all items of a chunk.
         Raises:
-            FloatingPointError: the loss or its gradient is not finite; no step was taken.
+            FloatingPointError: the loss or its gradient is not finite, and no step was taken; or
+                the step itself left parameters that are not finite.
+            ValueError: an argument makes no sense, nothing can be learned from the loss, or it
+                cannot be taken in chunks.
         """
         keep_pages()
-        optimizer = optimizer or self.meta_optimizer
+        limit = as_limit("max_grad_norm", max_grad_norm)
+        tasks = self._taken(tasks)
+        size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
+        _require_trainable(self)
+        optimizer = self._present_optimizer() if optimizer is None else optimizer
         optimizer.zero_grad()
-        limit = float("inf") if max_grad_norm is None else max_grad_norm
         total = 0.0
-        size = self.tasks_at_once(tasks) if chunk_size is None else chunk_size
-        for chunk in tasks.split(size):
-            loss = self.loss(chunk) * (len(chunk) / len(tasks))
+        chunks = list(tasks.split(self.tasks_at_once(tasks) if size is None else size))
+        share = self._shares(tasks, len(chunks))
+        for chunk in chunks:
+            loss = self.loss(chunk) * share(len(chunk))
             _require_finite("the loss", loss)
+            _require_gradient(loss)
             loss.backward()
             total += loss.item()
         norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
         _require_finite("the norm of the meta-gradient", norm)
         optimizer.step()
+        require_finite_weights(self)
         return total
+
+    def _shares(self, tasks: EpisodeBatch, n_chunks: int) -> Callable[[int], float]:
+        """What the loss of so many of the tasks counts in that of all.
+
+        A mean counts by the share of the tasks, a sum counts whole.
+        """
+        if n_chunks > 1 and self._adds_up(tasks):
+            return lambda n_tasks: 1.0
+        return lambda n_tasks: n_tasks / len(tasks)
+
+    def _adds_up(self, tasks: EpisodeBatch) -> bool:
+        """Whether `loss_fn` is a sum over items and not a mean; tried once, on one task.
+
+        Raises:
+            ValueError: it is neither, so that the loss of all tasks is not made of theirs.
+        """
+        known = vars(self).get("_tried_loss", (None, False))
+        if known[0] is not self.loss_fn:
+            with eval_mode(self), torch.no_grad():
+                scores = self(tasks.support_x[:1], tasks.support_y[:1], tasks.query_x[:1])
+                once = self._score_loss(scores, tasks.query_y[:1])
+                twice = self._score_loss(
+                    scores.repeat(2, 1, 1), tasks.query_y[:1].repeat_interleave(2, 0)
+                )
+            known = self._tried_loss = (self.loss_fn, _is_sum(once.item(), twice.item()))
+        return known[1]
+
+    # -------------------------------------------------------------- what comes in
+
+    def _like(self, x: Tensor) -> Tensor:
+        """Something on the device and in the dtype of items: a parameter, or `x` without any."""
+        return next((p for p in self.parameters() if p.is_floating_point()), x)
+
+    def _support(self, support_x: Any, support_y: Any) -> tuple[Tensor, Tensor]:
+        """Support sets of T tasks as tensors for this learner; refused unless they are sound."""
+        x = as_items("support_x", support_x)
+        x = _moved(x, self._like(x))
+        y = _moved(as_tensor("support_y", support_y), x)
+        _check_support(x, y)
+        return x, y
+
+    def _queries(self, support_x: Tensor, query_x: Any) -> Tensor:
+        """Queries of the tasks with these support sets, as a tensor for this learner."""
+        x = _moved(as_items("query_x", query_x), self._like(support_x))
+        _check_queries(support_x, x)
+        return x
+
+    def _taken(self, episodes: EpisodeBatch) -> EpisodeBatch:
+        """Episodes on the device and in the dtype of the learner's parameters."""
+        if not isinstance(episodes, EpisodeBatch):
+            raise ValueError(f"tasks must be an EpisodeBatch, got {type(episodes).__name__}")
+        like = self._like(episodes.support_x)
+        return episodes.to(like.device, like.dtype)
+
+
+def _as_default(name: str, of_class: Any) -> _Default:
+    return of_class if isinstance(of_class, _Default) else _Default(name, of_class)
+
+
+def as_learner(name: str, learner: Any) -> MetaLearner:
+    """`learner` itself; a ValueError if it is no MetaLearner."""
+    if not isinstance(learner, MetaLearner):
+        raise ValueError(f"{name} must be a MetaLearner, got {_kind(learner)}")
+    return learner
+
+
+def _kind(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+@contextmanager
+def kept_modes(module: nn.Module) -> Iterator[None]:
+    """After the block every module is back in its own mode, training or eval."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; afterwards every module is back in its own mode."""
+    with kept_modes(module):
+        module.eval()
+        yield
+
+
+@contextmanager
+def _inner_gradients() -> Iterator[None]:
+    """Inference mode, which forbids the gradients of inner loops, becomes no_grad in the block."""
+    try:
+        if torch.is_inference_mode_enabled():
+            with torch.inference_mode(False), torch.no_grad():
+                yield
+        else:
+            yield
+    except RuntimeError as error:
+        if "nference tensor" not in str(error):
+            raise
+        raise ValueError(
+            "the learner was made under torch.inference_mode(), so that nothing can be learned by "
+            "its gradients; make it outside"
+        ) from error
+
+
+def as_limit(name: str, value: Any) -> float:
+    """The largest norm that is allowed: None means any."""
+    return float("inf") if value is None else as_number(name, value, above=0)
 
 
 def is_cross_entropy(loss_fn: Any) -> bool:
@@ -145,15 +350,15 @@ def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         support_z: (T, S, d) embeddings.
-        support_y: (T, S) int64 labels 0..n_way-1.
+        support_y: (T, S) int64 labels 0..n_way-1, every class present in every task.
     Returns:
         sums (T, n_way, d) and counts (T, n_way, 1), in the dtype of the embeddings.
     Raises:
-        ValueError: support_y holds regression targets.
+        ValueError: support_y holds regression targets, or a class is missing.
     """
     if support_y.is_floating_point():
         raise ValueError(f"classes need int64 labels, but support_y is {support_y.dtype}")
-    one_hot = F.one_hot(support_y, count_classes(support_y)).to(support_z.dtype)  # (T, S, n_way)
+    one_hot = _one_hot_of_every_class(support_y).to(support_z.dtype)  # (T, S, n_way)
     return one_hot.transpose(1, 2) @ support_z, one_hot.sum(dim=1)[..., None]
 
 
@@ -162,9 +367,77 @@ def embed_items(encoder: nn.Module, x: Tensor) -> Tensor:
     return encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
+def as_tensor(name: str, value: Any) -> Tensor:
+    """`value` as a tensor: arrays and lists of numbers are copied into one.
+
+    Raises:
+        ValueError: it holds no numbers, or rows of unequal length.
+    """
+    if isinstance(value, Tensor) and value.layout is torch.strided:
+        return value
+    try:
+        return torch.from_numpy(np.array(value, order="C"))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(
+            f"{name} must be a tensor or an array of numbers, got {_kind(value)}"
+        ) from None
+
+
+def as_items(name: str, x: Any) -> Tensor:
+    """`x` as a tensor of floats; a ValueError says what to do with bytes."""
+    x = as_tensor(name, x)
+    if not x.is_floating_point():
+        raise ValueError(f"{name} holds {x.dtype}, not floats; for images, {name}.float() / 255")
+    return x
+
+
+def _moved(x: Tensor, like: Tensor) -> Tensor:
+    """`x` on the device of `like`, floats in its dtype, and ready for gradients."""
+    x = x.to(like.device, like.dtype if x.is_floating_point() else None)
+    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
+
+
+def _is_sum(once: float, twice: float) -> bool:
+    """Whether a loss counts the same items twice if they stand there twice."""
+    if np.isclose(twice, once, rtol=1e-3, atol=0, equal_nan=True):
+        return False
+    if np.isclose(twice, 2 * once, rtol=1e-3, atol=0):
+        return True
+    raise ValueError(
+        f"loss_fn is neither a mean over items nor their sum (some items give {once:.4g}, the same "
+        f"twice {twice:.4g}), so tasks cannot be taken in chunks; chunk_size=len(tasks) takes all"
+    )
+
+
 def _require_finite(what: str, value: Tensor) -> None:
     if not torch.isfinite(value):
         raise FloatingPointError(f"{what} is {value.item()}")
+
+
+def _require_trainable(learner: nn.Module) -> None:
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError(f"{type(learner).__name__} has no parameter to learn")
+    if any(p.is_inference() for p in parameters):
+        raise ValueError("the learner was made under torch.inference_mode(); make it outside")
+
+
+def _require_gradient(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise ValueError(
+            "the loss has no gradient by any parameter of the learner: are we under "
+            "torch.no_grad(), or does loss_fn detach the scores?"
+        )
+
+
+def require_finite_weights(learner: nn.Module) -> None:
+    """Raises FloatingPointError if a parameter holds NaN or infinity; it names the first."""
+    for name, parameter in learner.named_parameters():
+        # A finite sum has finite terms, and is read off faster.
+        if not torch.isfinite(parameter.detach().sum()):
+            n_bad = int((~torch.isfinite(parameter)).sum())
+            if n_bad:
+                raise FloatingPointError(f"{n_bad} numbers of {name} are not finite after the step")
 
 
 def check_shapes(x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
@@ -187,25 +460,38 @@ def check_tasks(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> None:
 
 def _check_support(support_x: Tensor, support_y: Tensor) -> None:
     check_shapes("support_x", support_x, "support_y", support_y)
-    if not support_y.is_floating_point():
-        _check_every_class(support_y)
+    if support_y.is_floating_point():
+        _check_finite("support_y", support_y)
+    else:
+        _one_hot_of_every_class(support_y)
 
 
-def _check_every_class(support_y: Tensor) -> None:
+def _one_hot_of_every_class(support_y: Tensor) -> Tensor:
+    """Labels (T, S) as (T, S, n_way) of 0 and 1; refused unless each task has every class."""
     if support_y.dtype != torch.int64 or support_y.ndim != 2:
         raise ValueError(
             f"support_y must be int64 labels (T, S), got {support_y.dtype} "
             f"{tuple(support_y.shape)}; regression targets must be floating point"
         )
-    if int(support_y.min()) < 0:
-        raise ValueError(f"support_y must hold labels from 0, got {int(support_y.min())}")
-    present = F.one_hot(support_y, count_classes(support_y)).any(dim=1)  # (T, n_way)
+    lowest, highest = int(support_y.min()), int(support_y.max())
+    if lowest < 0:
+        raise ValueError(f"support_y must hold labels from 0, got {lowest}")
+    if highest >= support_y.shape[1]:  # more classes than items: no table of that size is made
+        _refuse_missing(0, support_y[0], highest)
+    one_hot = F.one_hot(support_y, highest + 1)
+    present = one_hot.any(dim=1)  # (T, n_way)
     if not present.all():
-        task, label = (~present).nonzero()[0].tolist()
-        raise ValueError(
-            f"support_y of task {task} has no item with label {label}; labels must run from 0 to "
-            f"n_way - 1 = {present.shape[1] - 1} with every class present in every task"
-        )
+        task = int((~present).any(dim=1).nonzero()[0])
+        _refuse_missing(task, support_y[task], highest)
+    return one_hot
+
+
+def _refuse_missing(task: int, labels: Tensor, highest: int) -> None:
+    missing = min(set(range(len(labels) + 1)) - set(labels.tolist()))
+    raise ValueError(
+        f"support_y of task {task} has no item with label {missing}; labels must run from 0 to "
+        f"n_way - 1 = {highest} with every class present in every task"
+    )
 
 
 def _check_queries(support_x: Tensor, query_x: Tensor) -> None:
@@ -220,8 +506,6 @@ def _check_queries(support_x: Tensor, query_x: Tensor) -> None:
 
 
 def _check_finite(name: str, x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise ValueError(f"{name} holds {x.dtype}, not floats; for images, {name}.float() / 255")
     if torch.isfinite(x.sum()):  # then all are, and a sum is read off faster
         return
     n_bad = int((~torch.isfinite(x)).sum())
