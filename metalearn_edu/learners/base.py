@@ -38,16 +38,15 @@ _MISSING = object()
 
 
 class _Default:
-    """An attribute of a class that gives way to what an instance has registered under its name."""
+    """An attribute of a class that gives way to a module that an instance has under its name."""
 
     def __init__(self, name: str, value: Any) -> None:
         self.name, self.value = name, value
 
     def __get__(self, learner: nn.Module | None, owner: type | None = None) -> Any:
-        registered = vars(learner) if learner is not None else {}
-        for kind in ("_parameters", "_buffers", "_modules"):
-            if self.name in registered.get(kind, ()):
-                return registered[kind][self.name]
+        modules = {} if learner is None else learner._modules
+        if self.name in modules:
+            return modules[self.name]
         bind = getattr(type(self.value), "__get__", None)
         return bind(self.value, learner, owner) if bind else self.value
 
@@ -68,20 +67,22 @@ class MetaLearner(nn.Module, ABC):
     loss_fn: LossFunction = staticmethod(F.cross_entropy)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, be it plain, a module or a parameter, over what the class has.
+        """Set an attribute, be it plain or a module, over what the class has.
 
-        PyTorch keeps modules and parameters in tables of their own, where Python looks only for
-        names that the class does not have; without this they would be lost without a word.
+        PyTorch keeps modules in a table of their own, where Python looks only for names that the
+        class does not have; without this they would be lost without a word.
         """
         of_class = inspect.getattr_static(type(self), name, _MISSING)
         if hasattr(type(of_class), "__set__"):  # a property sets itself, or refuses
             object.__setattr__(self, name, value)
             return
+        modules = vars(self).get("_modules", {})
         if callable(value) and not isinstance(value, nn.Module):  # may take a module's place
-            vars(self).get("_modules", {}).pop(name, None)
+            modules.pop(name, None)
         super().__setattr__(name, value)
-        if of_class is not _MISSING and name not in vars(self):
-            setattr(type(self), name, _as_default(name, of_class))
+        hidden = of_class is not _MISSING and name in modules
+        if hidden and not isinstance(of_class, _Default):
+            setattr(type(self), name, _Default(name, of_class))
 
     @abstractmethod
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Any:
@@ -98,7 +99,7 @@ class MetaLearner(nn.Module, ABC):
             ValueError: not numbers, shapes do not fit, a class has no support item, or items hold
                 NaN.
         """
-        with _inner_gradients():
+        with _inner_gradients(self):
             support_x, support_y = self._support(support_x, support_y)
             query_x = self._queries(support_x, query_x)
             return self.predict(self.learn_task(support_x, support_y), query_x)
@@ -119,14 +120,14 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             ValueError: as `forward`; so does the predictor.
         """
-        with eval_mode(self), _inner_gradients():
+        with eval_mode(self), _inner_gradients(self):
             support_x, support_y = self._support(
                 as_tensor("support_x", support_x)[None], as_tensor("support_y", support_y)[None]
             )
             state = self.learn_task(support_x, support_y, **options)
 
         def predictor(query_x: Tensor) -> Tensor:
-            with eval_mode(self), _inner_gradients():
+            with eval_mode(self), _inner_gradients(self):
                 queries = self._queries(support_x, as_tensor("query_x", query_x)[None])
                 return self.predict(state, queries)[0]
 
@@ -147,9 +148,7 @@ class MetaLearner(nn.Module, ABC):
 
     def _score_loss(self, scores: Tensor, targets: Tensor) -> Tensor:
         """`loss_fn` of scores (T, Q, out) and labels (T, Q) or targets (T, Q, out): a scalar."""
-        if not callable(self.loss_fn):
-            raise ValueError(f"loss_fn must be a function or a module, got {self.loss_fn!r}")
-        loss = self.loss_fn(scores.flatten(0, 1), targets.flatten(0, 1))
+        loss = as_function("loss_fn", self.loss_fn)(scores.flatten(0, 1), targets.flatten(0, 1))
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"loss_fn must return one number, a tensor of shape (), got {shape}")
@@ -251,21 +250,20 @@ class MetaLearner(nn.Module, ABC):
 
     # -------------------------------------------------------------- what comes in
 
-    def _like(self, x: Tensor) -> Tensor:
-        """Something on the device and in the dtype of items: a parameter, or `x` without any."""
-        return next((p for p in self.parameters() if p.is_floating_point()), x)
+    def _moved(self, x: Tensor) -> Tensor:
+        """Items on the device and in the dtype of the first parameter, if there is any."""
+        return _like(x, next((p for p in self.parameters() if p.is_floating_point()), x))
 
     def _support(self, support_x: Any, support_y: Any) -> tuple[Tensor, Tensor]:
         """Support sets of T tasks as tensors for this learner; refused unless they are sound."""
-        x = as_items("support_x", support_x)
-        x = _moved(x, self._like(x))
-        y = _moved(as_tensor("support_y", support_y), x)
+        x = self._moved(as_items("support_x", support_x))
+        y = _like(as_tensor("support_y", support_y), x)
         _check_support(x, y)
         return x, y
 
     def _queries(self, support_x: Tensor, query_x: Any) -> Tensor:
         """Queries of the tasks with these support sets, as a tensor for this learner."""
-        x = _moved(as_items("query_x", query_x), self._like(support_x))
+        x = self._moved(_like(as_items("query_x", query_x), support_x))
         _check_queries(support_x, x)
         return x
 
@@ -273,12 +271,8 @@ class MetaLearner(nn.Module, ABC):
         """Episodes on the device and in the dtype of the learner's parameters."""
         if not isinstance(episodes, EpisodeBatch):
             raise ValueError(f"tasks must be an EpisodeBatch, got {type(episodes).__name__}")
-        like = self._like(episodes.support_x)
+        like = self._moved(episodes.support_x)
         return episodes.to(like.device, like.dtype)
-
-
-def _as_default(name: str, of_class: Any) -> _Default:
-    return of_class if isinstance(of_class, _Default) else _Default(name, of_class)
 
 
 def as_learner(name: str, learner: Any) -> MetaLearner:
@@ -288,7 +282,16 @@ def as_learner(name: str, learner: Any) -> MetaLearner:
     return learner
 
 
+def as_function(name: str, function: Any) -> Any:
+    """`function` itself, mostly a module; a ValueError if it cannot be called, or is a class."""
+    if not callable(function) or isinstance(function, type):
+        raise ValueError(f"{name} must be a module or a function, got {_kind(function)}")
+    return function
+
+
 def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of layout {value.layout}"
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
@@ -312,7 +315,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _inner_gradients() -> Iterator[None]:
+def _inner_gradients(learner: nn.Module) -> Iterator[None]:
     """Inference mode, which forbids the gradients of inner loops, becomes no_grad in the block."""
     try:
         if torch.is_inference_mode_enabled():
@@ -321,12 +324,14 @@ def _inner_gradients() -> Iterator[None]:
         else:
             yield
     except RuntimeError as error:
-        if "nference tensor" not in str(error):
+        if not any(p.is_inference() for p in learner.parameters()):
             raise
-        raise ValueError(
-            "the learner was made under torch.inference_mode(), so that nothing can be learned by "
-            "its gradients; make it outside"
-        ) from error
+        raise ValueError(f"{_MADE_THERE} ({error})") from error
+
+
+_MADE_THERE = (
+    "the learner was made under torch.inference_mode(), without gradients; make it outside"
+)
 
 
 def as_limit(name: str, value: Any) -> float:
@@ -362,9 +367,22 @@ def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
     return one_hot.transpose(1, 2) @ support_z, one_hot.sum(dim=1)[..., None]
 
 
-def embed_items(encoder: nn.Module, x: Tensor) -> Tensor:
+def class_means(support_z: Tensor, support_y: Tensor) -> Tensor:
+    """Mean of each class's items, (T, n_way, d); arguments and errors as for `class_sums`."""
+    sums, counts = class_sums(support_z, support_y)
+    return sums / counts
+
+
+def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Items (T, B, *item) through an encoder of (T * B, *item): (T, B, *embedding)."""
-    return encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    z = encoder(x.flatten(0, 1))
+    if not isinstance(z, Tensor) or z.ndim < 2 or len(z) != x.shape[0] * x.shape[1]:
+        got = tuple(z.shape) if isinstance(z, Tensor) else _kind(z)
+        raise ValueError(
+            f"an encoder must return one embedding an item, a tensor (B, d), got {got} for "
+            f"{x.shape[0] * x.shape[1]} items"
+        )
+    return z.unflatten(0, x.shape[:2])
 
 
 def as_tensor(name: str, value: Any) -> Tensor:
@@ -391,7 +409,7 @@ def as_items(name: str, x: Any) -> Tensor:
     return x
 
 
-def _moved(x: Tensor, like: Tensor) -> Tensor:
+def _like(x: Tensor, like: Tensor) -> Tensor:
     """`x` on the device of `like`, floats in its dtype, and ready for gradients."""
     x = x.to(like.device, like.dtype if x.is_floating_point() else None)
     return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
@@ -419,7 +437,7 @@ def _require_trainable(learner: nn.Module) -> None:
     if not parameters:
         raise ValueError(f"{type(learner).__name__} has no parameter to learn")
     if any(p.is_inference() for p in parameters):
-        raise ValueError("the learner was made under torch.inference_mode(); make it outside")
+        raise ValueError(_MADE_THERE)
 
 
 def _require_gradient(loss: Tensor) -> None:
@@ -495,7 +513,8 @@ def _refuse_missing(task: int, labels: Tensor, highest: int) -> None:
 
 
 def _check_queries(support_x: Tensor, query_x: Tensor) -> None:
-    if (len(query_x), query_x.shape[2:]) != (len(support_x), support_x.shape[2:]):
+    fits = query_x.ndim > 2 and query_x.shape[2:] == support_x.shape[2:]
+    if not fits or len(query_x) != len(support_x):
         raise ValueError(
             f"query_x {tuple(query_x.shape)} does not fit support_x {tuple(support_x.shape)}: "
             "the tasks (first axis) and the shape of an item (after the second) must agree"

@@ -468,10 +468,16 @@ def test_instance_numbers_count_each_class():
     ("options", "message"),
     [
         ({"slots": 1}, "memory_size must be at least num_reads = 2, .* got 1"),
-        ({"first_sharpness": 0.99}, "first_sharpness must be at least 1, got 0.99"),
-        ({"first_sharpness": math.inf}, "first_sharpness must be at least 1, got inf"),
-        ({"usage_decay": 1.01}, "usage_decay must be between 0 and 1, got 1.01"),
-        ({"usage_decay": math.nan}, "usage_decay must be between 0 and 1, got nan"),
+        (
+            {"first_sharpness": 0.99},
+            "first_sharpness must be a finite number of at least 1, got 0.99",
+        ),
+        (
+            {"first_sharpness": math.inf},
+            "first_sharpness must be a finite number of at least 1, got inf",
+        ),
+        ({"usage_decay": 1.01}, "usage_decay must be .* of at least 0 and at most 1, got 1.01"),
+        ({"usage_decay": math.nan}, "usage_decay must be .* of at least 0 and at most 1, got nan"),
         ({"hidden": 0}, "hidden_dim must be an integer of at least 1, got 0"),
         ({"num_reads": 1.0}, "num_reads must be an integer of at least 1, got 1.0"),
     ],
@@ -484,9 +490,11 @@ def test_a_controller_that_cannot_be(options, message):
 def test_a_learner_that_cannot_be():
     with pytest.raises(ValueError, match=r"memory_size must be at least n_way = 7, .* got 6"):
         MANN(None, controller(), 7)
-    with pytest.raises(ValueError, match=r"metric_weight must be 0 or more, got -0.1"):
+    with pytest.raises(
+        ValueError, match="metric_weight must be a finite number of at least 0, got -0.1"
+    ):
         MANN(None, controller(), N_WAY, metric_weight=-0.1)
-    with pytest.raises(ValueError, match="metric_weight must be 0 or more, got nan"):
+    with pytest.raises(ValueError, match="metric_weight must be .* got nan"):
         MANN(None, controller(), N_WAY, metric_weight=math.nan)
     with pytest.raises(ValueError, match="n_way must be an integer of at least 2, got 1"):
         MANN(None, controller(), 1)
