@@ -8,18 +8,19 @@ of the luck of training; for that, train with several seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .arguments import as_integer
 from .learners import MANN
-from .learners.base import MetaLearner
+from .learners.base import MetaLearner, as_learner, as_tensor, eval_mode
 from .learners.chunks import WORK, tasks_at_once
 from .memory import keep_pages
 from .tasks import EpisodeBatch, Streams, TaskSource
@@ -153,13 +154,17 @@ def evaluate_meta_learner(
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
+        FloatingPointError: squared errors that are not finite, or no finite score at all: the
+            learner diverged. Of a part of the queries a RuntimeWarning says so; they count as
+            wrong.
         ValueError: n_episodes below 2 (there is no interval), or another argument makes no sense.
     """
+    as_learner("learner", learner)
     tasks, seed = as_task_source("tasks", tasks), as_integer("seed", seed, None)
     values = _score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
     transductive = None
     if check_transduction:
-        with _eval_mode(learner), torch.no_grad():
+        with eval_mode(learner), torch.no_grad():
             transductive = _is_transductive(learner, tasks.episodes(seed, 0, 1))
     metric = "mse" if tasks.n_way is None else "accuracy"
     chance = None if tasks.n_way is None else 1 / tasks.n_way
@@ -173,7 +178,11 @@ def compare_meta_learners(
 
     Args:
         options: those of `evaluate_meta_learner`: n_episodes, seed, chunk_size.
+    Raises:
+        FloatingPointError, ValueError: as `evaluate_meta_learner` does.
     """
+    as_learner("first", first)
+    as_learner("second", second)
     return Comparison(
         evaluate_meta_learner(first, tasks, **options),
         evaluate_meta_learner(second, tasks, **options),
@@ -192,12 +201,15 @@ def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
     Returns:
         an Evaluation whose values are error rates, one a run.
     Raises:
+        FloatingPointError: no finite score at all; see `evaluate_meta_learner`.
         ValueError: regression tasks, or the learner has another n_way.
     """
-    if runs.n_way is None:
-        raise ValueError("runs must be classification tasks, got regression")
-    with _eval_mode(learner), torch.no_grad():
-        right = torch.cat([_episode_scores(learner, few) for few in runs.split(4)])
+    as_learner("learner", learner)
+    if not isinstance(runs, EpisodeBatch) or runs.n_way is None:
+        got = "regression" if isinstance(runs, EpisodeBatch) else type(runs).__name__
+        raise ValueError(f"runs must be classification tasks (an EpisodeBatch), got {got}")
+    with eval_mode(learner), torch.no_grad():
+        right = _together(_episode_scores(learner, few) for few in runs.split(4))
     return Evaluation(1 - right, "error rate", 1 - 1 / runs.n_way, None, repr(runs))
 
 
@@ -221,8 +233,11 @@ def evaluate_streams(
     Returns:
         an Evaluation by instance number, from 1; its values are means over the classes of a stream.
     Raises:
+        FloatingPointError: no finite score at all; see `evaluate_meta_learner`.
         ValueError: the learner reads no streams, or another argument makes no sense.
     """
+    if not isinstance(tasks, Streams):
+        raise ValueError(f"tasks must be Streams, got {type(tasks).__name__}")
     if not isinstance(learner, MANN):
         raise ValueError(f"streams need a MANN, which reads them; got {type(learner).__name__}")
     seed = as_integer("seed", seed, None)
@@ -235,9 +250,15 @@ def evaluate_streams(
 
 
 def instance_numbers(y: Tensor) -> Tensor:
-    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L)."""
-    seen = F.one_hot(y).cumsum(dim=1)  # (T, L, n_way)
-    return seen.gather(2, y[..., None]).squeeze(2)
+    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L).
+
+    Raises:
+        ValueError: y holds no integers, or is not (T, L).
+    """
+    y = as_tensor("y", y)
+    if y.ndim != 2 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise ValueError(f"y must be integer labels (T, L), got {y.dtype} {tuple(y.shape)}")
+    return (y[:, :, None] == y[:, None, :]).tril().sum(dim=2)
 
 
 def first_instance_ceiling(n_way: int) -> float:
@@ -246,12 +267,20 @@ def first_instance_ceiling(n_way: int) -> float:
     A learner can at most rule out the labels that it has seen; the j-th new class is then one of
     n_way - j + 1, so that the mean is (1 / n_way) (1 + 1/2 + ... + 1 / n_way): 45.67 % for five
     classes. A figure above it means that labels leak.
+
+    Raises:
+        ValueError: n_way is no integer from 1 to a million.
     """
+    n_way = as_integer("n_way", n_way, at_most=10**6)
     return sum(1 / j for j in range(1, n_way + 1)) / n_way
 
 
+Scored = tuple[np.ndarray, np.ndarray]
+"""Values (T, ...) of T tasks, and the share (T,) of their queries with finite scores; float64."""
+
+
 def _score_in_chunks(
-    score: Callable[[Any, EpisodeBatch], Tensor],
+    score: Callable[[Any, EpisodeBatch], Scored],
     learner: MetaLearner,
     tasks: TaskSource,
     n_episodes: int,
@@ -262,21 +291,39 @@ def _score_in_chunks(
     keep_pages()
     n_episodes = as_integer("n_episodes", n_episodes, 2)
     chunk_size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
-    with _eval_mode(learner), torch.no_grad():
+    with eval_mode(learner), torch.no_grad():
         step = chunk_size or tasks_at_once(lambda: score(learner, tasks.episodes(seed, 0, 1)), WORK)
-        rows = [
+        return _together(
             score(learner, tasks.episodes(seed, start, min(step, n_episodes - start)))
             for start in range(0, n_episodes, step)
-        ]
-    return torch.cat(rows)
+        )
 
 
-def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Tensor:
-    """(T, n_instances) float64: share of right answers at the 1st, 2nd, ... item of a class."""
-    x, y = episodes_for(learner, episodes).stream()
-    right = (learner.stream(x, y).argmax(dim=2) == y).double()
-    which = F.one_hot(instance_numbers(y) - 1).to(right.dtype)  # (T, L, n_instances)
-    return ((right[:, None] @ which).squeeze(1) / which.sum(dim=1)).cpu()
+def _together(chunks: Iterable[Scored]) -> Tensor:
+    """The values of all chunks; says so where scores are not finite.
+
+    Raises:
+        FloatingPointError: values that are not finite, or no query with finite scores.
+    """
+    values, answered = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    lost = np.flatnonzero((answered < 1) | ~finite)
+    if len(lost):
+        found = f"{len(lost)} of {len(values)} episodes have scores or targets that are not finite"
+        if not finite.all() or not answered.any():
+            raise FloatingPointError(f"{found}, first episode {lost[0]}: did the learner diverge?")
+        warnings.warn(f"{found}; such queries count as wrong", RuntimeWarning, stacklevel=4)
+    return torch.from_numpy(values)
+
+
+def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Scored:
+    """Share (T, n_instances) of right answers at the 1st, 2nd, ... item of a class."""
+    x, y = episodes.like(learner).stream()
+    scores = learner.stream(x, y)
+    right, y = (scores.argmax(dim=2) == y).cpu().numpy(), y.cpu()
+    which = F.one_hot(instance_numbers(y) - 1).numpy()  # (T, L, n_instances)
+    shares = np.einsum("tl,tli->ti", right.astype(float), which) / which.sum(axis=1)
+    return shares, _answered(scores)
 
 
 def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
@@ -292,18 +339,21 @@ def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
     """
     width = episodes.query_y.shape[-1] if episodes.n_way is None else episodes.n_way
     expected = (*episodes.query_y.shape[:2], width)
-    if scores.shape != expected:
-        raise ValueError(f"scores must be {expected}, got {tuple(scores.shape)}")
+    if not isinstance(scores, Tensor) or scores.shape != expected:
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"scores must be {expected}, got {got}")
+    scores, target = scores.detach(), episodes.query_y.to(scores.device)
     if episodes.is_classification:
-        answered = scores.isfinite().all(dim=-1)
-        return ((scores.argmax(dim=-1) == episodes.query_y) & answered).double().mean(dim=1)
-    return (scores - episodes.query_y).double().square().mean(dim=(1, 2))
+        right = (scores.argmax(dim=-1) == target) & scores.isfinite().all(dim=-1)
+        return torch.from_numpy(right.cpu().numpy().mean(axis=1))
+    # In NumPy, so that no device is asked for float64, which some do not have.
+    apart = (scores - target).float() if scores.element_size() < 4 else scores - target
+    return torch.from_numpy(np.square(apart.cpu().numpy(), dtype=np.float64).mean(axis=(1, 2)))
 
 
-def episodes_for(learner: MetaLearner, episodes: EpisodeBatch) -> EpisodeBatch:
-    """The same episodes on the device and in the dtype of the learner's parameters."""
-    like = next(learner.parameters(), torch.empty(0))
-    return episodes.to(like.device, like.dtype)
+def _answered(scores: Tensor) -> np.ndarray:
+    """(T,) share of queries whose scores (T, Q, out) are finite."""
+    return scores.isfinite().all(dim=2).cpu().numpy().mean(axis=1)
 
 
 def query_by_query(score: ScoreFunction, episodes: EpisodeBatch) -> Tensor:
@@ -327,7 +377,7 @@ def scores_differ(first: Tensor, second: Tensor) -> bool:
 
 
 def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
-    episodes = episodes_for(learner, episodes)
+    episodes = episodes.like(learner)
     together = learner(episodes.support_x, episodes.support_y, episodes.query_x)
     try:
         alone = query_by_query(learner, episodes)
@@ -336,19 +386,7 @@ def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
     return scores_differ(together, alone)
 
 
-def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Tensor:
-    episodes = episodes_for(learner, episodes)
+def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Scored:
+    episodes = episodes.like(learner)
     scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
-    return score_episodes(scores, episodes).cpu()
-
-
-@contextmanager
-def _eval_mode(learner: MetaLearner) -> Iterator[None]:
-    """Eval mode inside the block; afterwards every module is back in its own mode."""
-    modes = [(module, module.training) for module in learner.modules()]
-    learner.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    return score_episodes(scores, episodes).numpy(), _answered(scores)

@@ -59,6 +59,10 @@ class Spied(TaskSource):
         do = self.at_step.get(start // n_tasks + 1, lambda batch: batch)
         return do(batch)
 
+    @property
+    def fingerprint(self) -> str:
+        return self.inner.fingerprint
+
     def __repr__(self) -> str:
         return repr(self.inner)
 
@@ -512,9 +516,9 @@ def test_ctrl_c_in_a_terminal(tmp_path):
         ({"n_val_episodes": 1}, "n_val_episodes must be an integer of at least 2, got 1"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),
         ({"chunk_size": 0}, "chunk_size must be"),
-        ({"meta_lr": 0}, "meta_lr must be above 0 and finite, got 0"),
-        ({"meta_lr": float("nan")}, "meta_lr must be above 0 and finite, got nan"),
-        ({"max_grad_norm": 0}, "max_grad_norm must be above 0 and finite, got 0"),
+        ({"meta_lr": 0}, "meta_lr must be a finite number above 0, got 0"),
+        ({"meta_lr": float("nan")}, "meta_lr must be a finite number above 0, got nan"),
+        ({"max_grad_norm": 0}, "max_grad_norm must be a finite number above 0, got 0"),
         ({"schedule": "linear"}, "schedule must be constant or cosine or a function, got 'linear'"),
         (
             {"tasks": make_tasks().episodes(0, 0, 4)},

@@ -204,7 +204,7 @@ class MetaLearner(nn.Module, ABC):
         limit = as_limit("max_grad_norm", max_grad_norm)
         tasks = self._taken(tasks)
         size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
-        _require_trainable(self)
+        require_trainable(self)
         optimizer = self._present_optimizer() if optimizer is None else optimizer
         optimizer.zero_grad()
         total = 0.0
@@ -432,7 +432,7 @@ def _require_finite(what: str, value: Tensor) -> None:
         raise FloatingPointError(f"{what} is {value.item()}")
 
 
-def _require_trainable(learner: nn.Module) -> None:
+def require_trainable(learner: nn.Module) -> None:
     parameters = [p for p in learner.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(f"{type(learner).__name__} has no parameter to learn")
