@@ -69,6 +69,10 @@ def remove_leftovers(folder: Path) -> None:
                 part.unlink(missing_ok=True)
 
 
+PATIENCE = 30.0
+"""Seconds that a training waits for another one in its folder to end."""
+
+
 class CheckpointFolder:
     """Save and load the state of a training run.
 
@@ -102,15 +106,15 @@ class CheckpointFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else trains in the folder inside the block.
+        """Nobody else trains in the folder inside the block; a short training is waited for.
 
         Raises:
-            OSError: another training is running in it.
+            OSError: another training is running in it still.
         """
         lock = self.folder / ".lock"
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(lock))
+                stack.enter_context(locked(lock, patience=PATIENCE))
             except TimeoutError:
                 raise OSError(
                     f"another training is running in {self.folder}; wait for its end, or give "

@@ -313,7 +313,7 @@ def _together(chunks: Iterable[Scored]) -> Tensor:
         if not finite.all() or not answered.any():
             raise FloatingPointError(f"{found}, first episode {lost[0]}: did the learner diverge?")
         warnings.warn(f"{found}; such queries count as wrong", RuntimeWarning, stacklevel=4)
-    return torch.from_numpy(values)
+    return torch.from_dlpack(values)
 
 
 def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Scored:
@@ -337,18 +337,26 @@ def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
     Raises:
         ValueError: scores of another shape, which might broadcast to a wrong figure.
     """
+    _check_scores(scores, episodes)
+    return torch.from_dlpack(_episode_values(scores.detach(), episodes))
+
+
+def _episode_values(scores: Tensor, episodes: EpisodeBatch) -> np.ndarray:
+    """`score_episodes` in NumPy, so that no device is asked for float64, which some do not have."""
+    target = episodes.query_y.to(scores.device)
+    if episodes.is_classification:
+        right = (scores.argmax(dim=-1) == target) & scores.isfinite().all(dim=-1)
+        return right.cpu().numpy().mean(axis=1)
+    apart = (scores - target).float() if scores.element_size() < 4 else scores - target
+    return np.square(apart.cpu().numpy(), dtype=np.float64).mean(axis=(1, 2))
+
+
+def _check_scores(scores: Tensor, episodes: EpisodeBatch) -> None:
     width = episodes.query_y.shape[-1] if episodes.n_way is None else episodes.n_way
     expected = (*episodes.query_y.shape[:2], width)
     if not isinstance(scores, Tensor) or scores.shape != expected:
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"scores must be {expected}, got {got}")
-    scores, target = scores.detach(), episodes.query_y.to(scores.device)
-    if episodes.is_classification:
-        right = (scores.argmax(dim=-1) == target) & scores.isfinite().all(dim=-1)
-        return torch.from_numpy(right.cpu().numpy().mean(axis=1))
-    # In NumPy, so that no device is asked for float64, which some do not have.
-    apart = (scores - target).float() if scores.element_size() < 4 else scores - target
-    return torch.from_numpy(np.square(apart.cpu().numpy(), dtype=np.float64).mean(axis=(1, 2)))
 
 
 def _answered(scores: Tensor) -> np.ndarray:
@@ -389,4 +397,5 @@ def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
 def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Scored:
     episodes = episodes.like(learner)
     scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
-    return score_episodes(scores, episodes).numpy(), _answered(scores)
+    _check_scores(scores, episodes)
+    return _episode_values(scores, episodes), _answered(scores)

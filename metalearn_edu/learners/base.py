@@ -122,13 +122,15 @@ class MetaLearner(nn.Module, ABC):
         """
         with eval_mode(self), _inner_gradients(self):
             support_x, support_y = self._support(
-                as_tensor("support_x", support_x)[None], as_tensor("support_y", support_y)[None]
+                self._moved(as_items("support_x", support_x))[None],
+                as_tensor("support_y", support_y)[None],
             )
             state = self.learn_task(support_x, support_y, **options)
 
         def predictor(query_x: Tensor) -> Tensor:
             with eval_mode(self), _inner_gradients(self):
-                queries = self._queries(support_x, as_tensor("query_x", query_x)[None])
+                query_x = self._moved(as_items("query_x", query_x))
+                queries = self._queries(support_x, query_x[None])
                 return self.predict(state, queries)[0]
 
         return predictor
