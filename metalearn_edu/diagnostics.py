@@ -620,8 +620,12 @@ def check_episodes(
         parts = _with_task_axis([episodes, support_y, query_x, query_y])
     support_x, support_y, query_x, query_y = parts
     problems = []
-    if not support_y.is_floating_point():
+    if support_y.is_floating_point() != query_y.is_floating_point():
+        problems.append(f"support_y holds {support_y.dtype}, query_y {query_y.dtype}")
+    elif not support_y.is_floating_point():
         problems += _label_problems(support_y, query_y)
+    elif not (torch.isfinite(support_y).all() and torch.isfinite(query_y).all()):
+        problems.append("targets hold NaN or infinite numbers")
     problems += _item_problems(support_x, query_x)
     if classes is not None:
         problems += _class_problems(_checked_classes(classes, len(support_x)))

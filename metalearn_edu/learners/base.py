@@ -220,7 +220,7 @@ class MetaLearner(nn.Module, ABC):
             total += loss.item()
         norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
         _require_finite("the norm of the meta-gradient", norm)
-        optimizer.step()
+        _step(optimizer)
         require_finite_weights(self)
         return total
 
@@ -229,26 +229,38 @@ class MetaLearner(nn.Module, ABC):
 
         A mean counts by the share of the tasks, a sum counts whole.
         """
-        if n_chunks > 1 and self._adds_up(tasks):
+        if n_chunks == 1:
             return lambda n_tasks: 1.0
-        return lambda n_tasks: n_tasks / len(tasks)
+        if self._loss_over(tasks) == "neither":
+            raise ValueError(
+                "loss_fn is neither a mean over items nor their sum, so tasks cannot be taken in "
+                "chunks; chunk_size=len(tasks) takes them all at once"
+            )
+        adds_up = self._loss_over(tasks) == "sum"
+        return lambda n_tasks: 1.0 if adds_up else n_tasks / len(tasks)
 
-    def _adds_up(self, tasks: EpisodeBatch) -> bool:
-        """Whether `loss_fn` is a sum over items and not a mean; tried once, on one task.
+    def _loss_over(self, tasks: EpisodeBatch) -> str:
+        """Whether `loss_fn` is the "mean" over items, their "sum" or "neither".
 
-        Raises:
-            ValueError: it is neither, so that the loss of all tasks is not made of theirs.
+        Of PyTorch's own it is known; others are tried once, on one task: its scores, and then
+        these scores twice.
         """
-        known = vars(self).get("_tried_loss", (None, False))
+        said = _said_kind(self.loss_fn)
+        if said is not None:
+            return said
+        known = vars(self).get("_tried_loss", (None, ""))
         if known[0] is not self.loss_fn:
-            with eval_mode(self), torch.no_grad():
-                scores = self(tasks.support_x[:1], tasks.support_y[:1], tasks.query_x[:1])
-                once = self._score_loss(scores, tasks.query_y[:1])
-                twice = self._score_loss(
-                    scores.repeat(2, 1, 1), tasks.query_y[:1].repeat_interleave(2, 0)
-                )
-            known = self._tried_loss = (self.loss_fn, _is_sum(once.item(), twice.item()))
+            known = self._tried_loss = (self.loss_fn, self._tried_kind(tasks))
         return known[1]
+
+    @torch.no_grad()
+    def _tried_kind(self, tasks: EpisodeBatch) -> str:
+        with eval_mode(self):
+            scores = self(tasks.support_x[:1], tasks.support_y[:1], tasks.query_x[:1])
+        once = self._score_loss(scores, tasks.query_y[:1])
+        targets = torch.cat([tasks.query_y[:1]] * 2)
+        twice = self._score_loss(torch.cat([scores, scores]), targets)
+        return _growth(once.item(), twice.item())
 
     # -------------------------------------------------------------- what comes in
 
@@ -417,16 +429,19 @@ def _like(x: Tensor, like: Tensor) -> Tensor:
     return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
 
 
-def _is_sum(once: float, twice: float) -> bool:
-    """Whether a loss counts the same items twice if they stand there twice."""
+def _said_kind(loss_fn: Any) -> str | None:
+    """What PyTorch's own losses say of themselves; None of others."""
+    if getattr(loss_fn, "__module__", None) == "torch.nn.functional":
+        return "mean"
+    is_own = type(loss_fn).__module__ == "torch.nn.modules.loss"
+    return loss_fn.reduction if is_own and loss_fn.reduction in ("mean", "sum") else None
+
+
+def _growth(once: float, twice: float) -> str:
+    """What a loss is that gives `once` for some items, and `twice` if each stands there twice."""
     if np.isclose(twice, once, rtol=1e-3, atol=0, equal_nan=True):
-        return False
-    if np.isclose(twice, 2 * once, rtol=1e-3, atol=0):
-        return True
-    raise ValueError(
-        f"loss_fn is neither a mean over items nor their sum (some items give {once:.4g}, the same "
-        f"twice {twice:.4g}), so tasks cannot be taken in chunks; chunk_size=len(tasks) takes all"
-    )
+        return "mean"
+    return "sum" if np.isclose(twice, 2 * once, rtol=1e-3, atol=0) else "neither"
 
 
 def _require_finite(what: str, value: Tensor) -> None:
@@ -448,6 +463,16 @@ def _require_gradient(loss: Tensor) -> None:
             "the loss has no gradient by any parameter of the learner: are we under "
             "torch.no_grad(), or does loss_fn detach the scores?"
         )
+
+
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    """One step; a FloatingPointError if its size is beyond the numbers of the parameters."""
+    try:
+        optimizer.step()
+    except (RuntimeError, OverflowError) as error:
+        if "overflow" not in str(error):
+            raise
+        raise FloatingPointError(f"the step is too long ({error})") from None
 
 
 def require_finite_weights(learner: nn.Module) -> None:

@@ -329,6 +329,10 @@ class MANN(MetaLearner):
             loss = loss + self.metric_weight * self._metric_loss(episodes)
         return loss
 
+    def _loss_over(self, tasks: EpisodeBatch) -> str:
+        kind = super()._loss_over(tasks)
+        return kind if kind == "mean" or not self.metric_weight else "neither"  # the other is one
+
     def _metric_loss(self, episodes: EpisodeBatch) -> Tensor:
         """The loss of a prototypical network that compares as the memory does, by the cosine."""
         prototypes = class_means(self._embed(episodes.support_x), episodes.support_y)

@@ -332,3 +332,31 @@ def test_one_shot_with_an_identity_encoder_is_not_a_fixed_distance():
     there = [n(SUPPORT_X + 3, SUPPORT_Y, QUERY_X + 3).softmax(dim=-1) for n in (learned, fixed)]
     close(here[1], there[1], atol=1e-10)
     assert (here[0] - there[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("width", [0, -1, 1.5, float("nan"), "x", True])
+def test_widths_that_are_none_are_refused(width):
+    for make in (
+        lambda: VectorRelation(width, 4),
+        lambda: VectorRelation(4, width),
+        lambda: SpatialRelation(width, 8),
+        lambda: SpatialRelation(4, width),
+    ):
+        with pytest.raises(ValueError, match="must be an integer of at least 1"):
+            make()
+
+
+def test_what_is_no_encoder_or_relation_is_refused():
+    with pytest.raises(ValueError, match="encoder must be a module or a function, got int"):
+        RelationNetwork(encoder=3, relation=VectorRelation(4, 4))
+    with pytest.raises(ValueError, match="relation must be a module or a function, got str"):
+        RelationNetwork(encoder=nn.Identity(), relation="vector")
+
+
+def test_a_loss_that_is_assigned_is_the_objective():
+    """The scores stay in (0, 1), as the objective "mse" wants them."""
+    learner, labels = vector(), QUERY_X.new_zeros(QUERY_X.shape[:2]).long()
+    learner.loss_fn = nn.NLLLoss()
+    scores = learner(SUPPORT_X, SUPPORT_Y, QUERY_X)
+    by_hand = -scores[..., 0].mean()
+    close(learner._score_loss(scores, labels), by_hand)
