@@ -110,7 +110,8 @@ def meta_train(
         seed: of the episodes, step k using n_tasks_per_batch of them from k * n_tasks_per_batch,
             and of dropout. torch's own random numbers are the same before and after.
         meta_lr: Adam's step size; default: the learner's own `meta_lr`.
-        schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor.
+        schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor of
+            at least 0.
         max_grad_norm: shrink the meta-gradient to at most this norm.
         val_tasks: meta-val task source.
         chunk_size: back-propagate this many tasks at a time: same gradient, less memory.
@@ -249,8 +250,9 @@ class _Run:
     def step(self) -> None:
         """One outer step, all of it a function of the seed, its number and the state before."""
         number, size = self.history.n_steps, self.n_tasks_per_batch
+        factor = as_number("the factor of schedule", self.factor(number / self.n_steps), at_least=0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.meta_lr * self.factor(number / self.n_steps)
+            group["lr"] = self.meta_lr * factor
         torch.manual_seed(int(uniforms(self.seed, number, 1, 1)[0, 0] * 2**53))
         batch = self.tasks.episodes(self.seed, number * size, size).like(self.learner)
         now = {name: t.detach().clone() for name, t in self.learner.state_dict().items()}

@@ -208,6 +208,15 @@ def test_schedules(schedule, expected):
     assert learning_rates(4, meta_lr=0.4, schedule=schedule) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), -0.5, None, "x"])
+def test_a_schedule_that_gives_no_factor_is_refused(factor):
+    learner = make_learner()
+    before = weights(learner)
+    with pytest.raises(ValueError, match="the factor of schedule must be a finite number"):
+        train(learner, 2, schedule=lambda progress: factor)
+    assert torch.equal(weights(learner), before)
+
+
 def test_meta_lr_is_the_learner_s_unless_given():
     assert learning_rates(1) == [EnhancedProtoNet.meta_lr]
 
