@@ -8,7 +8,6 @@ of the luck of training; for that, train with several seeds.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +53,8 @@ class Evaluation:
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
             seed None: tasks that are given once and for all.
         transductive: whether queries inform each other; None if that was not checked.
+        n_lost: episodes with scores or targets that are not finite. For accuracy such queries
+            count as wrong; a squared error, and its mean over the episodes, is NaN or infinite.
     """
 
     values: Tensor
@@ -62,6 +63,7 @@ class Evaluation:
     seed: int | None
     tasks: str
     transductive: bool | None = None
+    n_lost: int = 0
 
     @property
     def n_episodes(self) -> int:
@@ -99,8 +101,10 @@ class Evaluation:
             figure = f"{self.metric} {mean:.3f} +- {half_width:.3f}"
         chance = "" if self.chance is None else f", chance {100 * self.chance:.1f} %"
         mode = {None: "", False: ", inductive", True: ", transductive"}[self.transductive]
+        lost = f", {self.n_lost} of them with scores that are not finite" if self.n_lost else ""
         return (
-            f"{figure} (95 % interval over {self.n_episodes} episodes{chance}{mode}; {self.tasks})"
+            f"{figure} (95 % interval over {self.n_episodes} episodes{lost}{chance}{mode}; "
+            f"{self.tasks})"
         )
 
     __repr__ = __str__
@@ -154,21 +158,20 @@ def evaluate_meta_learner(
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
-        FloatingPointError: squared errors that are not finite, or no finite score at all: the
-            learner diverged. Of a part of the queries a RuntimeWarning says so; they count as
-            wrong.
+        FloatingPointError: no finite score at all: the learner diverged. If that is so in a part
+            of the episodes, `Evaluation.n_lost` says in how many, and so does its text.
         ValueError: n_episodes below 2 (there is no interval), or another argument makes no sense.
     """
     as_learner("learner", learner)
     tasks, seed = as_task_source("tasks", tasks), as_integer("seed", seed, None)
-    values = _score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
+    values, lost = _score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
     transductive = None
     if check_transduction:
         with eval_mode(learner), torch.no_grad():
             transductive = _is_transductive(learner, tasks.episodes(seed, 0, 1))
     metric = "mse" if tasks.n_way is None else "accuracy"
     chance = None if tasks.n_way is None else 1 / tasks.n_way
-    return Evaluation(values, metric, chance, seed, repr(tasks), transductive)
+    return Evaluation(values, metric, chance, seed, repr(tasks), transductive, lost)
 
 
 def compare_meta_learners(
@@ -209,8 +212,8 @@ def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
         got = "regression" if isinstance(runs, EpisodeBatch) else type(runs).__name__
         raise ValueError(f"runs must be classification tasks (an EpisodeBatch), got {got}")
     with eval_mode(learner), torch.no_grad():
-        right = _together(_episode_scores(learner, few) for few in runs.split(4))
-    return Evaluation(1 - right, "error rate", 1 - 1 / runs.n_way, None, repr(runs))
+        right, lost = _together(_episode_scores(learner, few) for few in runs.split(4))
+    return Evaluation(1 - right, "error rate", 1 - 1 / runs.n_way, None, repr(runs), None, lost)
 
 
 def evaluate_streams(
@@ -241,10 +244,12 @@ def evaluate_streams(
     if not isinstance(learner, MANN):
         raise ValueError(f"streams need a MANN, which reads them; got {type(learner).__name__}")
     seed = as_integer("seed", seed, None)
-    values = _score_in_chunks(_correct_by_instance, learner, tasks, n_episodes, seed, chunk_size)
+    values, lost = _score_in_chunks(
+        _correct_by_instance, learner, tasks, n_episodes, seed, chunk_size
+    )
     chance = 1 / tasks.n_way
     return {
-        k + 1: Evaluation(values[:, k], "accuracy", chance, seed, repr(tasks), False)
+        k + 1: Evaluation(values[:, k], "accuracy", chance, seed, repr(tasks), False, lost)
         for k in range(tasks.n_instances)
     }
 
@@ -286,7 +291,7 @@ def _score_in_chunks(
     n_episodes: int,
     seed: int,
     chunk_size: int | None,
-) -> Tensor:
+) -> tuple[Tensor, int]:
     """`score` of episodes 0 .. n_episodes - 1 of `seed`, a row each, in eval mode, in chunks."""
     keep_pages()
     n_episodes = as_integer("n_episodes", n_episodes, 2)
@@ -299,21 +304,19 @@ def _score_in_chunks(
         )
 
 
-def _together(chunks: Iterable[Scored]) -> Tensor:
-    """The values of all chunks; says so where scores are not finite.
+def _together(chunks: Iterable[Scored]) -> tuple[Tensor, int]:
+    """The values of all chunks, and how many episodes have scores or errors that are not finite.
 
     Raises:
-        FloatingPointError: values that are not finite, or no query with finite scores.
+        FloatingPointError: no episode has a finite score.
     """
     values, answered = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    lost = np.flatnonzero((answered < 1) | ~finite)
-    if len(lost):
-        found = f"{len(lost)} of {len(values)} episodes have scores or targets that are not finite"
-        if not finite.all() or not answered.any():
-            raise FloatingPointError(f"{found}, first episode {lost[0]}: did the learner diverge?")
-        warnings.warn(f"{found}; such queries count as wrong", RuntimeWarning, stacklevel=4)
-    return torch.from_dlpack(values)
+    if not finite.any() or not answered.any():
+        raise FloatingPointError(
+            f"in none of {len(values)} episodes is a score finite: did the learner diverge?"
+        )
+    return torch.from_dlpack(values), int(((answered < 1) | ~finite).sum())
 
 
 def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Scored:

@@ -229,12 +229,16 @@ def test_the_learner_s_precision_decides():
 
 def test_a_query_without_an_answer_is_wrong():
     plain = evaluate_meta_learner(Nearest(), tasks_of(0.1), n_episodes=60)
-    with pytest.warns(RuntimeWarning, match=r"\d+ of 60 episodes have scores .* count as wrong"):
-        diverged = evaluate_meta_learner(Diverged(), tasks_of(0.1), n_episodes=60)
+    diverged = evaluate_meta_learner(Diverged(), tasks_of(0.1), n_episodes=60)
     above = torch.cat([e.query_x for e in [tasks_of(0.1).episodes(TEST_SEED, 0, 60)]])[..., 0] > 0
     assert plain.mean > 0.9
     assert (diverged.values <= 1 - above.double().mean(dim=1) + 1e-12).all()
     assert diverged.mean < plain.mean
+    assert (plain.n_lost, diverged.n_lost) == (0, int((above.any(dim=1)).sum()))
+    assert f"60 episodes, {diverged.n_lost} of them with scores that are not finite, ch" in str(
+        diverged
+    )
+    assert "finite" not in str(plain)
 
 
 class Lost(Nearest):
@@ -245,27 +249,35 @@ class Lost(Nearest):
 
 
 class LostAtTimes(Zero):
-    """Regression: infinite where the first query lies above 0."""
+    """Regression: infinite where the first query lies above `low`."""
+
+    def __init__(self, low=0.0):
+        super().__init__()
+        self.low = low
 
     def predict(self, state, query_x):
         answers = super().predict(state, query_x)
-        return answers.where(query_x[:, :1] <= 0, float("inf"))
+        return answers.where(query_x[:, :1] <= self.low, float("inf"))
 
 
 def test_no_finite_score_at_all_is_no_result():
-    with pytest.raises(FloatingPointError, match=r"4 of 4 episodes have scores .* not finite"):
+    with pytest.raises(FloatingPointError, match="in none of 4 episodes is a score finite"):
         evaluate_meta_learner(Lost(), tasks_of(0.1), n_episodes=4)
-    with pytest.raises(FloatingPointError, match="2 of 2 episodes"):
+    with pytest.raises(FloatingPointError, match="in none of 2 episodes"):
         score_one_shot_runs(Lost(), tasks_of(0.1).episodes(0, 0, 2))
+    with pytest.raises(FloatingPointError, match="in none of 3 episodes"):
+        evaluate_meta_learner(LostAtTimes(low=-9), Sinusoids(3, 5), n_episodes=3)
 
 
-def test_a_squared_error_that_is_not_a_number_is_no_result():
+def test_a_squared_error_that_is_not_finite_is_counted_and_said():
     tasks = Sinusoids(3, 5)
-    lost = (tasks.episodes(0, 0, 30).query_x[:, 0, 0] > 0).nonzero().flatten().tolist()
-    assert 0 < len(lost) < 30
-    message = f"{len(lost)} of 30 episodes .* not finite, first episode {lost[0]}"
-    with pytest.raises(FloatingPointError, match=message):
-        evaluate_meta_learner(LostAtTimes(), tasks, n_episodes=30, seed=0)
+    lost = tasks.episodes(0, 0, 30).query_x[:, 0, 0] > 0
+    assert 0 < lost.sum() < 30
+    result = evaluate_meta_learner(LostAtTimes(), tasks, n_episodes=30, seed=0)
+    assert torch.equal(result.values.isinf(), lost)
+    assert result.n_lost == int(lost.sum()) and not math.isfinite(result.mean)
+    assert str(result).startswith("mse inf +- nan")
+    assert f"{result.n_lost} of them with scores that are not finite" in str(result)
 
 
 class WithoutFloat64(TorchDispatchMode):
@@ -401,8 +413,7 @@ def test_a_comparison_is_paired():
 def test_pairing_narrows_the_interval():
     # Two learners that nearly agree: the episodes' own difficulty cancels out.
     tasks, options = tasks_of(1.0), {"n_episodes": 300}
-    with pytest.warns(RuntimeWarning, match="count as wrong"):
-        result = compare_meta_learners(Nearest(), Diverged(), tasks_of(1.0), **options)
+    result = compare_meta_learners(Nearest(), Diverged(), tasks_of(1.0), **options)
     self_comparison = compare_meta_learners(Nearest(), Nearest(), tasks, **options)
     assert self_comparison.difference.half_width == 0 and not self_comparison.is_real
     assert str(self_comparison).endswith("the interval includes 0")
