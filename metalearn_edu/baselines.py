@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .arguments import as_number
 from .learners import MetaLearner, PrototypicalNetwork
+from .learners.base import count_classes
 
 __all__ = ["ModifiedHausdorff", "nearest_pixel"]
 
@@ -29,20 +31,27 @@ class ModifiedHausdorff(MetaLearner):
 
     Args:
         threshold: a pixel with more ink than this is a point.
+    Raises:
+        ValueError: the threshold is not a finite number; in use: pictures are not (1, H, W).
     """
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
-        self.threshold = threshold
+        self.threshold = as_number("threshold", threshold)
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
         """The drawings (T, S, 1, H, W) and their labels (T, S): there is nothing to learn."""
+        if support_x.ndim != 5 or support_x.shape[2] != 1:
+            raise ValueError(
+                f"support_x must be pictures of one channel, (1, H, W), got "
+                f"{tuple(support_x.shape[2:])}"
+            )
         return support_x, support_y
 
     def predict(self, state: tuple[Tensor, Tensor], query_x: Tensor) -> Tensor:
         """Minus the distance to the nearest drawing of each class, (T, Q, n_way)."""
         support_x, support_y = state
-        n_way = int(support_y.max()) + 1
+        n_way = count_classes(support_y)
         scores = query_x.new_full((*query_x.shape[:2], n_way), -torch.inf)
         for task, (drawings, labels, queries) in enumerate(
             zip(support_x, support_y, query_x, strict=True)

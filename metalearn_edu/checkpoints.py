@@ -7,32 +7,70 @@ folder that can be resumed from.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from .tasks.cache import open_atomically
+from .tasks.cache import locked, open_atomically
 
-__all__ = ["CheckpointFolder", "save_json", "save_weights"]
+__all__ = [
+    "CheckpointFolder",
+    "describe",
+    "digest",
+    "is_plain",
+    "remove_leftovers",
+    "save_json",
+    "save_weights",
+]
 
 
-def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors to `path` (safetensors), whole or not at all. Raises OSError."""
+def save_weights(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write tensors to `path` (safetensors), whole or not at all.
+
+    Returns:
+        the `digest` of the file.
+    Raises:
+        OSError: the file cannot be written.
+    """
     # The format holds neither strides nor memory that two names share.
     plain = {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+    content = save(plain)
     with open_atomically(path) as file:
-        file.write(save(plain))
+        file.write(content)
+    return digest(content)
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` to `path` (JSON), whole or not at all. Raises OSError."""
     with open_atomically(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run left half-written in `folder`: the parts of weights and JSON files.
+
+    Only who holds the folder's lock may call this; others may be writing.
+    """
+    for kind in ("safetensors", "json"):
+        for part in folder.glob(f".*.{kind}.*.part"):
+            if part.is_file() and not part.is_symlink():
+                part.unlink(missing_ok=True)
+
+
+PATIENCE = 30.0
+"""Seconds that a training waits for another one in its folder to end."""
 
 
 class CheckpointFolder:
@@ -55,16 +93,35 @@ class CheckpointFolder:
         name = f"step-{step:08d}.safetensors"
         state = {"tensors": name, "settings": self.settings, "history": history}
         try:
-            save_weights(self.folder / name, tensors)
+            state["digest"] = save_weights(self.folder / name, tensors)
             save_json(self.folder / "state.json", state)
         except OSError as error:
             raise OSError(
                 f"checkpoint folder {self.folder} cannot be written ({error}); give another folder"
             ) from error
-        # Also what a killed run left half-written.
-        for old in {*self.folder.glob("step-*.safetensors"), *self.folder.glob(".*.part")}:
+        for old in self.folder.glob("step-*.safetensors"):
             if old.name != name:
                 old.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else trains in the folder inside the block; a short training is waited for.
+
+        Raises:
+            OSError: another training is running in it still.
+        """
+        lock = self.folder / ".lock"
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(lock, patience=PATIENCE))
+            except TimeoutError:
+                raise OSError(
+                    f"another training is running in {self.folder}; wait for its end, or give "
+                    "another folder"
+                ) from None
+            stack.callback(_remove_quietly, lock)  # before it is let go
+            yield
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """(tensors, history) of the last save; None where nothing has been saved.
@@ -72,24 +129,43 @@ class CheckpointFolder:
         Raises:
             ValueError: the folder belongs to a run of other settings, or its files are damaged.
         """
-        path = self.folder / "state.json"
-        if not path.exists():
-            return None
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            content = _read(self.folder / "state.json")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise self._damaged(error) from error
+        try:
+            state = json.loads(content)
             settings, history = dict(state["settings"]), dict(state["history"])
-            tensors = load_file(self.folder / state["tensors"])
-        except (FileNotFoundError, KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise ValueError(
-                f"checkpoint {self.folder} is damaged ({type(error).__name__}: {error}); "
-                "remove it to start afresh"
-            ) from error
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise self._damaged(error) from error
         self._check_settings(settings)
-        return tensors, history
+        return self._tensors(state), history
+
+    def _tensors(self, state: dict[str, Any]) -> dict[str, Tensor]:
+        try:
+            # A name and no path: nothing outside the folder is read.
+            if not re.fullmatch(r"step-\d+\.safetensors", state["tensors"]):
+                raise ValueError(f"its tensors are said to be in {state['tensors']!r:.60}")
+            content = _read(self.folder / state["tensors"])
+            if digest(content) != state["digest"]:
+                raise ValueError(f"{state['tensors']} is not the file that was saved")
+            return load(content)
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> ValueError:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return ValueError(
+            f"checkpoint {self.folder} is damaged ({text}); remove it to start afresh"
+        )
 
     def _check_settings(self, saved: dict[str, Any]) -> None:
         names = sorted(saved.keys() | self.settings.keys())
-        different = [n for n in names if saved.get(n) != self.settings.get(n)]
+        ours = json.loads(json.dumps(self.settings))
+        missing = object()
+        different = [n for n in names if saved.get(n, missing) != ours.get(n, missing)]
         if different:
             changes = "; ".join(
                 f"{n}: {saved.get(n)} there, {self.settings.get(n)} here" for n in different
@@ -98,3 +174,153 @@ class CheckpointFolder:
                 f"checkpoint {self.folder} is of another run ({changes}); give another folder, "
                 "or remove it to start afresh"
             )
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file; a pipe or a device is not waited for."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is no regular file")
+    return path.read_bytes()
+
+
+def _remove_quietly(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+# ------------------------------------------------------------------ is it the same setting?
+
+_KNOWN = ("builtins", "functools", "math", "numpy", "torch")
+"""Packages whose functions are what their names say."""
+
+_FUNCTIONS = FunctionType | BuiltinFunctionType | np.ufunc
+
+
+def digest(*parts: str | bytes) -> str:
+    """A short text that differs where the parts do."""
+    total = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        total.update(f"{len(content)}:".encode() + content)
+    return total.hexdigest()
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value cannot change: a number, a text, nothing, or a tuple of such."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes)
+
+
+def describe(value: Any, learned: Collection[int] = ()) -> str:
+    """A text that differs where a setting does: a number, a container, a tensor, a loss function.
+
+    A function is its name, its code and the values that it uses; an object or a module its class
+    with the code of it, its attributes and its tensors.
+
+    Args:
+        learned: ids of the tensors that training changes: their shape counts alone.
+    """
+    return _describe(value, learned, ())
+
+
+def _describe(value: Any, learned: Collection[int], outer: tuple[int, ...]) -> str:
+    """`describe` inside the objects whose ids are `outer`."""
+    if is_plain(value) and not isinstance(value, tuple):
+        return str(value)
+    if id(value) in outer:
+        return "itself"
+    inside = partial(_describe, learned=learned, outer=(*outer, id(value)))
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        return _array(value, id(value) in learned)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{inside(k)}: {inside(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(inside, value)) + "]"
+    if isinstance(value, set | frozenset):
+        return "{" + ", ".join(sorted(map(inside, value))) + "}"
+    if isinstance(value, type | ModuleType) or _is_known(value):
+        return _name(value)
+    return f"{_name(value)} {digest(*_parts(value, inside))}"
+
+
+def _array(value: Tensor | np.ndarray | np.generic, learned: bool) -> str:
+    shape = f"{tuple(value.shape)} {value.dtype}"
+    if learned:
+        return shape
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return f"{shape} {digest(value.tobytes())}"
+
+
+def _is_known(value: Any) -> bool:
+    """Whether the name of a function, or of a thing inside PyTorch, says all."""
+    place = getattr(value, "__module__", None) or "builtins"
+    known = isinstance(value, _FUNCTIONS) and place.split(".")[0] in _KNOWN
+    return known or place.startswith("torch._")
+
+
+def _name(value: Any) -> str:
+    named = value if hasattr(value, "__qualname__") else type(value)
+    name = getattr(named, "__qualname__", None) or getattr(named, "__name__", "object")
+    return f"{getattr(named, '__module__', None) or ''}.{name}".lstrip(".")
+
+
+Inside = Callable[[Any], str]
+
+
+def _parts(value: Any, inside: Inside) -> list[str]:
+    """What a function or an object is made of, each as a text."""
+    if isinstance(value, MethodType):
+        return [inside(value.__func__), inside(value.__self__)]
+    if isinstance(value, FunctionType):
+        return _parts_of_function(value, inside)
+    if isinstance(value, partial):
+        return [inside(value.func), inside(value.args), inside(value.keywords)]
+    attributes = _attributes(value)
+    # What keeps its values elsewhere says them, with its place in memory at times.
+    said = [] if attributes else [re.sub(" at 0x[0-9a-f]+", "", repr(value))]
+    return [*said, inside(attributes), *_own_code(type(value), inside)]
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    slots = [n for kind in type(value).__mro__ for n in getattr(kind, "__slots__", ())]
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    held |= getattr(value, "__dict__", {})
+    held.pop("training", None)  # the mode of a module is no setting
+    return held
+
+
+def _parts_of_function(function: FunctionType, inside: Inside) -> list[str]:
+    code, cells = function.__code__, function.__closure__ or ()
+    used = {n: function.__globals__[n] for n in _names(code) if n in function.__globals__}
+    values = [cell.cell_contents for cell in cells if _is_filled(cell)]
+    kept = (values, used, function.__defaults__, function.__kwdefaults__)
+    return [*_code(code, inside), *map(inside, kept)]
+
+
+def _own_code(kind: type, inside: Inside) -> list[str]:
+    """The code of a class and of those that it comes from, down to packages that we name."""
+    classes = [c for c in kind.__mro__ if c.__module__.split(".")[0] not in _KNOWN]
+    members = [getattr(f, "__func__", f) for c in classes for f in vars(c).values()]
+    codes = [f.__code__ for f in members if isinstance(f, FunctionType)]
+    return [text for code in codes for text in _code(code, inside)]
+
+
+def _code(code: CodeType, inside: Inside) -> list[str]:
+    nested = [c for c in code.co_consts if isinstance(c, CodeType)]
+    constants = [c for c in code.co_consts if not isinstance(c, CodeType)]
+    own = [code.co_code.hex(), inside(constants), inside(code.co_names)]
+    return [*own, *(text for c in nested for text in _code(c, inside))]
+
+
+def _names(code: CodeType) -> list[str]:
+    nested = [n for c in code.co_consts if isinstance(c, CodeType) for n in _names(c)]
+    return [*code.co_names, *nested]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is cell.cell_contents
+    except ValueError:  # a name that is assigned later, if ever
+        return False

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from torch.func import debug_unwrap
 from torch.overrides import TorchFunctionMode
 
+from .arguments import as_integer, as_number
 from .evaluation import ScoreFunction, query_by_query, score_episodes, scores_differ
 from .tasks import EpisodeBatch, FewShotDataset
+from .tasks.dataset import scale
 
 __all__ = [
     "Report",
@@ -76,6 +78,9 @@ class Report:
 
 OuterLoss = Callable[[Any], Tensor]
 
+SMALLEST_STEP, LARGEST_STEP = 1e-8, 1e-3
+"""Outside of these a difference in float64 is rounding, or no slope any more."""
+
 
 def check_meta_gradient(
     outer_loss: OuterLoss,
@@ -102,23 +107,34 @@ def check_meta_gradient(
         num_inner_steps: distinct inner gradients that one call should ask for; give it, with one
             task in the loss, to catch an inner gradient that is computed once for all steps.
         n_directions: directions per parameter tensor; two calls each.
-        step: half the distance of the central difference.
-        tolerance: largest relative error, per parameter tensor, that counts as right.
+        step: half the distance of the central difference, 1e-8 to 1e-3. If rounding could explain
+            a tenth of all slopes at this step, that is reported as a problem.
+        tolerance: largest relative error, per parameter tensor, that counts as right, 0 to 1.
         seed: of the directions and of the global random numbers.
     Returns:
         A report with relative error, cosine and norm ratio to the true gradient in its figures:
         overall, and the relative error of each parameter tensor.
     Raises:
-        ValueError: the model has no parameter to differentiate by, the data are not float64, or
-            the outer loss is not a scalar.
+        ValueError: the model has no parameter to differentiate by, the data are not float64, the
+            outer loss is not a scalar, or a number makes no sense.
     """
+    if not isinstance(model, nn.Module) or not callable(outer_loss):
+        raise ValueError(
+            "need outer_loss, a function of a model, and model, a module; got "
+            f"{type(outer_loss).__name__} and {type(model).__name__}"
+        )
+    if num_inner_steps is not None:
+        num_inner_steps = as_integer("num_inner_steps", num_inner_steps, 0)
+    n_directions, seed = as_integer("n_directions", n_directions), as_integer("seed", seed, None)
+    step = as_number("step", step, at_least=SMALLEST_STEP, at_most=LARGEST_STEP)
+    tolerance = as_number("tolerance", tolerance, at_least=0, at_most=1)
     probe = _Probe(outer_loss, model, seed)
     try:
         trace = probe.trace()
     except _NoGraph as error:
         return Report("meta-gradient", [str(error)])
     again = probe.value()
-    if not math.isclose(again, trace.value, rel_tol=1e-12):
+    if not math.isfinite(again) or not math.isclose(again, trace.value, rel_tol=1e-12):
         problem = (
             f"the outer loss is {trace.value:.6g} and then {again:.6g} at the same parameters: it "
             "is not finite, draws random numbers or keeps state"
@@ -127,6 +143,7 @@ def check_meta_gradient(
     slopes = probe.slopes(trace, n_directions, step)
     problems = [
         *trace.problems(num_inner_steps),
+        *_resolution_problems(slopes, step),
         *_gradient_problems(probe, trace, slopes, tolerance),
     ]
     return Report("meta-gradient", problems, _gradient_figures(slopes))
@@ -307,7 +324,8 @@ class _Probe:
             found[name] = _Slopes(
                 directions.reshape(len(directions), -1).mv(gradient.flatten()).cpu(),
                 (ends[:, 0] - ends[:, 1]) / (2 * step),
-                _unexplained_limit(ends, trace.value, step),
+                _kinks(ends, trace.value, step),
+                _rounding(trace.value, step),
                 math.sqrt(start.numel() / len(directions)),
             )
         return found
@@ -335,20 +353,31 @@ class _Probe:
 class _Slopes:
     """Directional derivatives of the loss, one per direction, for one parameter tensor.
 
-    `limit` is how far the two may lie apart because of kinks and rounding; `weight` makes up for
-    the share of all directions that was tried.
+    `kinks` and `rounding` say how far the two may lie apart because of these; `weight` makes up
+    for the share of all directions that was tried.
     """
 
     autograd: Tensor
     differences: Tensor
-    limit: Tensor
+    kinks: Tensor
+    rounding: float
     weight: float
+
+    @property
+    def limit(self) -> Tensor:
+        """How far the two may lie apart though both are right."""
+        return self.kinks + self.rounding
 
     @property
     def relative_error(self) -> float:
         unexplained = ((self.autograd - self.differences).abs() - self.limit).clamp(min=0).norm()
-        scale = torch.maximum(self.autograd.norm(), self.differences.norm())
-        return (unexplained / scale).item() if unexplained > 0 else 0.0
+        # NaN stays NaN, and is no success.
+        return 0.0 if unexplained == 0 else (unexplained / self.size).item()
+
+    @property
+    def size(self) -> Tensor:
+        """Length of the slopes, by autograd or by differences, whichever is larger."""
+        return torch.maximum(self.autograd.norm(), self.differences.norm())
 
     @property
     def is_flat(self) -> bool:
@@ -366,11 +395,14 @@ def _directions(like: Tensor, n_directions: int, generator: torch.Generator) -> 
     return basis.reshape(len(basis), *like.shape).to(like.device)
 
 
-def _unexplained_limit(ends: Tensor, middle: float, step: float) -> Tensor:
-    """How far a central difference may be off: a kink shows in the second difference."""
-    kink = (ends[:, 0] + ends[:, 1] - 2 * middle).abs()
-    rounding = 1e3 * torch.finfo(torch.float64).eps * max(1.0, abs(middle))
-    return (kink + rounding) / (2 * step)
+def _kinks(ends: Tensor, middle: float, step: float) -> Tensor:
+    """How far central differences may be off because of kinks: these show in second ones."""
+    return (ends[:, 0] + ends[:, 1] - 2 * middle).abs() / (2 * step)
+
+
+def _rounding(middle: float, step: float) -> float:
+    """How far a central difference may be off because its ends are rounded."""
+    return 1e3 * torch.finfo(torch.float64).eps * max(1.0, abs(middle)) / (2 * step)
 
 
 def _differentiate(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
@@ -400,6 +432,18 @@ def _translated(error: RuntimeError) -> Exception:
             f"episodes.to(dtype=torch.float64) ({text})"
         )
     return error
+
+
+def _resolution_problems(slopes: dict[str, _Slopes], step: float) -> list[str]:
+    """Whether rounding leaves so little of the differences that nothing was checked."""
+    hidden = math.hypot(*(s.weight * s.rounding * len(s.kinks) ** 0.5 for s in slopes.values()))
+    size = math.hypot(*(s.weight * s.size.item() for s in slopes.values()))
+    if size == 0 or hidden <= 0.1 * size:
+        return []
+    return [
+        f"differences at step {step:g} check nothing: rounding alone may explain {hidden:.2g} of "
+        f"slopes of {size:.2g} in all; take a larger step, or a loss that is larger than its noise"
+    ]
 
 
 def _gradient_problems(
@@ -483,7 +527,14 @@ def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report
         episodes: a few tasks; each query costs one call.
     Returns:
         A report with both accuracies (regression: squared errors) and the largest differences.
+    Raises:
+        ValueError: not a learner or not episodes, or tasks of one query, which show nothing.
     """
+    if not isinstance(episodes, EpisodeBatch) or not callable(learner):
+        got = type(learner).__name__, type(episodes).__name__
+        raise ValueError(f"need learner, a function, and episodes, an EpisodeBatch; got {got}")
+    if episodes.query_x.shape[1] < 2:
+        raise ValueError("episodes have one query a task, which has no other to be informed by")
     score = copy.deepcopy(learner) if isinstance(learner, nn.Module) else learner
     together = torch.cat([_score(score, episodes[t : t + 1]) for t in range(len(episodes))])
     if scores_differ(together[:1], _score(score, episodes[:1])):
@@ -557,22 +608,27 @@ def check_episodes(
             followed by the other three; one task without the task axis is welcome.
         classes: (T, n_way), the data set class behind each label.
     Raises:
-        ValueError: the four tensors have no common task axis, or items and labels differ in number.
+        ValueError: the four tensors have no common task axis, items and labels differ in number, or
+            there are none.
     """
     if isinstance(episodes, EpisodeBatch):
         classes = episodes.classes if classes is None else classes
         parts = [episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y]
-    elif isinstance(episodes, Tensor):
-        parts = _with_task_axis([episodes, support_y, query_x, query_y])
-    else:
+    elif isinstance(episodes, tuple | list):
         parts = _with_task_axis(list(episodes))
+    else:
+        parts = _with_task_axis([episodes, support_y, query_x, query_y])
     support_x, support_y, query_x, query_y = parts
     problems = []
-    if not support_y.is_floating_point():
+    if support_y.is_floating_point() != query_y.is_floating_point():
+        problems.append(f"support_y holds {support_y.dtype}, query_y {query_y.dtype}")
+    elif not support_y.is_floating_point():
         problems += _label_problems(support_y, query_y)
+    elif not (torch.isfinite(support_y).all() and torch.isfinite(query_y).all()):
+        problems.append("targets hold NaN or infinite numbers")
     problems += _item_problems(support_x, query_x)
     if classes is not None:
-        problems += _class_problems(classes)
+        problems += _class_problems(_checked_classes(classes, len(support_x)))
     return Report("episodes", problems, {"tasks": len(support_x)})
 
 
@@ -583,13 +639,21 @@ def _with_task_axis(parts: list[Any]) -> list[Tensor]:
     parts = [part[None] for part in parts] if is_one_task else parts
     support_x, support_y, query_x, query_y = parts
     fits = support_x.shape[:2] == support_y.shape[:2] and query_x.shape[:2] == query_y.shape[:2]
-    if not fits or len(support_x) != len(query_x):
+    flat = min(support_x.ndim, query_x.ndim) < 3 or support_y.ndim < 2
+    if not fits or flat or support_x.shape[:1] != query_x.shape[:1] or 0 in support_x.shape[:2]:
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
         raise ValueError(
             "need support_x (T, S, *item), support_y (T, S), query_x (T, Q, *item), "
             f"query_y (T, Q); got {shapes}"
         )
     return parts
+
+
+def _checked_classes(classes: Any, n_tasks: int) -> Tensor:
+    if not isinstance(classes, Tensor) or classes.ndim != 2 or len(classes) != n_tasks:
+        shape = tuple(classes.shape) if isinstance(classes, Tensor) else type(classes).__name__
+        raise ValueError(f"classes must be a tensor (tasks, n_way) of {n_tasks} tasks, got {shape}")
+    return classes
 
 
 def _label_problems(support_y: Tensor, query_y: Tensor) -> list[str]:
@@ -665,7 +729,9 @@ def _class_problems(classes: Tensor) -> list[str]:
 
 def _fingerprints(items: Tensor) -> list[list[bytes]]:
     """The bytes of each item (T, n, *item), to find equal ones."""
-    rows = items.detach().cpu().contiguous().flatten(2).numpy()
+    items = items.detach().cpu()
+    items = items + 0.0 if items.is_floating_point() else items  # there is a -0.0, equal to 0.0
+    rows = items.flatten(2).contiguous().view(torch.uint8).numpy()
     return [[row.tobytes() for row in task] for task in rows]
 
 
@@ -679,13 +745,21 @@ def check_splits(*datasets: FewShotDataset, **named: FewShotDataset) -> Report:
     Args:
         datasets: the splits, called by their `name`; or `train=..., test=...` with names of yours.
     Raises:
-        ValueError: fewer than two splits.
+        ValueError: fewer than two splits, one name twice, or something else than data sets.
     """
-    splits: Mapping[str, FewShotDataset] = _numbered(datasets) | named
+    for name, dataset in [*enumerate(datasets, 1), *named.items()]:
+        if not isinstance(dataset, FewShotDataset):
+            raise ValueError(f"split {name} must be a FewShotDataset, got {type(dataset).__name__}")
+    numbered = _numbered(datasets)
+    if numbered.keys() & named.keys():
+        raise ValueError(
+            f"two splits are called {min(numbered.keys() & named.keys())!r}; rename one"
+        )
+    splits: Mapping[str, FewShotDataset] = numbered | named
     if len(splits) < 2:
         raise ValueError(f"need at least two splits to compare, got {len(splits)}")
     classes = {n: set(zip(d.class_groups, d.class_names, strict=True)) for n, d in splits.items()}
-    items = {n: set(_fingerprints(d.items[None])[0]) for n, d in splits.items()}
+    items = {n: set(_fingerprints(some[None])[0]) for n, some in _alike(splits).items()}
     problems, figures = [], {}
     for first, second in combinations(splits, 2):
         both = sorted(classes[first] & classes[second])
@@ -698,6 +772,14 @@ def check_splits(*datasets: FewShotDataset, **named: FewShotDataset) -> Report:
         if n_items and not both:
             problems.append(f"{first} and {second} hold {n_items} equal items under other names")
     return Report("splits", problems, figures)
+
+
+def _alike(splits: Mapping[str, FewShotDataset]) -> dict[str, Tensor]:
+    """The items of each split; all as float32 in [0, 1] where the splits store them unlike."""
+    items = {name: dataset.items for name, dataset in splits.items()}
+    if len({some.dtype for some in items.values()}) == 1:
+        return items
+    return {name: scale(some).float() for name, some in items.items()}
 
 
 def _numbered(datasets: Sequence[FewShotDataset]) -> dict[str, FewShotDataset]:

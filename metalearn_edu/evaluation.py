@@ -8,18 +8,18 @@ of the luck of training; for that, train with several seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .arguments import as_integer
 from .learners import MANN
-from .learners.base import MetaLearner
+from .learners.base import MetaLearner, as_learner, as_tensor, eval_mode
 from .learners.chunks import WORK, tasks_at_once
 from .memory import keep_pages
 from .tasks import EpisodeBatch, Streams, TaskSource
@@ -53,6 +53,8 @@ class Evaluation:
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
             seed None: tasks that are given once and for all.
         transductive: whether queries inform each other; None if that was not checked.
+        n_lost: episodes with scores or targets that are not finite. For accuracy such queries
+            count as wrong; a squared error, and its mean over the episodes, is NaN or infinite.
     """
 
     values: Tensor
@@ -61,6 +63,7 @@ class Evaluation:
     seed: int | None
     tasks: str
     transductive: bool | None = None
+    n_lost: int = 0
 
     @property
     def n_episodes(self) -> int:
@@ -98,8 +101,10 @@ class Evaluation:
             figure = f"{self.metric} {mean:.3f} +- {half_width:.3f}"
         chance = "" if self.chance is None else f", chance {100 * self.chance:.1f} %"
         mode = {None: "", False: ", inductive", True: ", transductive"}[self.transductive]
+        lost = f", {self.n_lost} of them with scores that are not finite" if self.n_lost else ""
         return (
-            f"{figure} (95 % interval over {self.n_episodes} episodes{chance}{mode}; {self.tasks})"
+            f"{figure} (95 % interval over {self.n_episodes} episodes{lost}{chance}{mode}; "
+            f"{self.tasks})"
         )
 
     __repr__ = __str__
@@ -153,17 +158,20 @@ def evaluate_meta_learner(
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
+        FloatingPointError: no finite score at all: the learner diverged. If that is so in a part
+            of the episodes, `Evaluation.n_lost` says in how many, and so does its text.
         ValueError: n_episodes below 2 (there is no interval), or another argument makes no sense.
     """
+    as_learner("learner", learner)
     tasks, seed = as_task_source("tasks", tasks), as_integer("seed", seed, None)
-    values = _score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
+    values, lost = _score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
     transductive = None
     if check_transduction:
-        with _eval_mode(learner), torch.no_grad():
+        with eval_mode(learner), torch.no_grad():
             transductive = _is_transductive(learner, tasks.episodes(seed, 0, 1))
     metric = "mse" if tasks.n_way is None else "accuracy"
     chance = None if tasks.n_way is None else 1 / tasks.n_way
-    return Evaluation(values, metric, chance, seed, repr(tasks), transductive)
+    return Evaluation(values, metric, chance, seed, repr(tasks), transductive, lost)
 
 
 def compare_meta_learners(
@@ -173,7 +181,11 @@ def compare_meta_learners(
 
     Args:
         options: those of `evaluate_meta_learner`: n_episodes, seed, chunk_size.
+    Raises:
+        FloatingPointError, ValueError: as `evaluate_meta_learner` does.
     """
+    as_learner("first", first)
+    as_learner("second", second)
     return Comparison(
         evaluate_meta_learner(first, tasks, **options),
         evaluate_meta_learner(second, tasks, **options),
@@ -192,13 +204,16 @@ def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
     Returns:
         an Evaluation whose values are error rates, one a run.
     Raises:
+        FloatingPointError: no finite score at all; see `evaluate_meta_learner`.
         ValueError: regression tasks, or the learner has another n_way.
     """
-    if runs.n_way is None:
-        raise ValueError("runs must be classification tasks, got regression")
-    with _eval_mode(learner), torch.no_grad():
-        right = torch.cat([_episode_scores(learner, few) for few in runs.split(4)])
-    return Evaluation(1 - right, "error rate", 1 - 1 / runs.n_way, None, repr(runs))
+    as_learner("learner", learner)
+    if not isinstance(runs, EpisodeBatch) or runs.n_way is None:
+        got = "regression" if isinstance(runs, EpisodeBatch) else type(runs).__name__
+        raise ValueError(f"runs must be classification tasks (an EpisodeBatch), got {got}")
+    with eval_mode(learner), torch.no_grad():
+        right, lost = _together(_episode_scores(learner, few) for few in runs.split(4))
+    return Evaluation(1 - right, "error rate", 1 - 1 / runs.n_way, None, repr(runs), None, lost)
 
 
 def evaluate_streams(
@@ -221,23 +236,34 @@ def evaluate_streams(
     Returns:
         an Evaluation by instance number, from 1; its values are means over the classes of a stream.
     Raises:
+        FloatingPointError: no finite score at all; see `evaluate_meta_learner`.
         ValueError: the learner reads no streams, or another argument makes no sense.
     """
+    if not isinstance(tasks, Streams):
+        raise ValueError(f"tasks must be Streams, got {type(tasks).__name__}")
     if not isinstance(learner, MANN):
         raise ValueError(f"streams need a MANN, which reads them; got {type(learner).__name__}")
     seed = as_integer("seed", seed, None)
-    values = _score_in_chunks(_correct_by_instance, learner, tasks, n_episodes, seed, chunk_size)
+    values, lost = _score_in_chunks(
+        _correct_by_instance, learner, tasks, n_episodes, seed, chunk_size
+    )
     chance = 1 / tasks.n_way
     return {
-        k + 1: Evaluation(values[:, k], "accuracy", chance, seed, repr(tasks), False)
+        k + 1: Evaluation(values[:, k], "accuracy", chance, seed, repr(tasks), False, lost)
         for k in range(tasks.n_instances)
     }
 
 
 def instance_numbers(y: Tensor) -> Tensor:
-    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L)."""
-    seen = F.one_hot(y).cumsum(dim=1)  # (T, L, n_way)
-    return seen.gather(2, y[..., None]).squeeze(2)
+    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L).
+
+    Raises:
+        ValueError: y holds no integers, or is not (T, L).
+    """
+    y = as_tensor("y", y)
+    if y.ndim != 2 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise ValueError(f"y must be integer labels (T, L), got {y.dtype} {tuple(y.shape)}")
+    return (y[:, :, None] == y[:, None, :]).tril().sum(dim=2)
 
 
 def first_instance_ceiling(n_way: int) -> float:
@@ -246,37 +272,61 @@ def first_instance_ceiling(n_way: int) -> float:
     A learner can at most rule out the labels that it has seen; the j-th new class is then one of
     n_way - j + 1, so that the mean is (1 / n_way) (1 + 1/2 + ... + 1 / n_way): 45.67 % for five
     classes. A figure above it means that labels leak.
+
+    Raises:
+        ValueError: n_way is no integer from 1 to a million.
     """
+    n_way = as_integer("n_way", n_way, at_most=10**6)
     return sum(1 / j for j in range(1, n_way + 1)) / n_way
 
 
+Scored = tuple[np.ndarray, np.ndarray]
+"""Values (T, ...) of T tasks, and the share (T,) of their queries with finite scores; float64."""
+
+
 def _score_in_chunks(
-    score: Callable[[Any, EpisodeBatch], Tensor],
+    score: Callable[[Any, EpisodeBatch], Scored],
     learner: MetaLearner,
     tasks: TaskSource,
     n_episodes: int,
     seed: int,
     chunk_size: int | None,
-) -> Tensor:
+) -> tuple[Tensor, int]:
     """`score` of episodes 0 .. n_episodes - 1 of `seed`, a row each, in eval mode, in chunks."""
     keep_pages()
     n_episodes = as_integer("n_episodes", n_episodes, 2)
     chunk_size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
-    with _eval_mode(learner), torch.no_grad():
+    with eval_mode(learner), torch.no_grad():
         step = chunk_size or tasks_at_once(lambda: score(learner, tasks.episodes(seed, 0, 1)), WORK)
-        rows = [
+        return _together(
             score(learner, tasks.episodes(seed, start, min(step, n_episodes - start)))
             for start in range(0, n_episodes, step)
-        ]
-    return torch.cat(rows)
+        )
 
 
-def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Tensor:
-    """(T, n_instances) float64: share of right answers at the 1st, 2nd, ... item of a class."""
-    x, y = episodes_for(learner, episodes).stream()
-    right = (learner.stream(x, y).argmax(dim=2) == y).double()
-    which = F.one_hot(instance_numbers(y) - 1).to(right.dtype)  # (T, L, n_instances)
-    return ((right[:, None] @ which).squeeze(1) / which.sum(dim=1)).cpu()
+def _together(chunks: Iterable[Scored]) -> tuple[Tensor, int]:
+    """The values of all chunks, and how many episodes have scores or errors that are not finite.
+
+    Raises:
+        FloatingPointError: no episode has a finite score.
+    """
+    values, answered = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.any() or not answered.any():
+        raise FloatingPointError(
+            f"in none of {len(values)} episodes is a score finite: did the learner diverge?"
+        )
+    return torch.from_dlpack(values), int(((answered < 1) | ~finite).sum())
+
+
+def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Scored:
+    """Share (T, n_instances) of right answers at the 1st, 2nd, ... item of a class."""
+    x, y = episodes.like(learner).stream()
+    scores = learner.stream(x, y)
+    right, y = (scores.argmax(dim=2) == y).cpu().numpy(), y.cpu()
+    which = F.one_hot(instance_numbers(y) - 1).numpy()  # (T, L, n_instances)
+    shares = np.einsum("tl,tli->ti", right.astype(float), which) / which.sum(axis=1)
+    return shares, _answered(scores)
 
 
 def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
@@ -290,20 +340,31 @@ def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
     Raises:
         ValueError: scores of another shape, which might broadcast to a wrong figure.
     """
+    _check_scores(scores, episodes)
+    return torch.from_dlpack(_episode_values(scores.detach(), episodes))
+
+
+def _episode_values(scores: Tensor, episodes: EpisodeBatch) -> np.ndarray:
+    """`score_episodes` in NumPy, so that no device is asked for float64, which some do not have."""
+    target = episodes.query_y.to(scores.device)
+    if episodes.is_classification:
+        right = (scores.argmax(dim=-1) == target) & scores.isfinite().all(dim=-1)
+        return right.cpu().numpy().mean(axis=1)
+    apart = (scores - target).float() if scores.element_size() < 4 else scores - target
+    return np.square(apart.cpu().numpy(), dtype=np.float64).mean(axis=(1, 2))
+
+
+def _check_scores(scores: Tensor, episodes: EpisodeBatch) -> None:
     width = episodes.query_y.shape[-1] if episodes.n_way is None else episodes.n_way
     expected = (*episodes.query_y.shape[:2], width)
-    if scores.shape != expected:
-        raise ValueError(f"scores must be {expected}, got {tuple(scores.shape)}")
-    if episodes.is_classification:
-        answered = scores.isfinite().all(dim=-1)
-        return ((scores.argmax(dim=-1) == episodes.query_y) & answered).double().mean(dim=1)
-    return (scores - episodes.query_y).double().square().mean(dim=(1, 2))
+    if not isinstance(scores, Tensor) or scores.shape != expected:
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"scores must be {expected}, got {got}")
 
 
-def episodes_for(learner: MetaLearner, episodes: EpisodeBatch) -> EpisodeBatch:
-    """The same episodes on the device and in the dtype of the learner's parameters."""
-    like = next(learner.parameters(), torch.empty(0))
-    return episodes.to(like.device, like.dtype)
+def _answered(scores: Tensor) -> np.ndarray:
+    """(T,) share of queries whose scores (T, Q, out) are finite."""
+    return scores.isfinite().all(dim=2).cpu().numpy().mean(axis=1)
 
 
 def query_by_query(score: ScoreFunction, episodes: EpisodeBatch) -> Tensor:
@@ -327,7 +388,7 @@ def scores_differ(first: Tensor, second: Tensor) -> bool:
 
 
 def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
-    episodes = episodes_for(learner, episodes)
+    episodes = episodes.like(learner)
     together = learner(episodes.support_x, episodes.support_y, episodes.query_x)
     try:
         alone = query_by_query(learner, episodes)
@@ -336,19 +397,8 @@ def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
     return scores_differ(together, alone)
 
 
-def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Tensor:
-    episodes = episodes_for(learner, episodes)
+def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Scored:
+    episodes = episodes.like(learner)
     scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
-    return score_episodes(scores, episodes).cpu()
-
-
-@contextmanager
-def _eval_mode(learner: MetaLearner) -> Iterator[None]:
-    """Eval mode inside the block; afterwards every module is back in its own mode."""
-    modes = [(module, module.training) for module in learner.modules()]
-    learner.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    _check_scores(scores, episodes)
+    return _episode_values(scores, episodes), _answered(scores)

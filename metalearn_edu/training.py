@@ -7,28 +7,35 @@ step with the same episodes, and with the optimiser's state it gives the same nu
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from .arguments import as_integer
-from .checkpoints import CheckpointFolder
-from .evaluation import episodes_for, evaluate_meta_learner
-from .learners.base import MetaLearner
+from .arguments import as_integer, as_number
+from .checkpoints import CheckpointFolder, describe, digest, is_plain
+from .evaluation import evaluate_meta_learner
+from .learners.base import (
+    MetaLearner,
+    as_learner,
+    as_limit,
+    eval_mode,
+    kept_modes,
+    require_trainable,
+)
 from .progress import progress_bar
-from .tasks import TaskSource
+from .tasks import EpisodeBatch, TaskSource
 from .tasks.random import uniforms
 from .tasks.sampler import as_task_source
 
@@ -93,6 +100,8 @@ def meta_train(
     With `val_tasks`, the learner is scored on the same meta-val episodes every `val_every` steps
     and after the last, and ends with the best weights. Ctrl-C (or the notebook's stop button) ends
     the run after the step in hand and returns the history so far; pressed twice, it ends at once.
+    A learner that was trained comes back in eval mode, ready for use; after an error every module is
+    back in the mode in which it came.
 
     Args:
         learner: any MetaLearner.
@@ -102,7 +111,8 @@ def meta_train(
         seed: of the episodes, step k using n_tasks_per_batch of them from k * n_tasks_per_batch,
             and of dropout. torch's own random numbers are the same before and after.
         meta_lr: Adam's step size; default: the learner's own `meta_lr`.
-        schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor.
+        schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor of
+            at least 0.
         max_grad_norm: shrink the meta-gradient to at most this norm.
         val_tasks: meta-val task source.
         chunk_size: back-propagate this many tasks at a time: same gradient, less memory.
@@ -111,38 +121,42 @@ def meta_train(
             have given without the stop.
         progress: show a progress bar.
     Raises:
-        FloatingPointError: the loss or its gradient is not finite; the message names the step,
-            which is not taken. The learner keeps the weights that it had (the best, if validated).
-        ValueError: an argument that makes no sense, or a checkpoint of another run.
-        OSError: the checkpoint folder cannot be written.
+        FloatingPointError: the loss, its gradient, the weights or the last validation is not
+            finite; the message names the step. The learner keeps the last weights with a finite
+            loss (the best, if validated).
+        ValueError: an argument that makes no sense, or a checkpoint of another run: of another
+            learner, loss, task source or setting.
+        OSError: the checkpoint folder cannot be written, or another training is running in it.
     """
     run = _Run(
-        learner,
+        as_learner("learner", learner),
         as_task_source("tasks", tasks),
         n_steps=as_integer("n_steps", n_steps),
         n_tasks_per_batch=as_integer("n_tasks_per_batch", n_tasks_per_batch),
         seed=as_integer("seed", seed, None),
-        meta_lr=learner.meta_lr if meta_lr is None else meta_lr,
+        meta_lr=as_number("meta_lr", learner.meta_lr if meta_lr is None else meta_lr, above=0),
         schedule=schedule,
-        max_grad_norm=max_grad_norm,
+        max_grad_norm=None if max_grad_norm is None else as_limit("max_grad_norm", max_grad_norm),
         val_tasks=None if val_tasks is None else as_task_source("val_tasks", val_tasks),
         val_every=as_integer("val_every", val_every),
         n_val_episodes=as_integer("n_val_episodes", n_val_episodes, 2),
-        chunk_size=chunk_size,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        chunk_size=None if chunk_size is None else as_integer("chunk_size", chunk_size),
+        checkpoint=None if checkpoint is None else _folder(checkpoint),
         checkpoint_every=as_integer("checkpoint_every", checkpoint_every),
     )
-    run.resume()
-    bar = progress_bar(total=n_steps, initial=run.history.n_steps, show=progress)
-    learner.train()
-    try:
-        with _stop_button() as stop, torch.random.fork_rng(devices=_gpus(learner)):
-            run.go(stop, bar)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        bar.close()
-        run.restore_best()
+    with kept_modes(learner), run.alone():
+        run.resume()
+        bar = progress_bar(total=n_steps, initial=run.history.n_steps, show=progress)
+        learner.train()
+        try:
+            with _stop_button() as stop, torch.random.fork_rng(devices=_gpus(learner)):
+                run.go(stop, bar)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            bar.close()
+            run.restore_best()
+    learner.eval()
     run.history.interrupted = run.history.n_steps < n_steps
     return run.history
 
@@ -176,7 +190,11 @@ def _stop_button() -> Iterator[threading.Event]:
 
 @dataclass
 class _Run:
-    """The settings of one run and its state: learner, optimiser, history, best weights so far."""
+    """The settings of one run and its state: learner, optimiser, history, best weights so far.
+
+    `before` and `batch` are the weights before the last step and its episodes, whose loss by those
+    weights was finite.
+    """
 
     learner: MetaLearner
     tasks: TaskSource
@@ -195,17 +213,24 @@ class _Run:
     checkpoint_every: int
 
     def __post_init__(self) -> None:
-        for name in ("meta_lr", "max_grad_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+        require_trainable(self.learner)
         self.factor = _schedule(self.schedule)
         self.history = History()
         self.optimizer = torch.optim.Adam(self.learner.parameters(), lr=self.meta_lr)
         self.best: dict[str, Tensor] = {}
+        self.before: dict[str, Tensor] = {}
+        self.batch: EpisodeBatch | None = None
         self.store = None
         if self.checkpoint is not None:
             self.store = CheckpointFolder(self.checkpoint, self._settings())
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the checkpoint folder, if there is one, against other trainings."""
+        with ExitStack() as held:
+            if self.store is not None:
+                held.enter_context(self.store.held())
+            yield
 
     def go(self, stop: threading.Event, bar: tqdm) -> None:
         """Take the steps that are left, until `stop` is set."""
@@ -218,6 +243,7 @@ class _Run:
                 self.validate()
             self.history.seconds = time.perf_counter() - started
             if stop.is_set() or self._due(self.checkpoint_every):
+                self.require_sound()
                 self.save()
 
     def _due(self, every: int) -> bool:
@@ -226,38 +252,73 @@ class _Run:
     def step(self) -> None:
         """One outer step, all of it a function of the seed, its number and the state before."""
         number, size = self.history.n_steps, self.n_tasks_per_batch
+        factor = as_number("the factor of schedule", self.factor(number / self.n_steps), at_least=0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.meta_lr * self.factor(number / self.n_steps)
+            group["lr"] = self.meta_lr * factor
         torch.manual_seed(int(uniforms(self.seed, number, 1, 1)[0, 0] * 2**53))
+        batch = self.tasks.episodes(self.seed, number * size, size).like(self.learner)
+        now = {name: t.detach().clone() for name, t in self.learner.state_dict().items()}
         try:
             loss = self.learner.outer_loop(
-                episodes_for(self.learner, self.tasks.episodes(self.seed, number * size, size)),
+                batch,
                 optimizer=self.optimizer,
                 max_grad_norm=self.max_grad_norm,
                 chunk_size=self.chunk_size,
             )
         except FloatingPointError as error:
-            raise FloatingPointError(
-                f"training stopped at step {number + 1}, which was not taken: {error}; try a "
-                f"smaller meta_lr (now {self.meta_lr}) or inner_lr, or max_grad_norm=10"
-            ) from None
+            self.learner.load_state_dict(now)
+            self.require_sound()
+            raise self._diverged(f"at step {number + 1}, which was not taken: {error}") from None
+        self.before, self.batch = now, batch
         self.history.losses.append(loss)
+
+    @torch.no_grad()
+    def require_sound(self) -> None:
+        """Raise if the last step led to weights whose loss on its own episodes is not finite.
+
+        Those from before the step are put back then.
+        """
+        if self.batch is None:
+            return
+        with eval_mode(self.learner):
+            size = self.chunk_size or self.learner.tasks_at_once(self.batch)
+            loss = sum(self.learner.loss(few).item() for few in self.batch.split(size))
+        validated = self.history.val_steps[-1:] == [self.history.n_steps]
+        score = self.history.val_scores[-1] if validated else 0.0
+        if not math.isfinite(loss):
+            self.learner.load_state_dict(self.before)
+            raise self._diverged(f"after step {self.history.n_steps}: the loss is then {loss}")
+        if not math.isfinite(score) and self.history.n_steps == self.n_steps:
+            raise self._diverged(f"after step {self.n_steps}: its validation gives {score}")
+
+    def _diverged(self, where: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"training stopped {where}; try a smaller meta_lr (now {self.meta_lr}) or inner_lr, "
+            "or max_grad_norm=10"
+        )
 
     def validate(self) -> None:
         """Score the learner, and keep its weights if they are the best so far."""
         if self.val_tasks is None:
             return
-        history = self.history
-        result = evaluate_meta_learner(
-            self.learner, self.val_tasks, n_episodes=self.n_val_episodes, seed=VALIDATION_SEED
-        )
+        history, score = self.history, self._validation_score(self.val_tasks)
         history.val_steps.append(history.n_steps)
-        history.val_scores.append(result.mean)
-        pick = max if result.metric == "accuracy" else min
+        history.val_scores.append(score)
+        pick = min if self.val_tasks.n_way is None else max
         finite = [score for score in history.val_scores if math.isfinite(score)]
-        if finite and result.mean == pick(finite):
+        if finite and score == pick(finite):
             history.best_step = history.n_steps
             self.best = copy.deepcopy(self.learner.state_dict())
+
+    def _validation_score(self, val_tasks: TaskSource) -> float:
+        """The mean score; NaN where the learner diverges, from which training may recover."""
+        n_episodes, seed = self.n_val_episodes, VALIDATION_SEED
+        try:
+            return evaluate_meta_learner(
+                self.learner, val_tasks, n_episodes=n_episodes, seed=seed
+            ).mean
+        except FloatingPointError:
+            return math.nan
 
     def restore_best(self) -> None:
         if self.best:
@@ -283,7 +344,7 @@ class _Run:
             self.save()
             return
         tensors, history = saved
-        self.history = History(**history)
+        self.history = _history(self.checkpoint, history)
         if self.history.n_steps > self.n_steps:
             raise ValueError(
                 f"checkpoint {self.checkpoint} has taken {self.history.n_steps} steps already, "
@@ -305,29 +366,72 @@ class _Run:
 
     def _settings(self) -> dict[str, Any]:
         """What must be equal for a run to resume, as values that JSON holds."""
-        schedule, limit, validation = self.schedule, self.max_grad_norm, self.val_tasks
-        name = schedule if isinstance(schedule, str) else getattr(schedule, "__name__", "function")
+        validation = self.val_tasks and (
+            f"{self.n_val_episodes} episodes of {self.val_tasks.fingerprint} "
+            f"after every {self.val_every} steps"
+        )
+        weights = {id(p): p for p in self.learner.parameters()}
+        learned = [i for i, p in weights.items() if p.requires_grad]
+        settings = partial(_settings_of, learned=weights.keys())
+        own = ("meta_lr", "meta_optimizer", "loss_fn")  # told below, or not used here
         return {
-            "learner": _describe(self.learner),
-            # Equal weights in other layers, pooling or strides, are another network.
-            "layers": hashlib.sha256(repr(self.learner).encode()).hexdigest()[:12],
-            "tasks": repr(self.tasks),
+            "learner": settings(self.learner, but=own),
+            # Equal weights in other layers, or with other settings of a layer, are another network.
+            "layers": digest(repr(self.learner), *map(settings, [*self.learner.modules()][1:])),
+            "loss": describe(self.learner.loss_fn, learned),
+            "precision": str(next(self.learner.parameters()).dtype),
+            "tasks": self.tasks.fingerprint,
             "n_tasks_per_batch": self.n_tasks_per_batch,
             "seed": self.seed,
-            "meta_lr": float(self.meta_lr),
-            "max_grad_norm": None if limit is None else float(limit),
-            "schedule": name,
+            "meta_lr": self.meta_lr,
+            "max_grad_norm": self.max_grad_norm,
+            "schedule": self.schedule
+            if isinstance(self.schedule, str)
+            else describe(self.schedule),
             # Only a run at constant meta_lr can be made longer and still give the same numbers.
-            "n_steps": "any" if schedule == "constant" else self.n_steps,
-            "validation": validation and f"{self.n_val_episodes} episodes of {validation}",
+            "n_steps": "any" if self.schedule == "constant" else self.n_steps,
+            "validation": validation,
         }
 
 
-def _describe(learner: MetaLearner) -> str:
-    """Class and plain settings of a learner."""
-    plain = {k: v for k, v in vars(learner).items() if isinstance(v, bool | int | float | str)}
-    settings = [f"{k}={v}" for k, v in plain.items() if k not in ("training", "meta_lr")]
-    return f"{type(learner).__name__}({', '.join(settings)})"
+def _settings_of(module: nn.Module, learned: Collection[int], but: tuple[str, ...] = ()) -> str:
+    """Class and settings of a learner or of a part of it: all its attributes that are no state.
+
+    Weights and what PyTorch keeps beside them are state, and so is the mode. Private attributes
+    count only where they are plain values: others are working memory.
+    """
+    state = (*but, *vars(nn.Module()))
+    held = vars(module) | {n: module._buffers[n] for n in module._non_persistent_buffers_set}
+    settings = {n: value for n, value in held.items() if n not in state}
+    texts = [
+        f"{name}={describe(value, learned)}"
+        for name, value in settings.items()
+        if is_plain(value) or not name.startswith("_")
+    ]
+    return f"{type(module).__name__}({', '.join(texts)})"
+
+
+def _folder(checkpoint: Any) -> Path:
+    try:
+        return Path(checkpoint)
+    except TypeError:
+        raise ValueError(f"checkpoint must be a path of a folder, got {checkpoint!r}") from None
+
+
+def _history(checkpoint: Path | None, saved: dict[str, Any]) -> History:
+    """The history in a checkpoint, refused unless it is one of this version of the course."""
+    known: dict[str, Any] = {
+        field.name: type(getattr(History(), field.name)) for field in fields(History)
+    }
+    known["best_step"] = (int, type(None))
+    fits = saved.keys() == known.keys() and all(isinstance(saved[n], known[n]) for n in known)
+    lists = [*saved["losses"], *saved["val_steps"], *saved["val_scores"]] if fits else [None]
+    if not fits or not all(type(number) in (int, float) for number in lists):
+        raise ValueError(
+            f"checkpoint {checkpoint} was written by another version of the course or changed "
+            f"since: its history holds {', '.join(sorted(saved))}; remove it to start afresh"
+        )
+    return History(**saved)
 
 
 def _gpus(learner: MetaLearner) -> set[torch.device]:

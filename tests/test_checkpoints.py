@@ -1,13 +1,25 @@
 import json
 import os
 import stat
+import subprocess
+import sys
+import threading
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
+import course
 from metalearn_edu import checkpoints
-from metalearn_edu.checkpoints import CheckpointFolder, save_json, save_weights
+from metalearn_edu.checkpoints import (
+    CheckpointFolder,
+    describe,
+    remove_leftovers,
+    save_json,
+    save_weights,
+)
 
 TENSORS = {
     "learner.weight": torch.arange(6.0).view(2, 3),
@@ -140,7 +152,51 @@ def number_for_history(path):
     (path / "state.json").write_text(json.dumps(state | {"history": 3}))
 
 
+def other_tensors(path):
+    """Sound, of the right names and shapes, and not what was saved."""
+    save_weights(path / "step-00000001.safetensors", {name: t + 1 for name, t in TENSORS.items()})
+
+
+def tensors_outside(path):
+    save_weights(path.parent / "step-00000001.safetensors", TENSORS)
+    change_state(path, tensors="../step-00000001.safetensors")
+
+
+def pipe_for_state(path):
+    (path / "state.json").unlink()
+    os.mkfifo(path / "state.json")
+
+
+def pipe_for_tensors(path):
+    remove_tensors(path)
+    os.mkfifo(path / "step-00000001.safetensors")
+
+
+def deeply_nested_state(path):
+    (path / "state.json").write_text("[" * 100_000)
+
+
+def number_for_tensors(path):
+    change_state(path, tensors=3)
+
+
+def list_for_digest(path):
+    change_state(path, digest=[1])
+
+
+def change_state(path, **fields):
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(state | fields))
+
+
 DAMAGES = [
+    other_tensors,
+    tensors_outside,
+    pipe_for_state,
+    pipe_for_tensors,
+    deeply_nested_state,
+    number_for_tensors,
+    list_for_digest,
     truncate_tensors,
     garble_tensors,
     remove_tensors,
@@ -160,6 +216,174 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, damage):
     with pytest.raises(ValueError, match=r"is damaged .*; remove it to start afresh") as error:
         folder(tmp_path).load()
     assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_setting_that_is_missing_is_another_setting(tmp_path):
+    folder(tmp_path).save(1, TENSORS, HISTORY)
+    with pytest.raises(ValueError, match="is of another run"):
+        folder(tmp_path, limit=None).load()
+    with pytest.raises(ValueError, match="is of another run"):
+        CheckpointFolder(tmp_path, {"seed": 0}).load()
+
+
+def test_settings_are_compared_as_json_holds_them(tmp_path):
+    folder(tmp_path, sizes=(1, 2)).save(1, TENSORS, HISTORY)
+    assert folder(tmp_path, sizes=(1, 2)).load() is not None
+
+
+def test_left_over_parts_of_our_files_alone_are_removed(tmp_path):
+    ours = [".model.safetensors.ab.part", ".card.json.cd.part"]
+    theirs = [".notes.txt.ef.part", "card.json.part", "film.part", ".card.json"]
+    for name in [*ours, *theirs]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / ".kept.json.1.part").mkdir()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == sorted([*theirs, ".kept.json.1.part"])
+    remove_leftovers(tmp_path / "missing")
+
+
+# ---------------------------------------------------------------- one process at a time
+
+HOLDER = """
+import sys
+from pathlib import Path
+from metalearn_edu.checkpoints import CheckpointFolder
+with CheckpointFolder(Path(sys.argv[1]), {}).held():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def start_holder(path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=course.ROOT,
+    )
+    assert child.stdout.readline() == "held\n"
+    return child
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "PATIENCE", 0.1)
+    child = start_holder(tmp_path / "run")
+    refused = pytest.raises(
+        OSError, match=r"another training is running in .*run; wait for its end"
+    )
+    with refused, folder(tmp_path / "run").held():
+        pytest.fail("held twice")
+    child.communicate("\n")
+    with folder(tmp_path / "run").held():
+        assert names(tmp_path / "run") == [".lock"]
+    assert names(tmp_path / "run") == []
+
+
+def test_who_is_killed_holds_nothing(tmp_path):
+    child = start_holder(tmp_path)
+    child.kill()
+    child.communicate()
+    with folder(tmp_path).held():
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_short_training_is_waited_for(tmp_path):
+    child = start_holder(tmp_path)
+    threading.Timer(0.3, child.communicate, ["\n"]).start()
+    with folder(tmp_path).held():
+        assert child.poll() is not None or child.wait(5) == 0
+
+
+# ---------------------------------------------------------------- is it the same setting?
+
+
+def test_equal_settings_have_equal_descriptions():
+    def make():
+        return {
+            "numbers": (1, 2.5, None, "x", True),
+            "tensor": torch.arange(3),
+            "array": np.arange(3),
+            "set": {"a", "b", "c", "d"},
+            "module": nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).eval(),
+            "function": lambda x: x in {"p", "q", "r"},
+            "method": torch.nn.ReLU().forward,
+            "object": object(),
+            "slots": Slots(1),
+        }
+
+    weights = nn.Linear(2, 2)
+    first, second = make(), make()
+    for each in (first, second):
+        each["module"][0].load_state_dict(weights.state_dict())
+    second["module"].train()  # the mode is no setting
+    assert describe(first) == describe(second)
+
+
+class Slots:
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+
+def test_descriptions_are_the_same_in_another_process():
+    """Sets of texts have another order there."""
+    code = (
+        "import torch, torch.nn.functional as F; from metalearn_edu.checkpoints import describe;"
+        "print(describe([{'a', 'b', 'c', 'd'}, lambda x: x in {'p', 'q', 'r', 's'}, object(),"
+        "F.cross_entropy, torch.nn.MSELoss(), torch.float32]))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=course.ROOT,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in (1, 2)
+    }
+    assert len(said) == 1
+
+
+def test_what_refers_to_itself_is_described_too():
+    ring = []
+    ring.append(ring)
+    assert describe(ring) == "[itself]"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 2),
+        ((1, 2), (1, 3)),
+        (np.float32(1), np.float32(2)),
+        (torch.float32, torch.float64),
+        (torch.zeros(2), torch.ones(2)),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.int64)),
+        (Slots(1), Slots(2)),
+        (nn.MSELoss(), nn.MSELoss(reduction="sum")),
+        (nn.NLLLoss(), nn.CrossEntropyLoss()),
+        (torch.relu, torch.tanh),
+        (nn.Linear(2, 2), nn.Linear(2, 2)),  # its weights are not learned here
+        (range(2), range(3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_settings_have_other_descriptions(one, other):
+    assert describe(one) != describe(other)
+
+
+def test_what_training_changes_counts_by_its_shape():
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    learned = [id(p) for layer in (first, second) for p in layer.parameters()]
+    assert describe(first, learned) == describe(second, learned)
+    wide = nn.Linear(2, 3)
+    assert describe(first, learned) != describe(wide, [id(p) for p in wide.parameters()])
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):

@@ -669,3 +669,169 @@ def test_equal_items_under_other_names_are_found():
 def test_one_split_cannot_be_compared():
     with pytest.raises(ValueError, match="at least two splits"):
         check_splits(split(["a"]))
+
+
+# ---------------------------------------------------------------- what was checked, was checked
+
+
+class Wrong(torch.autograd.Function):
+    """The sum of a vector, with -5 times its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.sum()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -5 * gradient * torch.ones(3, dtype=torch.float64)
+
+
+class Vector(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(3))
+
+
+NOTHING_TO_CHECK_WITH = {
+    "step": [0, float("nan"), float("inf"), -1e-5, "x", 1e-300, 1e-9, 0.1, 1e10],
+    "tolerance": [float("nan"), -1e-9, float("inf"), 1e9, None],
+    "n_directions": [0, -1, 1.5, True],
+    "num_inner_steps": [-1, 0.5],
+    "seed": [0.5, None],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(n, v) for n, values in NOTHING_TO_CHECK_WITH.items() for v in values]
+)
+def test_numbers_that_check_nothing_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        check_meta_gradient(lambda m: Wrong.apply(m.w), Vector(), **{name: value})
+
+
+@pytest.mark.parametrize("step", [1e-8, 1e-6, 1e-5, 1e-4, 1e-3])
+def test_a_wrong_gradient_is_found_at_every_step_that_is_allowed(step):
+    report = check_meta_gradient(lambda m: Wrong.apply(m.w), Vector(), step=step)
+    assert "the gradient of w is wrong" in str(report)
+    assert report.figures["norm ratio"] == pytest.approx(5, rel=1e-3)
+
+
+def test_slopes_below_the_rounding_of_the_loss_are_no_success():
+    report = check_meta_gradient(lambda m: 1e12 + 1e-3 * Wrong.apply(m.w), Vector())
+    assert not report and "check nothing: rounding alone may explain" in str(report)
+
+
+def test_an_infinite_loss_is_no_success():
+    report = check_meta_gradient(lambda m: m.w.sum() * float("inf"), Vector())
+    assert not report and "not finite" in str(report)
+
+
+def test_a_loss_that_is_not_finite_beside_the_point_is_no_success():
+    """0 * log(0) on one side: the differences are NaN, and the gradient looks fine."""
+
+    def loss(m):
+        return m.w.sum() + (m.w[0] - 1).clamp(max=0).sqrt().nan_to_num(0) + _nan_below(m.w[0])
+
+    report = check_meta_gradient(loss, Vector())
+    assert not report and "the gradient of w is wrong" in str(report)
+
+
+def _nan_below(x):
+    return x * 0 if x.item() >= 1 else x * float("nan")
+
+
+@pytest.mark.parametrize("model", [None, EnhancedProtoNet, lambda x: x])
+def test_a_model_that_is_none_is_refused(model):
+    with pytest.raises(ValueError, match="model, a module; got"):
+        check_meta_gradient(lambda m: m.loss(None), model)
+    with pytest.raises(ValueError, match="need outer_loss, a function"):
+        check_meta_gradient(None, Vector())
+
+
+def test_one_query_a_task_shows_nothing_of_transduction():
+    x = torch.ones(2, 1, 1)
+    single = EpisodeBatch(x, x, x, x)
+    with pytest.raises(ValueError, match="one query a task"):
+        check_transduction(lambda *inputs: inputs[2], single)
+
+
+@pytest.mark.parametrize(
+    ("learner", "episodes"), [(None, make_episodes()), (lambda *x: x[0], None)]
+)
+def test_transduction_of_nothing_is_refused(learner, episodes):
+    with pytest.raises(ValueError, match="need learner, a function, and episodes"):
+        check_transduction(learner, episodes)
+
+
+NO_EPISODES = [
+    (None,),
+    ([],),
+    (
+        (
+            torch.zeros(0, 3, 2),
+            torch.zeros(0, 3).long(),
+            torch.zeros(0, 3, 2),
+            torch.zeros(0, 3).long(),
+        ),
+    ),
+    (
+        (
+            torch.zeros(1, 0, 2),
+            torch.zeros(1, 0).long(),
+            torch.zeros(1, 0, 2),
+            torch.zeros(1, 0).long(),
+        ),
+    ),
+    (torch.tensor(1.0), torch.tensor(1), torch.tensor(1.0), torch.tensor(1)),
+    (torch.zeros(3), torch.arange(3), torch.zeros(3), torch.arange(3)),
+    (torch.zeros(1, 3, 2), [0, 1, 2], torch.zeros(1, 3, 2), torch.arange(3)[None]),
+]
+
+
+@pytest.mark.parametrize("arguments", NO_EPISODES)
+def test_episodes_that_are_none_are_refused(arguments):
+    with pytest.raises(ValueError, match="need"):
+        check_episodes(*arguments)
+
+
+@pytest.mark.parametrize("classes", [[[0, 1, 2]], torch.arange(3), torch.zeros(5, 3).long()])
+def test_classes_of_other_episodes_are_refused(classes):
+    with pytest.raises(ValueError, match="classes must be a tensor"):
+        check_episodes(make_episodes(), classes=classes)
+
+
+def test_equal_items_are_found_whatever_the_sign_of_their_zeros_and_their_precision():
+    x = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
+    q = torch.tensor([[[-0.0, 1.0], [4.0, 5.0]]])
+    y = torch.tensor([[0, 1]])
+    for dtype in (torch.float32, torch.bfloat16):
+        assert "1 support items are among the queries" in str(
+            check_episodes(x.to(dtype), y, q.to(dtype), y)
+        )
+
+
+def test_targets_that_are_not_numbers_are_found():
+    x = torch.rand(1, 3, 1)
+    report = check_episodes(x, x * float("nan"), x + 1, x)
+    assert "targets hold NaN" in str(report)
+    assert "query_y" in str(check_episodes(x, x, x + 1, torch.zeros(1, 3).long()))
+
+
+def test_splits_that_are_none_or_of_one_name_are_refused():
+    one = FewShotDataset(torch.rand(4, 2), torch.arange(4), name="train")
+    with pytest.raises(ValueError, match="split 2 must be a FewShotDataset, got NoneType"):
+        check_splits(one, None)
+    with pytest.raises(ValueError, match="split test must be a FewShotDataset, got Tensor"):
+        check_splits(one, test=one.items)
+    with pytest.raises(ValueError, match="two splits are called 'train'"):
+        check_splits(one, train=one)
+
+
+def test_equal_pictures_are_found_in_bytes_and_in_floats():
+    images = torch.randint(0, 256, (4, 1, 3, 3), dtype=torch.uint8)
+    first = FewShotDataset(images, torch.arange(4), list("abcd"), name="train")
+    second = FewShotDataset(
+        first.gather(torch.arange(4)), torch.arange(4), list("efgh"), name="test"
+    )
+    report = check_splits(first, second)
+    assert "hold 4 equal items under other names" in str(report)

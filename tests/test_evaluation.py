@@ -5,6 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from metalearn_edu import evaluation
 from metalearn_edu.evaluation import (
@@ -17,6 +19,7 @@ from metalearn_edu.evaluation import (
     first_instance_ceiling,
     instance_numbers,
     score_episodes,
+    score_one_shot_runs,
 )
 from metalearn_edu.learners import MANN, EnhancedProtoNet, LSTMController, MetaLearner
 from metalearn_edu.learners.base import count_classes
@@ -231,6 +234,115 @@ def test_a_query_without_an_answer_is_wrong():
     assert plain.mean > 0.9
     assert (diverged.values <= 1 - above.double().mean(dim=1) + 1e-12).all()
     assert diverged.mean < plain.mean
+    assert (plain.n_lost, diverged.n_lost) == (0, int((above.any(dim=1)).sum()))
+    assert f"60 episodes, {diverged.n_lost} of them with scores that are not finite, ch" in str(
+        diverged
+    )
+    assert "finite" not in str(plain)
+
+
+class Lost(Nearest):
+    """No score is a number."""
+
+    def predict(self, state, query_x):
+        return super().predict(state, query_x) * float("nan")
+
+
+class LostAtTimes(Zero):
+    """Regression: infinite where the first query lies above `low`."""
+
+    def __init__(self, low=0.0):
+        super().__init__()
+        self.low = low
+
+    def predict(self, state, query_x):
+        answers = super().predict(state, query_x)
+        return answers.where(query_x[:, :1] <= self.low, float("inf"))
+
+
+def test_no_finite_score_at_all_is_no_result():
+    with pytest.raises(FloatingPointError, match="in none of 4 episodes is a score finite"):
+        evaluate_meta_learner(Lost(), tasks_of(0.1), n_episodes=4)
+    with pytest.raises(FloatingPointError, match="in none of 2 episodes"):
+        score_one_shot_runs(Lost(), tasks_of(0.1).episodes(0, 0, 2))
+    with pytest.raises(FloatingPointError, match="in none of 3 episodes"):
+        evaluate_meta_learner(LostAtTimes(low=-9), Sinusoids(3, 5), n_episodes=3)
+
+
+def test_a_squared_error_that_is_not_finite_is_counted_and_said():
+    tasks = Sinusoids(3, 5)
+    lost = tasks.episodes(0, 0, 30).query_x[:, 0, 0] > 0
+    assert 0 < lost.sum() < 30
+    result = evaluate_meta_learner(LostAtTimes(), tasks, n_episodes=30, seed=0)
+    assert torch.equal(result.values.isinf(), lost)
+    assert result.n_lost == int(lost.sum()) and not math.isfinite(result.mean)
+    assert str(result).startswith("mse inf +- nan")
+    assert f"{result.n_lost} of them with scores that are not finite" in str(result)
+
+
+class WithoutFloat64(TorchDispatchMode):
+    """A device that has no float64, as Apple's: whatever gives such a tensor fails."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_leaves(result) if isinstance(t, torch.Tensor)]
+        if any(t.dtype == torch.float64 for t in tensors):
+            raise TypeError(f"{func}: no float64 here")
+        return result
+
+
+def test_no_float64_is_asked_of_the_learner_s_device():
+    classifier, waves = EnhancedProtoNet(2, 8, 4), Sinusoids(3, 5).episodes(0, 0, 4)
+    with WithoutFloat64():
+        result = evaluate_meta_learner(classifier, tasks_of(0.5), n_episodes=6)
+        errors = score_episodes(torch.zeros(4, 5, 1), waves)
+    assert result.values.dtype == errors.dtype == torch.float64
+
+
+def test_half_precision_is_scored_in_full():
+    batch = Sinusoids(3, 5).episodes(0, 0, 4)
+    half = batch.query_y.to(torch.bfloat16)
+    errors = score_episodes(half, batch.to(dtype=torch.bfloat16))
+    assert errors.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("learner", [None, Nearest, "maml", torch.nn.Linear(2, 2)])
+def test_what_is_no_learner_is_refused(learner):
+    with pytest.raises(ValueError, match="learner must be a MetaLearner, got"):
+        evaluate_meta_learner(learner, tasks_of(0.5))
+    with pytest.raises(ValueError, match="second must be a MetaLearner, got"):
+        compare_meta_learners(Nearest(), learner, tasks_of(0.5))
+    with pytest.raises(ValueError, match="learner must be a MetaLearner, got"):
+        score_one_shot_runs(learner, tasks_of(0.5).episodes(0, 0, 2))
+
+
+@pytest.mark.parametrize("tasks", [None, tasks_of(0.5), tasks_of(0.5).episodes(0, 0, 2)])
+def test_what_are_no_streams_is_refused(tasks):
+    with pytest.raises(ValueError, match="tasks must be Streams, got"):
+        evaluate_streams(Recalls(3), tasks)
+
+
+@pytest.mark.parametrize("runs", [None, tasks_of(0.5), Sinusoids(2, 2).episodes(0, 0, 2)])
+def test_what_are_no_runs_is_refused(runs):
+    with pytest.raises(ValueError, match=r"runs must be classification tasks .* got"):
+        score_one_shot_runs(Nearest(), runs)
+
+
+@pytest.mark.parametrize("n_way", [0, 2.0, None, float("nan"), 10**9])
+def test_a_ceiling_of_no_number_of_ways_is_refused(n_way):
+    with pytest.raises(ValueError, match="n_way must be an integer"):
+        first_instance_ceiling(n_way)
+
+
+@pytest.mark.parametrize("y", [None, [0, 1], [[0.5, 1.0]], torch.zeros(2, 2, 2).long(), "x"])
+def test_instances_of_no_labels_are_refused(y):
+    with pytest.raises(ValueError, match="y must be"):
+        instance_numbers(y)
+
+
+def test_instances_of_any_labels_are_counted():
+    y = np.array([[10**12, -3, 10**12]], dtype=np.int64)
+    assert instance_numbers(y).tolist() == [[1, 1, 2]]
 
 
 def test_all_not_a_number_is_zero_and_not_chance():

@@ -1,4 +1,7 @@
+import functools
 import gc
+import json
+import math
 import os
 import signal
 import subprocess
@@ -7,15 +10,23 @@ import threading
 import time
 import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import course
+from metalearn_edu import checkpoints
 from metalearn_edu.evaluation import evaluate_meta_learner
 from metalearn_edu.learners import MAML, EnhancedProtoNet, MAMLModel, PrototypicalNetwork
-from metalearn_edu.tasks import EpisodeBatch, EpisodeSampler, Sinusoids, TaskSource
+from metalearn_edu.tasks import (
+    EpisodeBatch,
+    EpisodeSampler,
+    FewShotDataset,
+    Sinusoids,
+    TaskSource,
+)
 from metalearn_edu.training import VALIDATION_SEED, History, meta_train
 
 BATCH = 4
@@ -58,6 +69,10 @@ class Spied(TaskSource):
         batch = self.inner.episodes(seed, start, n_tasks)
         do = self.at_step.get(start // n_tasks + 1, lambda batch: batch)
         return do(batch)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.inner.fingerprint
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -193,6 +208,15 @@ def test_schedules(schedule, expected):
     assert learning_rates(4, meta_lr=0.4, schedule=schedule) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), -0.5, None, "x"])
+def test_a_schedule_that_gives_no_factor_is_refused(factor):
+    learner = make_learner()
+    before = weights(learner)
+    with pytest.raises(ValueError, match="the factor of schedule must be a finite number"):
+        train(learner, 2, schedule=lambda progress: factor)
+    assert torch.equal(weights(learner), before)
+
+
 def test_meta_lr_is_the_learner_s_unless_given():
     assert learning_rates(1) == [EnhancedProtoNet.meta_lr]
 
@@ -243,16 +267,35 @@ def test_for_regression_the_least_error_is_the_best():
     assert history.val_scores[history.best_step - 1] == min(history.val_scores)
 
 
-def test_a_validation_that_is_not_a_number_is_never_the_best():
-    def spoil(batch):
-        return EpisodeBatch(
-            batch.support_x, batch.support_y, batch.query_x, batch.query_y * float("nan")
-        )
+class SpoiledAt(Spied):
+    """A source whose targets are NaN at those validations, counted from 1."""
 
+    def __init__(self, inner, *numbers):
+        super().__init__(inner)
+        self.numbers, self.wanted = numbers, 0
+
+    def episodes(self, seed, start, n_tasks):
+        self.wanted += n_tasks == 2  # a validation draws one task first, to see how large it is
+        batch = super().episodes(seed, start, n_tasks)
+        return with_nan_targets(batch) if self.wanted in self.numbers else batch
+
+
+def test_a_validation_that_is_not_a_number_is_never_the_best():
     options = {"val_every": 1, "n_val_episodes": 2}
-    always = Spied(Sinusoids(5, 5), step_1=spoil)
-    history = train(sine_learner(), 2, Sinusoids(5, 5), val_tasks=always, **options)
-    assert history.best_step is None and len(history.val_scores) == 2
+    val_tasks = SpoiledAt(Sinusoids(5, 5), 1, 2)
+    history = train(sine_learner(), 3, Sinusoids(5, 5), val_tasks=val_tasks, **options)
+    assert [math.isfinite(score) for score in history.val_scores] == [False, False, True]
+    assert history.best_step == 3
+
+
+def test_a_last_validation_that_is_not_a_number_is_no_success():
+    learner, best = sine_learner(), sine_learner()
+    options = {"val_every": 1, "n_val_episodes": 2}
+    val_tasks = SpoiledAt(Sinusoids(5, 5), 2)
+    with pytest.raises(FloatingPointError, match="after step 2: its validation gives nan"):
+        train(learner, 2, Sinusoids(5, 5), val_tasks=val_tasks, **options)
+    train(best, 1, Sinusoids(5, 5))
+    assert torch.equal(weights(learner), weights(best))
 
 
 # ---------------------------------------------------------------- what is not finite
@@ -285,6 +328,77 @@ def test_a_gradient_that_is_not_finite_stops_too():
     with pytest.raises(FloatingPointError, match=r"step 1, .* the meta-gradient is nan"):
         train(learner, 3)
     assert torch.equal(weights(learner), before)
+
+
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_a_step_that_leads_to_a_loss_without_a_number_is_taken_back(n_steps, tmp_path):
+    """Adam's first step has the length of meta_lr: the weights are then finite and useless."""
+    learner = sine_learner()
+    before = weights(learner)
+    with pytest.raises(FloatingPointError, match=r"after step 1: the loss is then (nan|inf)"):
+        train(learner, n_steps, Sinusoids(5, 5), meta_lr=1e37, checkpoint=tmp_path)
+    assert torch.equal(weights(learner), before)
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert state["history"]["losses"] == []  # nothing worse was saved
+
+
+def test_a_step_beyond_the_numbers_of_the_weights_is_taken_back():
+    learner = make_learner()
+    before = weights(learner)
+    with pytest.raises(FloatingPointError, match=r"step 1, .* the step is too long .*overflow"):
+        train(learner, 1, meta_lr=1e300)
+    assert torch.equal(weights(learner), before)
+
+
+# ---------------------------------------------------------------- the modes of the learner
+
+
+def modes(learner) -> list[bool]:
+    return [module.training for module in learner.modules()]
+
+
+@pytest.mark.parametrize("ending", ["end", "error", "ctrl-c"])
+def test_a_trained_learner_is_in_eval_mode_and_after_an_error_every_module_in_its_own(ending):
+    learner = dropout_learner().eval()
+    learner.encoder[1].train()
+    before, during = modes(learner), []
+    learner.encoder[0].register_forward_pre_hook(lambda *_: during.append(all(modes(learner))))
+    if ending == "error":
+        with pytest.raises(FloatingPointError):
+            train(learner, 3, Spied(make_tasks(), step_2=spoil_learner(learner)))
+    else:
+        stop = {"step_2": raise_keyboard_interrupt} if ending == "ctrl-c" else {}
+        train(learner, 3, Spied(make_tasks(), **stop))
+    assert modes(learner) == (before if ending == "error" else [False] * len(before))
+    assert during[0]
+
+
+def spoil_learner(learner):
+    def spoil(batch):
+        learner.loss_fn = lambda scores, labels: scores.sum() * float("nan")
+        return batch
+
+    return spoil
+
+
+def test_a_trained_learner_adapts_as_a_trained_one():
+    """A predictor does not care for the mode that the learner is in."""
+    net = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+    learner = PrototypicalNetwork(net)
+    train(learner, 3)
+    assert not any(modes(learner))
+    learner.train()
+    state = {name: t.clone() for name, t in learner.state_dict().items()}
+    task = make_tasks(1).episodes(0, 0, 1)[0]
+    predictor = learner.adapt(task.support_x, task.support_y)
+    together = predictor(task.query_x)
+    assert torch.equal(predictor(task.query_x), together)
+    alone = torch.cat([predictor(query[None]) for query in task.query_x])
+    torch.testing.assert_close(alone, together)
+    assert all(modes(learner))
+    assert all(torch.equal(t, state[name]) for name, t in learner.state_dict().items())
+    expected = learner.eval()(task.support_x[None], task.support_y[None], task.query_x[None])[0]
+    assert torch.equal(expected, together)
 
 
 # ---------------------------------------------------------------- Ctrl-C
@@ -386,6 +500,200 @@ OTHER_RUNS = {
     "validation: None there, 9 episodes of Epi": {"val_tasks": make_tasks(), "n_val_episodes": 9},
     "tasks: .* 1-shot.* there, .* 2-shot": {"tasks": EpisodeSampler(make_tasks().dataset, 2, 2, 3)},
 }
+
+
+def other_data():
+    dataset = make_tasks().dataset
+    items = dataset.items.clone()
+    items[0, 0] += 1e-3  # one number of one item
+    return FewShotDataset(items, dataset.labels)
+
+
+OTHER_DATA = {
+    "tasks": {"tasks": EpisodeSampler(other_data(), 2, 1, 3)},
+    "validation": {"val_tasks": EpisodeSampler(other_data(), 2, 1, 3)},
+    "val_every": {"val_every": 3},
+}
+
+
+@pytest.mark.parametrize("what", OTHER_DATA)
+def test_a_checkpoint_of_other_data_is_refused(tmp_path, what):
+    options = {"val_tasks": make_tasks(), "n_val_episodes": 2, "val_every": 1}
+    train(make_learner(), 2, checkpoint=tmp_path, **options)
+    with pytest.raises(ValueError, match="is of another run"):
+        train(make_learner(), 4, checkpoint=tmp_path, **options | OTHER_DATA[what])
+    assert train(make_learner(), 4, checkpoint=tmp_path, **options).n_steps == 4
+
+
+SMOOTHED = 0.1
+
+
+def weighted(first):
+    weight = torch.tensor([first, 1.0])
+    return lambda scores, labels: F.cross_entropy(scores, labels, weight=weight)
+
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, scores, labels):
+        return self.factor * F.cross_entropy(scores, labels)
+
+
+LOSSES = {
+    "default": lambda: F.cross_entropy,
+    "module": nn.CrossEntropyLoss,
+    "smoothed": lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
+    "smoothed more": lambda: nn.CrossEntropyLoss(label_smoothing=0.2),
+    "weighted": lambda: nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0])),
+    "weighted otherwise": lambda: nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0])),
+    "partial": lambda: functools.partial(F.cross_entropy, label_smoothing=0.1),
+    "partial of more": lambda: functools.partial(F.cross_entropy, label_smoothing=0.2),
+    "lambda": lambda: lambda s, y: F.cross_entropy(s, y, label_smoothing=0.1),
+    "lambda of more": lambda: lambda s, y: F.cross_entropy(s, y, label_smoothing=0.2),
+    "a global": lambda: lambda s, y: F.cross_entropy(s, y, label_smoothing=SMOOTHED),
+    "a default": lambda: lambda s, y, e=0.1: F.cross_entropy(s, y, label_smoothing=e),
+    "another default": lambda: lambda s, y, e=0.2: F.cross_entropy(s, y, label_smoothing=e),
+    "a closure": lambda: weighted(1.0),
+    "another closure": lambda: weighted(2.0),
+    "an object": lambda: Scaled(1.0),
+    "another object": lambda: Scaled(2.0),
+}
+
+
+def with_loss(make) -> EnhancedProtoNet:
+    learner = make_learner()
+    learner.loss_fn = make()
+    return learner
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_checkpoint_of_another_loss_is_refused(tmp_path, name):
+    expected = train(with_loss(LOSSES[name]), 2, checkpoint=tmp_path).losses
+    for other in LOSSES:
+        if other != name:
+            with pytest.raises(ValueError, match=r"is of another run .*loss: "):
+                train(with_loss(LOSSES[other]), 4, checkpoint=tmp_path)
+    again = train(with_loss(LOSSES[name]), 4, checkpoint=tmp_path)
+    assert again.losses[:2] == expected and again.n_steps == 4
+
+
+def test_a_loss_that_reads_another_global_is_another_loss(tmp_path, monkeypatch):
+    train(with_loss(LOSSES["a global"]), 1, checkpoint=tmp_path)
+    monkeypatch.setitem(globals(), "SMOOTHED", 0.3)
+    with pytest.raises(ValueError, match="loss: "):
+        train(with_loss(LOSSES["a global"]), 2, checkpoint=tmp_path)
+
+
+class Learned(nn.Module):
+    """A loss with a parameter, which the outer loop moves too."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(start))
+
+    def forward(self, scores, labels):
+        return F.cross_entropy(self.factor * scores, labels)
+
+
+def test_what_a_loss_has_learned_is_resumed(tmp_path):
+    whole = with_loss(lambda: Learned(1.0))
+    expected = train(whole, 4, meta_lr=0.1).losses
+    train(with_loss(lambda: Learned(1.0)), 2, meta_lr=0.1, checkpoint=tmp_path)
+    resumed = with_loss(lambda: Learned(5.0))  # as other first weights
+    assert train(resumed, 4, meta_lr=0.1, checkpoint=tmp_path).losses == expected
+    assert resumed.loss_fn.factor.item() == whole.loss_fn.factor.item() != 1
+
+
+SETTINGS = [
+    ("rates", {"encoder": 0.1, "head": 0.2}, {"encoder": 0.1, "head": 0.3}),
+    ("which", ("encoder.1.weight",), ("encoder.3.weight",)),
+    ("limit", None, 1.0),
+    ("scale", torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])),
+    ("rule", torch.relu, torch.tanh),
+    ("dtype", torch.float32, torch.float64),
+    ("number", np.float32(0.5), np.float32(0.25)),
+    ("_private", 1, 2),
+]
+
+
+@pytest.mark.parametrize(("name", "one", "other"), SETTINGS, ids=lambda v: v if v is str else None)
+def test_a_checkpoint_of_another_setting_of_any_kind_is_refused(tmp_path, name, one, other):
+    def make(value):
+        learner = make_learner()
+        setattr(learner, name, value)
+        return learner
+
+    train(make(one), 1, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"is of another run .*learner: "):
+        train(make(other), 2, checkpoint=tmp_path)
+    assert train(make(one), 2, checkpoint=tmp_path).n_steps == 2
+
+
+def test_a_setting_deep_inside_counts(tmp_path):
+    class Times(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x):
+            return self.factor * x
+
+    def make(factor):
+        return PrototypicalNetwork(nn.Sequential(nn.Linear(2, 4), Times(factor)))
+
+    train(make(1.0), 1, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="layers: "):
+        train(make(2.0), 2, checkpoint=tmp_path)
+
+
+def test_another_schedule_function_is_another_run(tmp_path):
+    train(make_learner(), 2, checkpoint=tmp_path, schedule=lambda progress: 1 - progress)
+    with pytest.raises(ValueError, match="schedule: "):
+        train(make_learner(), 2, checkpoint=tmp_path, schedule=lambda progress: 1 - progress / 2)
+
+
+def test_a_learner_that_was_used_resumes(tmp_path):
+    """What it worked out on the way is no setting."""
+    learner = sine_learner()
+    train(learner, 2, Sinusoids(5, 5), checkpoint=tmp_path)
+    evaluate_meta_learner(learner, Sinusoids(5, 5), n_episodes=2)
+    learner.outer_loop(Sinusoids(5, 5).episodes(0, 0, 4), chunk_size=2)
+    assert train(learner, 3, Sinusoids(5, 5), checkpoint=tmp_path).n_steps == 3
+
+
+def change_history(folder, **fields):
+    state = json.loads((folder / "state.json").read_text())
+    state["history"] = {k: v for k, v in (state["history"] | fields).items() if v != "gone"}
+    (folder / "state.json").write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"more": 1}, {"losses": "gone"}, {"losses": 3}, {"losses": ["x", "y"]}, {"best_step": "2"}],
+)
+def test_a_history_of_another_version_is_refused(tmp_path, fields):
+    train(make_learner(), 2, checkpoint=tmp_path)
+    change_history(tmp_path, **fields)
+    with pytest.raises(ValueError, match="written by another version of the course") as error:
+        train(make_learner(), 4, checkpoint=tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_two_trainings_in_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "PATIENCE", 0)
+    seen = []
+
+    def train_there(batch):
+        with pytest.raises(OSError, match=f"another training is running in {tmp_path}; wait for"):
+            train(make_learner(), 2, checkpoint=tmp_path)
+        seen.append(sorted(p.name for p in tmp_path.iterdir()))
+        return batch
+
+    assert train(make_learner(), 3, Spied(make_tasks(), step_2=train_there), checkpoint=tmp_path)
+    assert seen == [[".lock", "state.json", "step-00000000.safetensors"]]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["state.json", "step-00000003.safetensors"]
 
 
 @pytest.mark.parametrize("message", OTHER_RUNS)
@@ -512,15 +820,20 @@ def test_ctrl_c_in_a_terminal(tmp_path):
         ({"n_val_episodes": 1}, "n_val_episodes must be an integer of at least 2, got 1"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),
         ({"chunk_size": 0}, "chunk_size must be"),
-        ({"meta_lr": 0}, "meta_lr must be above 0 and finite, got 0"),
-        ({"meta_lr": float("nan")}, "meta_lr must be above 0 and finite, got nan"),
-        ({"max_grad_norm": 0}, "max_grad_norm must be above 0 and finite, got 0"),
+        ({"meta_lr": 0}, "meta_lr must be a finite number above 0, got 0"),
+        ({"meta_lr": float("nan")}, "meta_lr must be a finite number above 0, got nan"),
+        ({"max_grad_norm": 0}, "max_grad_norm must be a finite number above 0, got 0"),
         ({"schedule": "linear"}, "schedule must be constant or cosine or a function, got 'linear'"),
         (
             {"tasks": make_tasks().episodes(0, 0, 4)},
             "tasks must be a source of fresh episodes, .*, got EpisodeBatch",
         ),
         ({"val_tasks": make_tasks().dataset}, "val_tasks must be a source .*, got FewShotDataset"),
+        ({"tasks": (torch.rand(4, 2), torch.arange(4))}, "tasks must be a source .*, got tuple"),
+        ({"meta_lr": "a"}, "meta_lr must be a finite number above 0, got 'a'"),
+        ({"max_grad_norm": float("inf")}, "max_grad_norm must be a finite number above 0, got inf"),
+        ({"max_grad_norm": float("nan")}, "max_grad_norm must be .* got nan"),
+        ({"checkpoint": 3}, "checkpoint must be a path of a folder, got 3"),
     ],
 )
 def test_nonsense_is_refused(options, message):
@@ -529,6 +842,17 @@ def test_nonsense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         train(learner, **{"n_steps": 3, **options})
     assert torch.equal(weights(learner), before)
+
+
+@pytest.mark.parametrize("learner", [None, EnhancedProtoNet, nn.Linear(2, 2), "maml"])
+def test_what_is_no_learner_is_refused(learner):
+    with pytest.raises(ValueError, match="learner must be a MetaLearner, got"):
+        train(learner, 2)
+
+
+def test_a_learner_without_parameters_is_refused():
+    with pytest.raises(ValueError, match="PrototypicalNetwork has no parameter to learn"):
+        train(PrototypicalNetwork(nn.Flatten()), 2)
 
 
 def test_memory_does_not_grow_with_the_steps():

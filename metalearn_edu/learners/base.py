@@ -8,33 +8,81 @@ it (`outer_loop`). Introduced in notebook 01.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import as_integer, as_number
 from ..memory import keep_pages
 from ..tasks import EpisodeBatch
 
-__all__ = ["MetaLearner", "count_classes"]
+__all__ = [
+    "MetaLearner",
+    "as_learner",
+    "count_classes",
+    "eval_mode",
+    "is_cross_entropy",
+    "kept_modes",
+]
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+_MISSING = object()
+
+
+class _Default:
+    """An attribute of a class that gives way to a module that an instance has under its name."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name, self.value = name, value
+
+    def __get__(self, learner: nn.Module | None, owner: type | None = None) -> Any:
+        modules = {} if learner is None else learner._modules
+        if self.name in modules:
+            return modules[self.name]
+        bind = getattr(type(self.value), "__get__", None)
+        return bind(self.value, learner, owner) if bind else self.value
 
 
 class MetaLearner(nn.Module, ABC):
     """Base class of every learner. T tasks at once, always on the leading axis.
 
+    What comes in may be tensors or arrays; floats move to the device and the dtype of the
+    learner's parameters.
+
     Attributes:
         meta_lr: step size of the outer loop's Adam.
-        loss_fn: what the outer loop minimises, from (T * Q, n_way) scores and (T * Q,) labels.
+        loss_fn: what the outer loop minimises, from (T * Q, n_way) scores and (T * Q,) labels to
+            one number: a function or a module. The parameters of a module are meta-learned too.
     """
 
     meta_lr: float = 1e-3
     loss_fn: LossFunction = staticmethod(F.cross_entropy)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, be it plain or a module, over what the class has.
+
+        PyTorch keeps modules in a table of their own, where Python looks only for names that the
+        class does not have; without this they would be lost without a word.
+        """
+        of_class = inspect.getattr_static(type(self), name, _MISSING)
+        if hasattr(type(of_class), "__set__"):  # a property sets itself, or refuses
+            object.__setattr__(self, name, value)
+            return
+        modules = vars(self).get("_modules", {})
+        if callable(value) and not isinstance(value, nn.Module):  # may take a module's place
+            modules.pop(name, None)
+        super().__setattr__(name, value)
+        hidden = of_class is not _MISSING and name in modules
+        if hidden and not isinstance(of_class, _Default):
+            setattr(type(self), name, _Default(name, of_class))
 
     @abstractmethod
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Any:
@@ -48,40 +96,65 @@ class MetaLearner(nn.Module, ABC):
         """Scores (T, Q, n_way) of the queries of T tasks.
 
         Raises:
-            ValueError: shapes do not fit, a class has no support item, or items hold NaN.
+            ValueError: not numbers, shapes do not fit, a class has no support item, or items hold
+                NaN.
         """
-        check_tasks(support_x, support_y, query_x)
-        return self.predict(self.learn_task(support_x, support_y), query_x)
+        with _inner_gradients(self):
+            support_x, support_y = self._support(support_x, support_y)
+            query_x = self._queries(support_x, query_x)
+            return self.predict(self.learn_task(support_x, support_y), query_x)
 
     def adapt(
         self, support_x: Tensor, support_y: Tensor, **options: Any
     ) -> Callable[[Tensor], Tensor]:
         """A predictor for ONE task: from query_x (Q, *item) to scores (Q, n_way).
 
-        The learner is left unchanged; works under torch.no_grad().
+        Learns and answers in eval mode, whatever mode the learner is in: that of MAML's test
+        steps, without dropout. The learner is left unchanged; works under torch.no_grad() and
+        torch.inference_mode().
 
         Args:
             support_x: (S, *item).
             support_y: (S,) int64 labels 0..n_way-1; (S, out) floats for regression.
             options: passed on to `learn_task`, for example `num_inner_steps` of MAML.
+        Raises:
+            ValueError: as `forward`; so does the predictor.
         """
-        support_x, support_y = support_x[None], support_y[None]
-        _check_support(support_x, support_y)
-        state = self.learn_task(support_x, support_y, **options)
+        with eval_mode(self), _inner_gradients(self):
+            support_x, support_y = self._support(
+                self._moved(as_items("support_x", support_x))[None],
+                as_tensor("support_y", support_y)[None],
+            )
+            state = self.learn_task(support_x, support_y, **options)
 
         def predictor(query_x: Tensor) -> Tensor:
-            _check_queries(support_x, query_x[None])
-            return self.predict(state, query_x[None])[0]
+            with eval_mode(self), _inner_gradients(self):
+                query_x = self._moved(as_items("query_x", query_x))
+                queries = self._queries(support_x, query_x[None])
+                return self.predict(state, queries)[0]
 
         return predictor
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
-        """Mean query loss over the tasks, a scalar in the units of `loss_fn` (nats)."""
+        """Mean query loss over the tasks, a scalar in the units of `loss_fn` (nats).
+
+        Raises:
+            ValueError: not episodes, or `loss_fn` does not return one number.
+        """
+        episodes = self._taken(episodes)
         scores = self(episodes.support_x, episodes.support_y, episodes.query_x)
         return self._mean_loss(scores, episodes)
 
     def _mean_loss(self, scores: Tensor, episodes: EpisodeBatch) -> Tensor:
-        return self.loss_fn(scores.flatten(0, 1), episodes.query_y.flatten(0, 1))
+        return self._score_loss(scores, episodes.query_y)
+
+    def _score_loss(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """`loss_fn` of scores (T, Q, out) and labels (T, Q) or targets (T, Q, out): a scalar."""
+        loss = as_function("loss_fn", self.loss_fn)(scores.flatten(0, 1), targets.flatten(0, 1))
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(f"loss_fn must return one number, a tensor of shape (), got {shape}")
+        return loss.squeeze()
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int | None:
         """How many tasks `outer_loop` takes at a time unless told; None: all of them."""
@@ -90,7 +163,21 @@ class MetaLearner(nn.Module, ABC):
     @cached_property
     def meta_optimizer(self) -> torch.optim.Optimizer:
         """The Adam optimiser that `outer_loop` uses when none is given."""
-        return torch.optim.Adam(self.parameters(), lr=self.meta_lr)
+        group = {"params": self.parameters(), "meta_lr": self.meta_lr}
+        return torch.optim.Adam([group], lr=self.meta_lr)
+
+    def _present_optimizer(self) -> torch.optim.Optimizer:
+        """`meta_optimizer` with the `meta_lr` and the parameters that the learner has now."""
+        meta_lr = as_number("meta_lr", self.meta_lr, at_least=0)
+        groups = self.meta_optimizer.param_groups
+        for group in groups:
+            if group.get("meta_lr", meta_lr) != meta_lr:  # a schedule's own "lr" stays
+                group["lr"] = group["meta_lr"] = meta_lr
+        known = {id(p) for group in groups for p in group["params"]}
+        new = [p for p in self.parameters() if id(p) not in known]
+        if new:
+            self.meta_optimizer.add_param_group({"params": new, "meta_lr": meta_lr})
+        return self.meta_optimizer
 
     def outer_loop(
         self,
@@ -102,6 +189,8 @@ class MetaLearner(nn.Module, ABC):
     ) -> float:
         """One step of the outer loop on a batch of tasks; returns the loss before the step.
 
+        It is a step of training: a learner in eval mode takes it in training mode.
+
         Args:
             tasks: the batch; every task counts equally.
             optimizer: steps all meta-parameters; default: `meta_optimizer`.
@@ -110,23 +199,181 @@ class MetaLearner(nn.Module, ABC):
                 Default: `tasks_at_once`. Not the same where an encoder normalises by batch: its
                 statistics are those of all items of a chunk.
         Raises:
-            FloatingPointError: the loss or its gradient is not finite; no step was taken.
+            FloatingPointError: the loss or its gradient is not finite, and no step was taken; or
+                the step itself left parameters that are not finite.
+            ValueError: an argument makes no sense, nothing can be learned from the loss, or it
+                cannot be taken in chunks.
         """
         keep_pages()
-        optimizer = optimizer or self.meta_optimizer
+        limit = as_limit("max_grad_norm", max_grad_norm)
+        tasks = self._taken(tasks)
+        size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
+        require_trainable(self)
+        optimizer = self._present_optimizer() if optimizer is None else optimizer
         optimizer.zero_grad()
-        limit = float("inf") if max_grad_norm is None else max_grad_norm
-        total = 0.0
-        size = self.tasks_at_once(tasks) if chunk_size is None else chunk_size
-        for chunk in tasks.split(size):
-            loss = self.loss(chunk) * (len(chunk) / len(tasks))
-            _require_finite("the loss", loss)
-            loss.backward()
-            total += loss.item()
+        with training_mode(self):
+            total = self._backward(tasks, size)
         norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
         _require_finite("the norm of the meta-gradient", norm)
-        optimizer.step()
+        _step(optimizer)
+        require_finite_weights(self)
         return total
+
+    def _backward(self, tasks: EpisodeBatch, size: int | None) -> float:
+        """Add the gradient of the loss to every parameter's, `size` tasks at a time; the loss."""
+        total = 0.0
+        chunks = list(tasks.split(self.tasks_at_once(tasks) if size is None else size))
+        share = self._shares(tasks, len(chunks))
+        for chunk in chunks:
+            loss = self.loss(chunk) * share(len(chunk))
+            _require_finite("the loss", loss)
+            _require_gradient(loss)
+            loss.backward()
+            total += loss.item()
+        return total
+
+    def _shares(self, tasks: EpisodeBatch, n_chunks: int) -> Callable[[int], float]:
+        """What the loss of so many of the tasks counts in that of all.
+
+        A mean counts by the share of the tasks, a sum counts whole.
+        """
+        if n_chunks == 1:
+            return lambda n_tasks: 1.0
+        if self._loss_over(tasks) == "neither":
+            raise ValueError(
+                "loss_fn is neither a mean over items nor their sum, so tasks cannot be taken in "
+                "chunks; chunk_size=len(tasks) takes them all at once"
+            )
+        adds_up = self._loss_over(tasks) == "sum"
+        return lambda n_tasks: 1.0 if adds_up else n_tasks / len(tasks)
+
+    def _loss_over(self, tasks: EpisodeBatch) -> str:
+        """Whether `loss_fn` is the "mean" over items, their "sum" or "neither".
+
+        Of PyTorch's own it is known; others are tried once, on one task: its scores, and then
+        these scores twice.
+        """
+        said = _said_kind(self.loss_fn)
+        if said is not None:
+            return said
+        known = vars(self).get("_tried_loss", (None, ""))
+        if known[0] is not self.loss_fn:
+            known = self._tried_loss = (self.loss_fn, self._tried_kind(tasks))
+        return known[1]
+
+    @torch.no_grad()
+    def _tried_kind(self, tasks: EpisodeBatch) -> str:
+        with eval_mode(self):
+            scores = self(tasks.support_x[:1], tasks.support_y[:1], tasks.query_x[:1])
+        once = self._score_loss(scores, tasks.query_y[:1])
+        targets = torch.cat([tasks.query_y[:1]] * 2)
+        twice = self._score_loss(torch.cat([scores, scores]), targets)
+        return _growth(once.item(), twice.item())
+
+    # -------------------------------------------------------------- what comes in
+
+    def _moved(self, x: Tensor) -> Tensor:
+        """Items on the device and in the dtype of the first parameter, if there is any."""
+        return _like(x, next((p for p in self.parameters() if p.is_floating_point()), x))
+
+    def _support(self, support_x: Any, support_y: Any) -> tuple[Tensor, Tensor]:
+        """Support sets of T tasks as tensors for this learner; refused unless they are sound."""
+        x = self._moved(as_items("support_x", support_x))
+        y = _like(as_tensor("support_y", support_y), x)
+        _check_support(x, y)
+        return x, y
+
+    def _queries(self, support_x: Tensor, query_x: Any) -> Tensor:
+        """Queries of the tasks with these support sets, as a tensor for this learner."""
+        x = self._moved(_like(as_items("query_x", query_x), support_x))
+        _check_queries(support_x, x)
+        return x
+
+    def _taken(self, episodes: EpisodeBatch) -> EpisodeBatch:
+        """Episodes on the device and in the dtype of the learner's parameters."""
+        if not isinstance(episodes, EpisodeBatch):
+            raise ValueError(f"tasks must be an EpisodeBatch, got {type(episodes).__name__}")
+        like = self._moved(episodes.support_x)
+        return episodes.to(like.device, like.dtype)
+
+
+def as_learner(name: str, learner: Any) -> MetaLearner:
+    """`learner` itself; a ValueError if it is no MetaLearner."""
+    if not isinstance(learner, MetaLearner):
+        raise ValueError(f"{name} must be a MetaLearner, got {_kind(learner)}")
+    return learner
+
+
+def as_function(name: str, function: Any) -> Any:
+    """`function` itself, mostly a module; a ValueError if it cannot be called, or is a class."""
+    if not callable(function) or isinstance(function, type):
+        raise ValueError(f"{name} must be a module or a function, got {_kind(function)}")
+    return function
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of layout {value.layout}"
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+@contextmanager
+def kept_modes(module: nn.Module) -> Iterator[None]:
+    """After the block every module is back in its own mode, training or eval."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@contextmanager
+def training_mode(module: nn.Module) -> Iterator[None]:
+    """Training mode inside the block; parts that are in eval mode alone stay so."""
+    with kept_modes(module):
+        if not module.training:
+            module.train()
+        yield
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; afterwards every module is back in its own mode."""
+    with kept_modes(module):
+        module.eval()
+        yield
+
+
+@contextmanager
+def _inner_gradients(learner: nn.Module) -> Iterator[None]:
+    """Inference mode, which forbids the gradients of inner loops, becomes no_grad in the block."""
+    try:
+        if torch.is_inference_mode_enabled():
+            with torch.inference_mode(False), torch.no_grad():
+                yield
+        else:
+            yield
+    except RuntimeError as error:
+        if not any(p.is_inference() for p in learner.parameters()):
+            raise
+        raise ValueError(f"{_MADE_THERE} ({error})") from error
+
+
+_MADE_THERE = (
+    "the learner was made under torch.inference_mode(), without gradients; make it outside"
+)
+
+
+def as_limit(name: str, value: Any) -> float:
+    """The largest norm that is allowed: None means any."""
+    return float("inf") if value is None else as_number(name, value, above=0)
+
+
+def is_cross_entropy(loss_fn: Any) -> bool:
+    """Whether a loss is PyTorch's cross-entropy, as a function, a module or with settings."""
+    plain = getattr(loss_fn, "func", loss_fn)  # of a functools.partial
+    return plain is F.cross_entropy or isinstance(plain, nn.CrossEntropyLoss)
 
 
 def count_classes(support_y: Tensor) -> int:
@@ -139,26 +386,120 @@ def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         support_z: (T, S, d) embeddings.
-        support_y: (T, S) int64 labels 0..n_way-1.
+        support_y: (T, S) int64 labels 0..n_way-1, every class present in every task.
     Returns:
         sums (T, n_way, d) and counts (T, n_way, 1), in the dtype of the embeddings.
     Raises:
-        ValueError: support_y holds regression targets.
+        ValueError: support_y holds regression targets, or a class is missing.
     """
     if support_y.is_floating_point():
         raise ValueError(f"classes need int64 labels, but support_y is {support_y.dtype}")
-    one_hot = F.one_hot(support_y, count_classes(support_y)).to(support_z.dtype)  # (T, S, n_way)
+    one_hot = _one_hot_of_every_class(support_y).to(support_z.dtype)  # (T, S, n_way)
     return one_hot.transpose(1, 2) @ support_z, one_hot.sum(dim=1)[..., None]
 
 
-def embed_items(encoder: nn.Module, x: Tensor) -> Tensor:
+def class_means(support_z: Tensor, support_y: Tensor) -> Tensor:
+    """Mean of each class's items, (T, n_way, d); arguments and errors as for `class_sums`."""
+    sums, counts = class_sums(support_z, support_y)
+    return sums / counts
+
+
+def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Items (T, B, *item) through an encoder of (T * B, *item): (T, B, *embedding)."""
-    return encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    z = encoder(x.flatten(0, 1))
+    if not isinstance(z, Tensor) or z.ndim < 2 or len(z) != x.shape[0] * x.shape[1]:
+        got = tuple(z.shape) if isinstance(z, Tensor) else _kind(z)
+        raise ValueError(
+            f"an encoder must return one embedding an item, a tensor (B, d), got {got} for "
+            f"{x.shape[0] * x.shape[1]} items"
+        )
+    return z.unflatten(0, x.shape[:2])
+
+
+def as_tensor(name: str, value: Any) -> Tensor:
+    """`value` as a tensor: arrays and lists of numbers are copied into one.
+
+    Raises:
+        ValueError: it holds no numbers, or rows of unequal length.
+    """
+    if isinstance(value, Tensor) and value.layout is torch.strided:
+        return value
+    try:
+        return torch.from_numpy(np.array(value, order="C"))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(
+            f"{name} must be a tensor or an array of numbers, got {_kind(value)}"
+        ) from None
+
+
+def as_items(name: str, x: Any) -> Tensor:
+    """`x` as a tensor of floats; a ValueError says what to do with bytes."""
+    x = as_tensor(name, x)
+    if not x.is_floating_point():
+        raise ValueError(f"{name} holds {x.dtype}, not floats; for images, {name}.float() / 255")
+    return x
+
+
+def _like(x: Tensor, like: Tensor) -> Tensor:
+    """`x` on the device of `like`, floats in its dtype, and ready for gradients."""
+    x = x.to(like.device, like.dtype if x.is_floating_point() else None)
+    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
+
+
+def _said_kind(loss_fn: Any) -> str | None:
+    """What PyTorch's own losses say of themselves; None of others."""
+    if getattr(loss_fn, "__module__", None) == "torch.nn.functional":
+        return "mean"
+    is_own = type(loss_fn).__module__ == "torch.nn.modules.loss"
+    return loss_fn.reduction if is_own and loss_fn.reduction in ("mean", "sum") else None
+
+
+def _growth(once: float, twice: float) -> str:
+    """What a loss is that gives `once` for some items, and `twice` if each stands there twice."""
+    if np.isclose(twice, once, rtol=1e-3, atol=0, equal_nan=True):
+        return "mean"
+    return "sum" if np.isclose(twice, 2 * once, rtol=1e-3, atol=0) else "neither"
 
 
 def _require_finite(what: str, value: Tensor) -> None:
     if not torch.isfinite(value):
         raise FloatingPointError(f"{what} is {value.item()}")
+
+
+def require_trainable(learner: nn.Module) -> None:
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError(f"{type(learner).__name__} has no parameter to learn")
+    if any(p.is_inference() for p in parameters):
+        raise ValueError(_MADE_THERE)
+
+
+def _require_gradient(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise ValueError(
+            "the loss has no gradient by any parameter of the learner: are we under "
+            "torch.no_grad(), or does loss_fn detach the scores?"
+        )
+
+
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    """One step; a FloatingPointError if its size is beyond the numbers of the parameters."""
+    try:
+        optimizer.step()
+    except (RuntimeError, OverflowError) as error:
+        if "overflow" not in str(error):
+            raise
+        raise FloatingPointError(f"the step is too long ({error})") from None
+
+
+def require_finite_weights(learner: nn.Module) -> None:
+    """Raises FloatingPointError if a parameter holds NaN or infinity; it names the first."""
+    for name, parameter in learner.named_parameters():
+        # A finite sum has finite terms, and is read off faster.
+        if not torch.isfinite(parameter.detach().sum()):
+            n_bad = int((~torch.isfinite(parameter)).sum())
+            if n_bad:
+                raise FloatingPointError(f"{n_bad} numbers of {name} are not finite after the step")
 
 
 def check_shapes(x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
@@ -181,29 +522,43 @@ def check_tasks(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> None:
 
 def _check_support(support_x: Tensor, support_y: Tensor) -> None:
     check_shapes("support_x", support_x, "support_y", support_y)
-    if not support_y.is_floating_point():
-        _check_every_class(support_y)
+    if support_y.is_floating_point():
+        _check_finite("support_y", support_y)
+    else:
+        _one_hot_of_every_class(support_y)
 
 
-def _check_every_class(support_y: Tensor) -> None:
+def _one_hot_of_every_class(support_y: Tensor) -> Tensor:
+    """Labels (T, S) as (T, S, n_way) of 0 and 1; refused unless each task has every class."""
     if support_y.dtype != torch.int64 or support_y.ndim != 2:
         raise ValueError(
             f"support_y must be int64 labels (T, S), got {support_y.dtype} "
             f"{tuple(support_y.shape)}; regression targets must be floating point"
         )
-    if int(support_y.min()) < 0:
-        raise ValueError(f"support_y must hold labels from 0, got {int(support_y.min())}")
-    present = F.one_hot(support_y, count_classes(support_y)).any(dim=1)  # (T, n_way)
+    lowest, highest = int(support_y.min()), int(support_y.max())
+    if lowest < 0:
+        raise ValueError(f"support_y must hold labels from 0, got {lowest}")
+    if highest >= support_y.shape[1]:  # more classes than items: no table of that size is made
+        _refuse_missing(0, support_y[0], highest)
+    one_hot = F.one_hot(support_y, highest + 1)
+    present = one_hot.any(dim=1)  # (T, n_way)
     if not present.all():
-        task, label = (~present).nonzero()[0].tolist()
-        raise ValueError(
-            f"support_y of task {task} has no item with label {label}; labels must run from 0 to "
-            f"n_way - 1 = {present.shape[1] - 1} with every class present in every task"
-        )
+        task = int((~present).any(dim=1).nonzero()[0])
+        _refuse_missing(task, support_y[task], highest)
+    return one_hot
+
+
+def _refuse_missing(task: int, labels: Tensor, highest: int) -> None:
+    missing = min(set(range(len(labels) + 1)) - set(labels.tolist()))
+    raise ValueError(
+        f"support_y of task {task} has no item with label {missing}; labels must run from 0 to "
+        f"n_way - 1 = {highest} with every class present in every task"
+    )
 
 
 def _check_queries(support_x: Tensor, query_x: Tensor) -> None:
-    if (len(query_x), query_x.shape[2:]) != (len(support_x), support_x.shape[2:]):
+    fits = query_x.ndim > 2 and query_x.shape[2:] == support_x.shape[2:]
+    if not fits or len(query_x) != len(support_x):
         raise ValueError(
             f"query_x {tuple(query_x.shape)} does not fit support_x {tuple(support_x.shape)}: "
             "the tasks (first axis) and the shape of an item (after the second) must agree"
@@ -214,8 +569,6 @@ def _check_queries(support_x: Tensor, query_x: Tensor) -> None:
 
 
 def _check_finite(name: str, x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise ValueError(f"{name} holds {x.dtype}, not floats; for images, {name}.float() / 255")
     if torch.isfinite(x.sum()):  # then all are, and a sum is read off faster
         return
     n_bad = int((~torch.isfinite(x)).sum())

@@ -333,8 +333,10 @@ class MAML(MetaLearner):
         Of large networks its gradient by the fast parameters is taken at once, a few tasks at a
         time, so that their queries need not be kept while it runs back through the inner loop.
         """
+        episodes = self._taken(episodes)
         size = self._queries_at_once(episodes)
-        if size >= len(episodes) or not torch.is_grad_enabled():
+        whole = size >= len(episodes) or not torch.is_grad_enabled()
+        if whole or self._loss_over(episodes) != "mean":
             return super().loss(episodes)
         check_tasks(episodes.support_x, episodes.support_y, episodes.query_x)
         fast = self.learn_task(episodes.support_x, episodes.support_y)

@@ -30,10 +30,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import as_integer
+from ..arguments import as_integer, as_number
 from ..tasks import EpisodeBatch
-from .base import MetaLearner, check_shapes, embed_items
-from .prototypical import class_prototypes
+from .base import (
+    MetaLearner,
+    as_function,
+    as_items,
+    as_tensor,
+    check_shapes,
+    class_means,
+    embed_items,
+)
 
 __all__ = ["MANN", "LSTMController", "MANNController", "MemoryState"]
 
@@ -103,10 +110,8 @@ class MANNController(nn.Module):
                 f"memory_size must be at least num_reads = {num_reads}, a slot for each head to "
                 f"write to; got {memory_size}"
             )
-        if not 0 <= usage_decay <= 1:
-            raise ValueError(f"usage_decay must be between 0 and 1, got {usage_decay}")
-        if not 1 <= first_sharpness < math.inf:
-            raise ValueError(f"first_sharpness must be at least 1, got {first_sharpness}")
+        as_number("usage_decay", usage_decay, at_least=0, at_most=1)
+        as_number("first_sharpness", first_sharpness, at_least=1)
         self.input_dim, self.hidden_dim = input_dim, hidden_dim
         self.memory_size, self.memory_dim = memory_size, memory_dim
         self.num_reads, self.usage_decay = num_reads, usage_decay
@@ -249,15 +254,19 @@ class MANN(MetaLearner):
     ) -> None:
         super().__init__()
         self.n_way = as_integer("n_way", n_way, 2)
+        if not hasattr(controller, "input_dim") or not hasattr(controller, "output_dim"):
+            kind = type(controller).__name__
+            raise ValueError(
+                f"controller must be a MANNController or an LSTMController, got {kind}"
+            )
         slots = getattr(controller, "memory_size", n_way)
         if slots < n_way:
             raise ValueError(
                 f"memory_size must be at least n_way = {n_way}, a slot for each class; got {slots}"
             )
-        if not metric_weight >= 0:
-            raise ValueError(f"metric_weight must be 0 or more, got {metric_weight}")
+        as_number("metric_weight", metric_weight, at_least=0)
         self.metric_weight = metric_weight
-        self.encoder = nn.Flatten() if encoder is None else encoder
+        self.encoder = nn.Flatten() if encoder is None else as_function("encoder", encoder)
         self.controller = controller
         self.head = nn.Linear(controller.output_dim, n_way)
 
@@ -280,6 +289,8 @@ class MANN(MetaLearner):
         Raises:
             ValueError: x and y do not fit, labels are out of range, or items hold NaN.
         """
+        x = self._moved(as_items("x", x))
+        y = as_tensor("y", y).to(x.device)
         check_shapes("x", x, "y", y)
         z, known = self._embed(x), self._one_hot(y)
         before = F.pad(known, (0, 0, 1, 0))[:, :-1]  # labels one step late, none at first
@@ -311,15 +322,20 @@ class MANN(MetaLearner):
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
         """Mean loss over all steps of the episodes' streams, which `Streams` puts in order."""
+        episodes = self._taken(episodes)
         x, y = episodes.stream()
-        loss = self.loss_fn(self.stream(x, y).flatten(0, 1), y.flatten())
+        loss = self._score_loss(self.stream(x, y), y)
         if self.metric_weight:
             loss = loss + self.metric_weight * self._metric_loss(episodes)
         return loss
 
+    def _loss_over(self, tasks: EpisodeBatch) -> str:
+        kind = super()._loss_over(tasks)
+        return kind if kind == "mean" or not self.metric_weight else "neither"  # the other is one
+
     def _metric_loss(self, episodes: EpisodeBatch) -> Tensor:
         """The loss of a prototypical network that compares as the memory does, by the cosine."""
-        prototypes = class_prototypes(self._embed(episodes.support_x), episodes.support_y)
+        prototypes = class_means(self._embed(episodes.support_x), episodes.support_y)
         scores = METRIC_SHARPNESS * cosines(self._embed(episodes.query_x), prototypes)
         return F.cross_entropy(scores.flatten(0, 1), episodes.query_y.flatten())
 
@@ -335,8 +351,10 @@ class MANN(MetaLearner):
         return z
 
     def _one_hot(self, y: Tensor) -> Tensor:
-        if y.is_floating_point():
-            raise ValueError(f"support_y must be class labels, got {y.dtype}: no regression here")
+        if y.dtype != torch.int64:
+            raise ValueError(
+                f"support_y must be int64 class labels, got {y.dtype}: no regression here"
+            )
         lowest, highest = int(y.min()), int(y.max())
         if lowest < 0 or highest >= self.n_way:
             raise ValueError(

@@ -16,9 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import as_integer, as_number
 from ..backbones import MLP
 from ..tasks import FewShotDataset
-from .base import MetaLearner, class_sums, embed_items
+from .base import (
+    MetaLearner,
+    as_function,
+    as_items,
+    as_tensor,
+    check_shapes,
+    class_means,
+    embed_items,
+)
 
 __all__ = ["EnhancedProtoNet", "PrototypicalNetwork", "class_prototypes", "embed_dataset"]
 
@@ -32,11 +41,14 @@ def class_prototypes(support_z: Tensor, support_y: Tensor) -> Tensor:
     Returns:
         (T, n_way, d); row c is the prototype of label c.
     Raises:
-        ValueError: support_y holds regression targets.
+        ValueError: support_y holds regression targets, or a class has no item in a task.
     Source: Snell et al. (2017), eq. 1.
     """
-    sums, counts = class_sums(support_z, support_y)
-    return sums / counts
+    support_z, support_y = as_items("support_z", support_z), as_tensor("support_y", support_y)
+    check_shapes("support_z", support_z, "support_y", support_y)
+    if support_z.ndim != 3:
+        raise ValueError(f"support_z must be vectors (T, S, d), got {tuple(support_z.shape)}")
+    return class_means(support_z, support_y)
 
 
 def squared_euclidean(query_z: Tensor, prototypes: Tensor) -> Tensor:
@@ -72,7 +84,7 @@ class PrototypicalNetwork(MetaLearner):
         distance: "squared_euclidean" (the paper's), "euclidean" or "cosine".
         temperature: scores are -distance / temperature; cosine wants about 0.1.
     Raises:
-        ValueError: an unknown distance, or a temperature that is not above 0.
+        ValueError: an unknown distance, or a temperature that is not a number above 0.
     """
 
     def __init__(
@@ -82,19 +94,25 @@ class PrototypicalNetwork(MetaLearner):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        if distance not in DISTANCES:
+        if not isinstance(distance, str) or distance not in DISTANCES:
             raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {distance!r}")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
-        self.encoder, self.distance, self.temperature = encoder, distance, temperature
+        as_number("temperature", temperature, above=0)
+        self.encoder, self.distance = as_function("encoder", encoder), distance
+        self.temperature = temperature
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, B, *item) to embeddings (T, B, d)."""
-        return embed_items(self.encoder, x)
+        z = embed_items(self.encoder, x)
+        if z.ndim != 3:
+            raise ValueError(
+                f"the encoder must give vectors (B, d), but gives {tuple(z.shape[2:])} an item; "
+                "end it with nn.Flatten()"
+            )
+        return z
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Tensor:
         """The prototypes, (T, n_way, d)."""
-        return class_prototypes(self.embed(support_x), support_y)
+        return class_means(self.embed(support_x), support_y)
 
     def predict(self, state: Tensor, query_x: Tensor) -> Tensor:
         """Minus the distance of each query to each prototype, over the temperature (eq. 2)."""
@@ -123,10 +141,16 @@ def embed_dataset(
         chunk_size: items embedded at once; bounds the memory.
     Returns:
         a data set of items (N, d) with the labels, names and groups of `dataset`.
+    Raises:
+        ValueError: an argument makes no sense, or an embedding is not finite.
     """
+    if not isinstance(dataset, FewShotDataset):
+        raise ValueError(f"dataset must be a FewShotDataset, got {type(dataset).__name__}")
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"encoder must be a module, got {type(encoder).__name__}")
     encoder = copy.deepcopy(encoder).eval()
     like = next(encoder.parameters(), torch.empty(0))
-    chunks = torch.arange(len(dataset)).split(chunk_size)
+    chunks = torch.arange(len(dataset)).split(as_integer("chunk_size", chunk_size))
     z = [encoder(dataset.gather(rows).to(like.device, like.dtype)).cpu() for rows in chunks]
     names = dataset.class_names, dataset.class_groups
     return FewShotDataset(torch.cat(z), dataset.labels, *names, name=dataset.name)

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import as_integer
 from ..backbones import MLP, NORMS, ConvMaps, PairConv, PairLinear, height_and_width
-from .base import LossFunction, MetaLearner, class_sums, embed_items
+from .base import LossFunction, MetaLearner, as_function, class_sums, embed_items
 
 __all__ = ["RelationNetwork", "SpatialRelation", "VectorRelation", "relation_mse"]
 
@@ -35,6 +36,8 @@ class VectorRelation(nn.Module):
 
     def __init__(self, embedding_dim: int, hidden_dim: int) -> None:
         super().__init__()
+        as_integer("embedding_dim", embedding_dim)
+        as_integer("hidden_dim", hidden_dim)
         self.pair = PairLinear(embedding_dim, embedding_dim, hidden_dim)
         self.score = nn.Linear(hidden_dim, 1)
 
@@ -56,6 +59,7 @@ class SpatialRelation(nn.Module):
 
     def __init__(self, width: int, side: int | tuple[int, int]) -> None:
         super().__init__()
+        as_integer("width", width)
         height, length = height_and_width(side, "side")
         if min(height, length) < 4:
             raise ValueError(
@@ -95,7 +99,8 @@ class RelationNetwork(MetaLearner):
             sum, n_shot must be the same in training and in use.
         objective: "mse" on sigmoid scores, as published, or "cross_entropy" on logits.
     Raises:
-        ValueError: neither or both of the forms are given, or an unknown name.
+        ValueError: neither or both of the forms are given, an unknown name, or a width that is no
+            integer of at least 1.
     """
 
     def __init__(
@@ -119,7 +124,8 @@ class RelationNetwork(MetaLearner):
             relation = VectorRelation(hidden_dim, hidden_dim)
         elif encoder is None or relation is None or input_dim or hidden_dim:
             raise ValueError("give input_dim and hidden_dim, or else encoder and relation")
-        self.encoder, self.relation = encoder, relation
+        self.encoder = as_function("encoder", encoder)
+        self.relation = as_function("relation", relation)
         self.aggregate, self.objective = aggregate, objective
         self.loss_fn = OBJECTIVES[objective]
 

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import as_integer
 from ..backbones import MLP, PairLinear
-from .base import MetaLearner, class_sums, embed_items
+from .base import MetaLearner, as_function, class_means, embed_items
 
 __all__ = ["ConditionedMLP", "TaskConditionedNetwork", "TaskEncoder"]
 
@@ -38,12 +39,18 @@ class TaskEncoder(nn.Module):
         hidden_dim: width of the item's embedding.
         task_embedding_dim: width of the task's.
         target_dim: numbers in one target, which is put beside its item; 0: items alone.
+    Raises:
+        ValueError: a width that is no integer of at least 1 (target_dim: 0).
     """
 
     def __init__(
         self, input_dim: int, hidden_dim: int, task_embedding_dim: int, *, target_dim: int = 0
     ) -> None:
         super().__init__()
+        for name, width in (("input_dim", input_dim), ("hidden_dim", hidden_dim)):
+            as_integer(name, width)
+        as_integer("task_embedding_dim", task_embedding_dim)
+        as_integer("target_dim", target_dim, 0)
         self.input_dim, self.target_dim = input_dim, target_dim
         self.task_embedding_dim = task_embedding_dim
         self.item = MLP(input_dim + target_dim, hidden_dim, hidden_dim)
@@ -76,11 +83,10 @@ def pool_by_class(z: Tensor, y: Tensor) -> Tensor:
     constant under the root: 0.001 for a class of one item, where n - 1 would give NaN, and with a
     finite slope there.
     """
-    sums, counts = class_sums(z, y)
-    mean = sums / counts
+    mean = class_means(z, y)
     own_mean = torch.take_along_dim(mean, y[..., None], dim=1)  # (T, S, d)
-    squares, _ = class_sums((z - own_mean).square(), y)
-    return torch.cat([mean, (squares / counts + SMALL).sqrt()], dim=-1)
+    variance = class_means((z - own_mean).square(), y)
+    return torch.cat([mean, (variance + SMALL).sqrt()], dim=-1)
 
 
 class ConditionedMLP(nn.Module):
@@ -91,7 +97,7 @@ class ConditionedMLP(nn.Module):
             every hidden unit by amounts that depend on it, (1 + gamma) h + beta (Perez et al.
             2018). With gamma = beta = 0 FiLM leaves the network as it is without a task.
     Raises:
-        ValueError: an unknown conditioning.
+        ValueError: an unknown conditioning, or a width that is no integer of at least 1.
     """
 
     def __init__(
@@ -105,6 +111,9 @@ class ConditionedMLP(nn.Module):
         super().__init__()
         if conditioning not in ("concat", "film"):
             raise ValueError(f"conditioning must be concat or film, got {conditioning!r}")
+        widths = {"input_dim": input_dim, "task_embedding_dim": task_embedding_dim}
+        for name, width in (widths | {"hidden_dim": hidden_dim, "output_dim": output_dim}).items():
+            as_integer(name, width)
         self.conditioning = conditioning
         if conditioning == "concat":
             self.first: nn.Module = PairLinear(input_dim, task_embedding_dim, hidden_dim)
@@ -138,7 +147,8 @@ class TaskConditionedNetwork(MetaLearner):
             items alike; default: flatten them.
         regression: targets are numbers, and the loss is the squared error.
     Raises:
-        ValueError: an unknown conditioning, or classification with another output_dim than 1.
+        ValueError: an unknown conditioning, a width that is no integer of at least 1, or
+            classification with another output_dim than 1.
     """
 
     def __init__(
@@ -159,7 +169,9 @@ class TaskConditionedNetwork(MetaLearner):
                 f"n_way; got {output_dim} (regression=True predicts {output_dim} numbers)"
             )
         self.input_dim, self.output_dim, self.regression = input_dim, output_dim, regression
-        self.item_encoder = nn.Flatten() if item_encoder is None else item_encoder
+        self.item_encoder = (
+            nn.Flatten() if item_encoder is None else as_function("item_encoder", item_encoder)
+        )
         self.task_encoder = TaskEncoder(
             input_dim, hidden_dim, task_embedding_dim, target_dim=output_dim if regression else 0
         )

@@ -468,10 +468,16 @@ def test_instance_numbers_count_each_class():
     ("options", "message"),
     [
         ({"slots": 1}, "memory_size must be at least num_reads = 2, .* got 1"),
-        ({"first_sharpness": 0.99}, "first_sharpness must be at least 1, got 0.99"),
-        ({"first_sharpness": math.inf}, "first_sharpness must be at least 1, got inf"),
-        ({"usage_decay": 1.01}, "usage_decay must be between 0 and 1, got 1.01"),
-        ({"usage_decay": math.nan}, "usage_decay must be between 0 and 1, got nan"),
+        (
+            {"first_sharpness": 0.99},
+            "first_sharpness must be a finite number of at least 1, got 0.99",
+        ),
+        (
+            {"first_sharpness": math.inf},
+            "first_sharpness must be a finite number of at least 1, got inf",
+        ),
+        ({"usage_decay": 1.01}, "usage_decay must be .* of at least 0 and at most 1, got 1.01"),
+        ({"usage_decay": math.nan}, "usage_decay must be .* of at least 0 and at most 1, got nan"),
         ({"hidden": 0}, "hidden_dim must be an integer of at least 1, got 0"),
         ({"num_reads": 1.0}, "num_reads must be an integer of at least 1, got 1.0"),
     ],
@@ -484,12 +490,34 @@ def test_a_controller_that_cannot_be(options, message):
 def test_a_learner_that_cannot_be():
     with pytest.raises(ValueError, match=r"memory_size must be at least n_way = 7, .* got 6"):
         MANN(None, controller(), 7)
-    with pytest.raises(ValueError, match=r"metric_weight must be 0 or more, got -0.1"):
+    with pytest.raises(ValueError, match=r"metric_weight must be .* of at least 0, got -0\.1"):
         MANN(None, controller(), N_WAY, metric_weight=-0.1)
-    with pytest.raises(ValueError, match="metric_weight must be 0 or more, got nan"):
+    with pytest.raises(ValueError, match=r"metric_weight must be .* got nan"):
         MANN(None, controller(), N_WAY, metric_weight=math.nan)
     with pytest.raises(ValueError, match="n_way must be an integer of at least 2, got 1"):
         MANN(None, controller(), 1)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, "x", None, True])
+def test_numbers_that_are_none_are_refused(number):
+    for name in ("usage_decay", "first_sharpness"):
+        with pytest.raises(ValueError, match=f"{name} must be a finite number"):
+            controller(**{name: number})
+    with pytest.raises(ValueError, match="metric_weight must be a finite number"):
+        MANN(None, controller(), N_WAY, metric_weight=number)
+
+
+def test_what_is_no_controller_is_refused():
+    with pytest.raises(ValueError, match=r"controller must be a MANNController .* got NoneType"):
+        MANN(None, None, N_WAY)
+
+
+def test_streams_may_be_arrays(learner):
+    assert torch.equal(learner.stream(X.numpy(), Y.numpy()), learner.stream(X, Y))
+    with pytest.raises(ValueError, match="x must be a tensor or an array of numbers"):
+        learner.stream(None, Y)
+    with pytest.raises(ValueError, match="y must be a tensor or an array of numbers"):
+        learner.stream(X, None)
 
 
 def test_streams_that_cannot_be_read(learner):

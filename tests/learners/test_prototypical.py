@@ -1,11 +1,18 @@
 """Prototypical Networks against hand-made cases, loops, and the views of them in the paper."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from metalearn_edu.learners import EnhancedProtoNet, PrototypicalNetwork, class_prototypes
+from metalearn_edu.learners import (
+    EnhancedProtoNet,
+    PrototypicalNetwork,
+    class_prototypes,
+    embed_dataset,
+)
 from metalearn_edu.learners.prototypical import DISTANCES, squared_euclidean
+from metalearn_edu.tasks import FewShotDataset
 
 T, N_WAY, N_SHOT, N_QUERY, D = 3, 4, 2, 5, 6
 
@@ -146,7 +153,7 @@ def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match=r"distance must be one of .*; got 'manhattan'"):
         identity(distance="manhattan")
     for temperature in (0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"temperature must be above 0, got {temperature}"):
+        with pytest.raises(ValueError, match=f"temperature must be .* above 0, got {temperature}"):
             identity(temperature=temperature)
 
 
@@ -157,3 +164,62 @@ def test_the_default_network_has_the_promised_widths():
     scores = EnhancedProtoNet(784, 64, 16)(images, torch.arange(N_WAY).repeat(T, 1), images)
     assert scores.shape == (T, N_WAY, N_WAY)
     assert torch.equal(scores.argmax(-1), torch.arange(N_WAY).repeat(T, 1))
+
+
+def test_prototypes_of_a_missing_class_are_refused():
+    with pytest.raises(ValueError, match="support_y of task 0 has no item with label 1"):
+        class_prototypes(torch.rand(1, 2, 3), torch.tensor([[0, 2]]))
+
+
+@pytest.mark.parametrize(
+    ("z", "y", "message"),
+    [
+        (None, torch.tensor([[0, 1]]), "support_z must be a tensor or an array of numbers"),
+        (torch.rand(1, 2, 3), None, "support_y must be a tensor or an array of numbers"),
+        (torch.rand(2, 3), torch.tensor([0, 1]), "need support_z"),
+        (torch.rand(1, 2, 3, 4), torch.tensor([[0, 1]]), "support_z must be vectors"),
+        (torch.rand(1, 2, 3) / 0, torch.tensor([[0, 1]]), "support_z holds 6 NaN or infinite"),
+        (torch.rand(1, 2, 3), torch.rand(1, 2), "classes need int64 labels"),
+        (torch.rand(1, 2, 3), torch.tensor([[0, 10**12]]), "label 1; labels must run from 0"),
+    ],
+)
+def test_prototypes_of_nonsense_are_refused(z, y, message):
+    with pytest.raises(ValueError, match=message):
+        class_prototypes(z, y)
+
+
+def test_prototypes_of_arrays():
+    z = np.array([[[1.0, 2.0], [3.0, 6.0]]])
+    assert class_prototypes(z, np.array([[0, 0]])).tolist() == [[[2.0, 4.0]]]
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), "hot", None, True])
+def test_a_temperature_that_is_no_number_is_refused(temperature):
+    with pytest.raises(ValueError, match="temperature must be a finite number above 0, got"):
+        PrototypicalNetwork(nn.Identity(), temperature=temperature)
+
+
+def test_a_temperature_may_be_learned():
+    learner = PrototypicalNetwork(nn.Linear(2, 2), temperature=nn.Parameter(torch.tensor(2.0)))
+    assert "temperature" in dict(learner.named_parameters())
+
+
+def test_maps_are_no_embeddings():
+    x = torch.rand(1, 2, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"must give vectors .* gives \(3, 4, 4\) an item"):
+        PrototypicalNetwork(nn.Conv2d(1, 3, 1))(x, torch.tensor([[0, 1]]), x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder": None}, "encoder must be a module, got NoneType"),
+        ({"dataset": torch.rand(3, 2)}, "dataset must be a FewShotDataset, got Tensor"),
+        ({"chunk_size": 0}, "chunk_size must be an integer of at least 1, got 0"),
+        ({"chunk_size": float("nan")}, "chunk_size must be an integer"),
+    ],
+)
+def test_embedding_of_nonsense_is_refused(arguments, message):
+    dataset = FewShotDataset(torch.rand(4, 2), torch.arange(2).repeat(2))
+    with pytest.raises(ValueError, match=message):
+        embed_dataset(**{"encoder": nn.Identity(), "dataset": dataset} | arguments)

@@ -341,3 +341,31 @@ def test_pictures_need_not_be_square():
     assert learner(x, y, x[:, :5]).shape == (2, 5, 3)
     with pytest.raises(ValueError, match="maps of 4 x 2 cannot be halved twice"):
         RelationNetwork.convolutional(width=4, image_size=(16, 8))
+
+
+@pytest.mark.parametrize("width", [0, -1, 1.5, float("nan"), "x", True])
+def test_widths_that_are_none_are_refused(width):
+    for make in (
+        lambda: VectorRelation(width, 4),
+        lambda: VectorRelation(4, width),
+        lambda: SpatialRelation(width, 8),
+        lambda: SpatialRelation(4, width),
+    ):
+        with pytest.raises(ValueError, match="must be an integer of at least 1"):
+            make()
+
+
+def test_what_is_no_encoder_or_relation_is_refused():
+    with pytest.raises(ValueError, match="encoder must be a module or a function, got int"):
+        RelationNetwork(encoder=3, relation=VectorRelation(4, 4))
+    with pytest.raises(ValueError, match="relation must be a module or a function, got str"):
+        RelationNetwork(encoder=nn.Identity(), relation="vector")
+
+
+def test_a_loss_that_is_assigned_is_the_objective():
+    """The scores stay in (0, 1), as the objective "mse" wants them."""
+    learner, labels = vector(), QUERY_X.new_zeros(QUERY_X.shape[:2]).long()
+    learner.loss_fn = nn.NLLLoss()
+    scores = learner(SUPPORT_X, SUPPORT_Y, QUERY_X)
+    by_hand = -scores[..., 0].mean()
+    close(learner._score_loss(scores, labels), by_hand)

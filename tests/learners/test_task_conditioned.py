@@ -288,3 +288,29 @@ def test_training_on_single_items_leaves_the_spread_unheard():
         y = torch.arange(3).repeat(2, 2)
         learner.outer_loop(EpisodeBatch(x[:, :3], y[:, :3], x[:, 3:], y[:, 3:]))
     assert torch.equal(learner.task_encoder.task.weight[:, 6:], torch.zeros(5, 6))
+
+
+WIDTHS = [0, -1, 1.5, float("nan"), "x", True]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_widths_that_are_none_are_refused(width):
+    for position in range(3):
+        sizes = [4, 5, 6]
+        sizes[position] = width
+        with pytest.raises(ValueError, match="must be an integer of at least 1, got"):
+            TaskConditionedNetwork(*sizes)
+        with pytest.raises(ValueError, match="must be an integer of at least 1, got"):
+            TaskEncoder(*sizes)
+    with pytest.raises(ValueError, match=r"(output|target)_dim must be an integer"):
+        TaskConditionedNetwork(4, 5, 6, width, regression=True)
+
+
+def test_what_is_no_item_encoder_is_refused():
+    with pytest.raises(ValueError, match="item_encoder must be a module or a function, got int"):
+        TaskConditionedNetwork(4, 5, 6, item_encoder=3)
+
+
+def test_pooling_without_a_class_is_refused():
+    with pytest.raises(ValueError, match="support_y of task 0 has no item with label 1"):
+        TaskEncoder(4, 5, 6)(torch.rand(1, 2, 4), torch.tensor([[0, 2]]))
