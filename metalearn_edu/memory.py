@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Peak", "keep_pages", "peak_memory"]
+__all__ = ["Peak", "keep_pages", "memory_here", "peak_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 PROCESS = Path("/proc/self")  # what Linux says of this process
@@ -75,3 +75,30 @@ def peak_memory() -> Iterator[Peak]:
     yield peak
     found = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text())
     peak.megabytes = int(found[1]) * 1024 / 1e6 if found else math.nan
+
+
+def memory_here() -> int | None:
+    """Bytes that machine, container and limits leave this process at most; None: unknown."""
+    found = [_of_machine(), _of_container(), _of_limits()]
+    return min((size for size in found if size is not None), default=None)
+
+
+def _of_machine() -> int | None:
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
+
+
+def _of_container() -> int | None:
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        return int(Path("/sys/fs/cgroup/memory.max").read_text())
+    return None
+
+
+def _of_limits() -> int | None:
+    with contextlib.suppress(ImportError, OSError):  # Windows has no such module
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        return None if soft == resource.RLIM_INFINITY else soft
+    return None

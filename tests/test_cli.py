@@ -96,7 +96,8 @@ def test_train_then_evaluate_on_a_folder_of_images(capsys, tmp_path, image_folde
         and "train prototypical" in card["command"]
         and "--steps 3" in card["command"]
     )
-    assert {p.name for p in runs.iterdir()} == {"card.json", "checkpoint", "model.safetensors"}
+    files = {"card.json", "checkpoint", "model.safetensors", "seen.npz"}
+    assert {p.name for p in runs.iterdir()} == files
 
     ask = ["evaluate", runs, "--n-way", 3, "--n-query", 2, "--episodes", 10]
     status, out, _ = run(capsys, *ask)
@@ -209,7 +210,7 @@ def test_evaluate_refuses_what_the_run_cannot_do(capsys, tmp_path, image_folder)
     assert status == 2 and "at most 3-way" in err
     (runs / "model.safetensors").write_bytes(b"broken")
     status, _, err = run(capsys, "evaluate", runs)
-    assert status == 2 and "damaged" in err
+    assert status == 1 and "damaged" in err
 
 
 def test_the_same_command_resumes_and_another_is_refused(capsys, tmp_path, image_folder):
