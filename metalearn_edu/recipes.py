@@ -12,7 +12,7 @@ import os
 import shlex
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -472,44 +472,35 @@ def check_settings(algorithm: str, data: str, settings: dict[str, Any]) -> None:
         ValueError: it names them, and what they are for.
     """
     recipe = Recipe(algorithm, data, **settings)
-    unused = [name for name in settings if (name not in _used(recipe))]
+    unused = {name: what for name, what in _unused(recipe).items() if name in settings}
     if unused:
-        why = {name: f"--{_option(name)} {_what_for(name)}" for name in unused}
-        what = f"{algorithm} on {data}" if not _is_folder(data) else f"{algorithm} on a folder"
-        raise ValueError(f"{'; '.join(why.values())}: {what} has no use for it")
+        why = "; ".join(f"--{_option(name)} is for {what}" for name, what in unused.items())
+        kind = "a folder" if _is_folder(data) else data
+        raise ValueError(f"{why}: {algorithm} on {kind} has no use for it")
     if algorithm == "relation" and "downsample" in settings:
         warnings.warn("--downsample changes nothing for relation, which keeps maps", stacklevel=2)
     if algorithm == "relation" and recipe.backbone == "pyramid":
         raise ValueError("backbone pyramid is not for relation, which has conv or mlp")
 
 
-def _used(recipe: Recipe) -> set[str]:
-    """The settings that a training by this recipe depends on."""
+def _unused(recipe: Recipe) -> dict[str, str]:
+    """The settings on which a training by this recipe does not depend, and what each is for."""
     entry = ALGORITHMS[recipe.algorithm]
-    used = {known.name for known in fields(recipe)}
-    for other in ALGORITHMS.values():
-        used -= set(other.own)
-    used |= set(entry.own)
-    for condition, names in (
-        (recipe.data == "sinusoids", OF_IMAGES),
-        (not _is_folder(recipe.data), OF_FOLDERS),
-        (recipe.data != "omniglot", OF_OMNIGLOT),
-        (True, entry.without),
+    every = {name for other in ALGORITHMS.values() for name in other.own}
+    owners = {n: [name for name, other in ALGORITHMS.items() if n in other.own] for n in every}
+    found = {n: " or ".join(names) for n, names in owners.items() if n not in entry.own}
+    for what, names, has_it in (
+        ("images", OF_IMAGES, recipe.data != "sinusoids"),
+        ("a folder of images", OF_FOLDERS, _is_folder(recipe.data)),
+        ("omniglot", OF_OMNIGLOT, recipe.data == "omniglot"),
+        ("episodes, not for streams", entry.without, False),
         *(
-            (getattr(recipe, name) == value, unused)
-            for (name, value), unused in UNUSED_WITH.items()
+            (f"{setting} other than {value}", names, getattr(recipe, setting) != value)
+            for (setting, value), names in UNUSED_WITH.items()
         ),
     ):
-        used -= set(names) if condition else set()
-    return used
-
-
-def _what_for(name: str) -> str:
-    owners = [algorithm for algorithm, entry in ALGORITHMS.items() if name in entry.own]
-    kinds = {"images": OF_IMAGES, "a folder of images": OF_FOLDERS, "omniglot": OF_OMNIGLOT}
-    kinds |= {f"{setting} other than {value}": n for (setting, value), n in UNUSED_WITH.items()}
-    owners += [kind for kind, names in kinds.items() if name in names]
-    return f"is for {' or '.join(owners)}" if owners else "is for episodes, not for streams"
+        found |= {} if has_it else {name: what for name in names if name not in found}
+    return found
 
 
 # ---------------------------------------------------------------- recipes and commands

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,22 +152,19 @@ def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Ite
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give another name")
     _refuse_others(folder, settings, data)
-    existed = folder.is_dir()
-    lock = folder / CHECKPOINT / ".run.lock"
-    try:
-        with locked(lock):
-            for name in (WEIGHTS, CARD, SEEN):
-                for left in folder.glob(f".{name}.*.part"):
-                    left.unlink(missing_ok=True)
-            yield
-    except TimeoutError as error:
-        if str(lock) not in str(error):
-            raise
-        raise TimeoutError(
-            f"another training is running in {folder}; wait for it, or give another folder"
-        ) from None
-    finally:
-        _leave_no_trace(folder, lock, existed)
+    existed, lock = folder.is_dir(), folder / CHECKPOINT / ".run.lock"
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(lock))
+        except TimeoutError:
+            raise TimeoutError(
+                f"another training is running in {folder}; wait for it, or give another folder"
+            ) from None
+        held.callback(_leave_no_trace, folder, lock, existed)
+        for name in (WEIGHTS, CARD, SEEN):
+            for left in folder.glob(f".{name}.*.part"):
+                left.unlink(missing_ok=True)
+        yield
 
 
 def _leave_no_trace(folder: Path, lock: Path, existed: bool) -> None:
