@@ -65,12 +65,13 @@ def doctor() -> None:
     """Check the installation: packages, device, data, cache; one line of advice per problem."""
     from .doctor import examine
 
+    loaded()
     problems = 0
     for finding in examine():
-        _say(f"{'ok ' if finding.ok else '!! '} {finding.what}: {finding.found}")
+        _say(f"{'ok ' if finding.ok else '!! '} {finding.what}: {_one_line(finding.found)}")
         if not finding.ok:
             problems += 1
-            _say(f"    -> {finding.advice}")
+            _say(f"    -> {_one_line(finding.advice)}")
     _say("all is well" if not problems else f"{problems} problem(s) found")
     raise typer.Exit(1 if problems else 0)
 

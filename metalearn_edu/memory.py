@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Peak", "keep_pages", "memory_here", "peak_memory"]
+__all__ = ["Peak", "check_fits", "keep_pages", "peak_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 PROCESS = Path("/proc/self")  # what Linux says of this process
+GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 KEPT = 2**30
 """Bytes at the end of the heap that may lie free before they are given back."""
 
@@ -44,6 +45,41 @@ def keep_pages() -> bool:
         return False
     # Large blocks go to the heap like others: on their own they would be given back when freed.
     return bool(mallopt(M_TRIM_THRESHOLD, KEPT) and mallopt(M_MMAP_MAX, 0))
+
+
+def check_fits(what: str, n_bytes: int) -> None:
+    """Refuse at once what would need more memory than there is, before the system runs out of it.
+
+    Raises:
+        ValueError: `n_bytes` are more than this process may hold, as far as the system says.
+    """
+    if n_bytes < 2**26:  # fits anywhere, and asking the system takes time
+        return
+    limit = min(_machine_bytes(), _process_bytes())
+    if n_bytes > limit:
+        raise ValueError(
+            f"{what} would take {min(n_bytes, 10**30) / 1e9:.3g} GB of memory, more than the "
+            f"{limit / 1e9:.3g} GB that there are: ask for fewer or smaller ones at a time"
+        )
+
+
+@cache
+def _machine_bytes() -> float:
+    found = [math.inf]
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        found.append(int(GROUP_LIMIT.read_text()))
+    return min(found)
+
+
+def _process_bytes() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.inf
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 @dataclass
@@ -75,30 +111,3 @@ def peak_memory() -> Iterator[Peak]:
     yield peak
     found = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text())
     peak.megabytes = int(found[1]) * 1024 / 1e6 if found else math.nan
-
-
-def memory_here() -> int | None:
-    """Bytes that machine, container and limits leave this process at most; None: unknown."""
-    found = [_of_machine(), _of_container(), _of_limits()]
-    return min((size for size in found if size is not None), default=None)
-
-
-def _of_machine() -> int | None:
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return None
-
-
-def _of_container() -> int | None:
-    with contextlib.suppress(OSError, ValueError):  # "max": no limit
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    return None
-
-
-def _of_limits() -> int | None:
-    with contextlib.suppress(ImportError, OSError):  # Windows has no such module
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-        return None if soft == resource.RLIM_INFINITY else soft
-    return None

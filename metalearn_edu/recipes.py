@@ -35,7 +35,7 @@ from .learners import (
     RelationNetwork,
     TaskConditionedNetwork,
 )
-from .memory import memory_here
+from .memory import check_fits
 from .own_images import Preparation
 from .runs import (
     claimed,
@@ -883,19 +883,8 @@ def _check_memory(recipe: Recipe, dataset: FewShotDataset | None) -> None:
     ways, numbers = (1, 1) if dataset is None else (recipe.train_way, math.prod(dataset.item_shape))
     if of_streams and recipe.memory == "lrua":
         numbers += recipe.memory_size * recipe.memory_dim  # a state of the memory at every item
-    _refuse_beyond_memory(
-        "a batch of n_tasks_per_batch tasks",
-        4 * recipe.n_tasks_per_batch * ways * per_class * numbers,
-    )
-
-
-def _refuse_beyond_memory(what: str, size: int) -> None:
-    most = memory_here()
-    if most is not None and size > most:
-        raise ValueError(
-            f"{what} takes at least {size / 1e9:,.0f} GB of memory, there are {most / 1e9:,.0f}: "
-            "ask for less"
-        )
+    size = 4 * recipe.n_tasks_per_batch * ways * per_class * numbers
+    check_fits(f"a batch of {recipe.n_tasks_per_batch} tasks", size)
 
 
 def build_learner(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
@@ -910,7 +899,7 @@ def build_learner(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
         if max(getattr(recipe, name) for name in WIDTHS) > USUAL_WIDTH:
             with torch.device("meta"):  # which holds no numbers
                 sizes = [weights.numel() for weights in build(recipe, item_shape).parameters()]
-            _refuse_beyond_memory("a learner of this width, in training,", 16 * sum(sizes))
+            check_fits("a learner of this width, in training,", 16 * sum(sizes))
             torch.manual_seed(recipe.seed)
         return build(recipe, item_shape)
 

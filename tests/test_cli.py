@@ -237,6 +237,23 @@ def test_doctor_gives_one_line_of_advice_per_problem(capsys, tmp_path, monkeypat
     assert problems and all(lines[i + 1].startswith("    -> ") for i in problems)
 
 
+@pytest.mark.parametrize("named", ["nowhere", "file", "empty"])
+def test_doctor_says_what_is_wrong_with_named_data(capsys, tmp_path, monkeypatch, named):
+    (tmp_path / "file").write_text("nonsense")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("METALEARN_EDU_DATA", str(tmp_path / named))
+    status, out, _ = run(capsys, "doctor")
+    lines = out.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("!!  omniglot: "))
+    assert status == 1 and f"METALEARN_EDU_DATA is {tmp_path / named}" in lines[place + 1]
+
+
+def test_doctor_of_a_broken_torch(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, out, _ = run(capsys, "doctor")
+    assert status == 1 and "torch cannot be loaded" in out and "-> install torch again" in out
+
+
 def test_doctor_finds_a_sound_installation(capsys):
     status, out, _ = run(capsys, "doctor")
     assert status == 0 and "all is well" in out and "torch" in out and "glyphs" in out
