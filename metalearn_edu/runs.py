@@ -168,13 +168,12 @@ def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Ite
 
 
 def _leave_no_trace(folder: Path, lock: Path, existed: bool) -> None:
-    """Remove folders that hold nothing but the lock: the training did not begin."""
+    """Remove the lock, and folders that are empty then: the training did not begin."""
     with suppress(OSError):
-        if {file.name for file in lock.parent.iterdir()} <= {lock.name}:
-            lock.unlink(missing_ok=True)
-            lock.parent.rmdir()
-            if not existed:
-                folder.rmdir()
+        lock.unlink(missing_ok=True)  # before it is let go; where that cannot be, it stays
+        lock.parent.rmdir()
+        if not existed:
+            folder.rmdir()
 
 
 def _refuse_others(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> None:
