@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from . import __version__
-from .interrupts import loaded, quiet_while_loading
+from .interrupts import loaded, quiet_at_exit, quiet_while_loading
 from .names import for_terminal
 
 with quiet_while_loading():
@@ -720,6 +720,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # a notebook's has none
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    quiet_at_exit()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with quiet_while_loading():

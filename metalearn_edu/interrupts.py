@@ -6,6 +6,7 @@ kind of error. Nothing has been written by then, so the process ends on the spot
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["loaded", "quiet_while_loading"]
+__all__ = ["loaded", "quiet_at_exit", "quiet_while_loading"]
 
 STATUS = 130  # as a shell counts it: 128 + SIGINT
 
@@ -42,6 +43,12 @@ def loaded() -> None:
     """From here on Ctrl-C is an exception again, so that work in hand is put in order."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def quiet_at_exit() -> None:
+    """Once Python puts itself away, Ctrl-C does nothing more: all has been said."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def _leave(number: int, frame: Any) -> None:
