@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -314,13 +314,29 @@ def evaluate(
         return
     counts = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "within_group": within_group}
     tasks = _tasks(way, recipe, card, split, data, counts)
-    results = _scored(way, learner, tasks, n_episodes=episodes, seed=seed)
+    with _trained_way_said(recipe, tasks.n_way):
+        results = _scored(way, learner, tasks, n_episodes=episodes, seed=seed)
     figures = [_figure(name, result, split) for name, result in results.items()]
     for (name, result), figure in zip(results.items(), figures, strict=True):
         line = f"{recipe.algorithm}, {split}{', ' * bool(name)}{name}: {result}"
         _say(json.dumps(figure) if as_json else line)
     if record:
         record_figures(folder, figures)
+
+
+@contextlib.contextmanager
+def _trained_way_said(recipe: Recipe, n_way: int | None) -> Iterator[None]:
+    """What a learner of one number of classes says of others begins with its own number."""
+    from .recipes import ALGORITHMS
+
+    try:
+        yield
+    except ValueError as error:
+        if n_way is None or n_way == recipe.n_way or ALGORITHMS[recipe.algorithm].any_way:
+            raise
+        raise ValueError(
+            f"the run was trained for {recipe.n_way}-way episodes, not {n_way}-way: {error}"
+        ) from None
 
 
 ALWAYS = {"run", "threads", "as_json"}
@@ -449,7 +465,8 @@ def _evaluate_own_images(
     _refuse_seen(run, recipe, card, dataset, folder)
     if counts["n_way"] is None and not ALGORITHMS[recipe.algorithm].any_way:
         counts["n_way"] = recipe.n_way
-    result = evaluate_on_images(learner, dataset, **counts, **fresh)
+    with _trained_way_said(recipe, counts["n_way"]):
+        result = evaluate_on_images(learner, dataset, **counts, **fresh)
     if not as_json:
         _say(result)
         return
@@ -734,6 +751,7 @@ def _run(arguments: list[str]) -> int:
     """The exit status of a command; what went wrong has been said."""
     command = typer.main.get_command(app)
     try:
+        _refuse_empty(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             with command.make_context("metalearn-edu", list(arguments)) as context:
@@ -749,6 +767,13 @@ def _run(arguments: list[str]) -> int:
         if os.environ.get("METALEARN_EDU_DEBUG", "") not in ("", "0"):
             raise
         return _fail(error)
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """An empty name, as of a shell's variable that is not set, would be the folder one is in."""
+    if any(not word.partition("=")[2] if word[:2] == "--" and "=" in word else not word
+           for word in arguments):  # fmt: skip
+        raise ValueError("an argument is empty; leave it out, or give it a value")
 
 
 def _flushed(status: int) -> int:

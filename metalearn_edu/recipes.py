@@ -91,6 +91,7 @@ OWN_QUERIES = 5
 
 WIDTHS = ("n_way", "width", "hidden_dim", "task_embedding_dim", "memory_dim", "num_reads")
 USUAL_WIDTH = 500  # up to which weights fit any machine
+WAVE_NUMBERS = 40  # that a network on sinusoids has of each point
 MANY, WIDE, LARGEST_SEED = 10**9, 2**20, 2**63 - 1
 
 
@@ -154,7 +155,7 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "num_test_steps": _whole(0, 10_000),
     "first_order": _true_or_false,
     "zero_head": _true_or_false,
-    "test_views": _whole(1, 10_000),
+    "test_views": _whole(1, 1000),
     "aggregate": _one_of("sum", "mean"),
     "objective": _one_of("mse", "cross_entropy"),
     "conditioning": _one_of("concat", "film"),
@@ -542,7 +543,7 @@ def _usual(algorithm: str, data: str, given: dict[str, Any]) -> Recipe:
 
 def _fitting_ways(recipe: Recipe, parts: dict[str, FewShotDataset]) -> dict[str, int]:
     """n_way and train_way, at most the recipe's, that the classes of its folder allow."""
-    train = parts["meta-train"].class_sizes
+    train = recipe_data(recipe, "meta-train").class_sizes
     sizes = [parts[split].class_sizes for split in ("meta-val", "meta-test") if split in parts]
     held_out = min(int((s >= recipe.n_shot + OWN_QUERIES).sum()) for s in sizes)
     turns = 4 if recipe.rotations else 1
@@ -564,7 +565,7 @@ FLAGS = {
 """Options of `metalearn-edu train` that are not spelt like their field; pairs are (off, on)."""
 
 
-OF_THE_WAYS = ("n_shot", "n_query", "rotations", "size", "channels", "ink")
+OF_THE_WAYS = ("n_shot", "n_query", "n_classes", "rotations", "size", "channels", "ink", "seed")
 """The settings on which the ways depend that suit a folder."""
 
 
@@ -575,17 +576,18 @@ def _option(name: str) -> str:
 
 
 def train_command(recipe: Recipe) -> str:
-    """The command line that trains this recipe again."""
+    """The command line that trains this recipe again; settings without a meaning are left out."""
     usual = asdict(_usual(recipe.algorithm, recipe.data, {"size": recipe.size}))
     shaping = {n: getattr(recipe, n) for n in OF_THE_WAYS if _is_folder(recipe.data)}
     fitted = asdict(make_recipe(recipe.algorithm, recipe.data, **shaping))
     usual |= {name: value for name, value in fitted.items() if name not in OF_THE_WAYS}
     usual["size"] = Recipe(recipe.algorithm).size
     words = ["metalearn-edu train", recipe.algorithm, "--data", shlex.quote(recipe.data)]
+    unused = _unused(recipe)
     for name, value in asdict(recipe).items():
         flag = FLAGS.get(name, name.replace("_", "-"))
         shown = "x".join(map(str, value)) if name == "size" else value
-        if value != usual[name]:
+        if value != usual[name] and name not in unused:
             words.append(f"--{flag[value]}" if isinstance(flag, tuple) else f"--{flag} {shown}")
     return " ".join([*words, "--output FOLDER"])
 
@@ -696,7 +698,8 @@ def _say_small(dataset: FewShotDataset, need: int) -> None:
 def _refuse_few(dataset: FewShotDataset, n_large: int, need: int) -> None:
     if n_large < 4:
         raise ValueError(
-            f"{dataset.name} has {n_large} classes with at least {need} pictures each; a training "
+            f"{dataset.name} has {n_large} classes with at least {need} pictures each, as many as "
+            f"n_shot {need - OWN_QUERIES} and {OWN_QUERIES} queries take; a training "
             "needs at least 4 classes in all (6 or more if the weights are to be chosen on "
             "meta-val); with fewer, take trained weights: metalearn-edu evaluate "
             "prototypical_glyphs --data FOLDER, or metalearn-edu predict prototypical_glyphs "
@@ -880,7 +883,9 @@ def _check_memory(recipe: Recipe, dataset: FewShotDataset | None) -> None:
     """Refuse a batch of tasks whose items alone do not fit the memory of this machine."""
     of_streams = recipe.algorithm == "mann"
     per_class = 10 if of_streams else recipe.n_shot + recipe.n_query
-    ways, numbers = (1, 1) if dataset is None else (recipe.train_way, math.prod(dataset.item_shape))
+    ways, numbers = (
+        (1, WAVE_NUMBERS) if dataset is None else (recipe.train_way, math.prod(dataset.item_shape))
+    )
     if of_streams and recipe.memory == "lrua":
         numbers += recipe.memory_size * recipe.memory_dim  # a state of the memory at every item
     size = 4 * recipe.n_tasks_per_batch * ways * per_class * numbers

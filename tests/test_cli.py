@@ -75,6 +75,10 @@ def test_help_and_version(capsys):
         (["check", "nowhere"], "nowhere"),
         (["data", "mnist"], "mnist"),
         (["data", "glyphs", "--path", "x"], "--path"),
+        (["train", "maml", "--output", ""], "an argument is empty"),
+        (["train", "maml", "--output="], "an argument is empty"),
+        (["evaluate", ""], "an argument is empty"),
+        (["evaluate", "mann_glyphs", "--n-way", "3", "--episodes", "2"], "trained for 5-way"),
     ],
 )
 def test_bad_arguments_give_one_clear_line_and_exit_2(
