@@ -8,55 +8,41 @@ so is importable from here; figures are in `metalearn_edu.plotting`, widgets in
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .backbones import MLP, ConvNet
-from .diagnostics import (
-    Report,
-    check_episodes,
-    check_meta_gradient,
-    check_splits,
-    check_transduction,
-)
-from .evaluation import (
-    Comparison,
-    Evaluation,
-    compare_meta_learners,
-    evaluate_meta_learner,
-    evaluate_streams,
-    first_instance_ceiling,
-    instance_numbers,
-    score_one_shot_runs,
-)
-from .learners import (
-    MAML,
-    MANN,
-    EnhancedProtoNet,
-    LSTMController,
-    MAMLModel,
-    MANNController,
-    MetaLearner,
-    MetaSGD,
-    PrototypicalNetwork,
-    RelationNetwork,
-    TaskConditionedNetwork,
-    TaskEncoder,
-    class_prototypes,
-    embed_dataset,
-)
-from .tasks import (
-    Augmented,
-    EpisodeBatch,
-    EpisodeSampler,
-    FewShotDataset,
-    Sinusoids,
-    Streams,
-    Task,
-    TaskSource,
-    as_dataset,
-    create_task_batch,
-)
-from .training import History, meta_train
-
 if TYPE_CHECKING:
+    from .backbones import MLP, ConvNet
+    from .diagnostics import (
+        Report,
+        check_episodes,
+        check_meta_gradient,
+        check_splits,
+        check_transduction,
+    )
+    from .evaluation import (
+        Comparison,
+        Evaluation,
+        compare_meta_learners,
+        evaluate_meta_learner,
+        evaluate_streams,
+        first_instance_ceiling,
+        instance_numbers,
+        score_one_shot_runs,
+    )
+    from .learners import (
+        MAML,
+        MANN,
+        EnhancedProtoNet,
+        LSTMController,
+        MAMLModel,
+        MANNController,
+        MetaLearner,
+        MetaSGD,
+        PrototypicalNetwork,
+        RelationNetwork,
+        TaskConditionedNetwork,
+        TaskEncoder,
+        class_prototypes,
+        embed_dataset,
+    )
     from .selection import (
         Recommendation,
         judge_rule,
@@ -65,9 +51,19 @@ if TYPE_CHECKING:
     )
     from .study import Study, load_study
     from .tasks import (
+        Augmented,
+        EpisodeBatch,
+        EpisodeSampler,
+        FewShotDataset,
         OneShotTasks,
         Preparation,
+        Sinusoids,
+        Streams,
+        Task,
+        TaskSource,
+        as_dataset,
         check_image_folder,
+        create_task_batch,
         load_glyphs,
         load_image_folder,
         load_omniglot,
@@ -76,6 +72,7 @@ if TYPE_CHECKING:
         official_runs,
         read_image_folder,
     )
+    from .training import History, meta_train
 
 __version__ = "0.1.0"
 
@@ -139,22 +136,36 @@ __all__ = [
     "select_meta_learning_algorithm",
 ]
 
-_LATER = {
-    "Recommendation": "selection",
-    "Study": "study",
-    "judge_rule": "selection",
-    "load_study": "study",
-    "rule_of_thumb": "selection",
-    "select_meta_learning_algorithm": "selection",
+_ROOMS = {
+    "backbones": "ConvNet MLP",
+    "diagnostics": "Report check_episodes check_meta_gradient check_splits check_transduction",
+    "evaluation": (
+        "Comparison Evaluation compare_meta_learners evaluate_meta_learner evaluate_streams "
+        "first_instance_ceiling instance_numbers score_one_shot_runs"
+    ),
+    "learners": (
+        "EnhancedProtoNet LSTMController MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
+        "PrototypicalNetwork RelationNetwork TaskConditionedNetwork TaskEncoder class_prototypes "
+        "embed_dataset"
+    ),
+    "selection": "Recommendation judge_rule rule_of_thumb select_meta_learning_algorithm",
+    "study": "Study load_study",
+    "training": "History meta_train",
 }
-"""The room of each name that is loaded late, where it is not tasks."""
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+"""The room of each name, where it is not tasks."""
+
+_PLAIN_ROOMS = {*_ROOMS, "arguments", "checkpoints", "memory", "names", "progress", "tasks"}
+"""The rooms that are attributes without an import of their own."""
 
 
 def __getattr__(name: str) -> Any:
-    # These come at first use: the loaders bring in Matplotlib and Pillow, a study joblib.
+    # All comes at first use: PyTorch takes seconds, and Ctrl-C in them, or `--help`, need not wait.
+    if name in _PLAIN_ROOMS:
+        return import_module(f".{name}", __name__)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER.get(name, 'tasks')}", __name__), name)
+    return getattr(import_module(f".{_ROOM_OF.get(name, 'tasks')}", __name__), name)
 
 
 def __dir__() -> list[str]:

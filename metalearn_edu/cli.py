@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
 from . import __version__
+from .interrupts import loaded, quiet_at_exit, quiet_while_loading
+from .names import for_terminal
+
+with quiet_while_loading():
+    import typer
 
 if TYPE_CHECKING:
+    from .evaluation import Evaluation
     from .learners import MetaLearner
+    from .own_images import Answer
+    from .recipes import Recipe
+    from .tasks import FewShotDataset
 
 __all__ = ["app", "main"]
 
@@ -36,7 +46,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"metalearn-edu {__version__}")
+        _say(f"metalearn-edu {__version__}")
         raise typer.Exit
 
 
@@ -55,13 +65,14 @@ def doctor() -> None:
     """Check the installation: packages, device, data, cache; one line of advice per problem."""
     from .doctor import examine
 
+    loaded()
     problems = 0
     for finding in examine():
-        typer.echo(f"{'ok ' if finding.ok else '!! '} {finding.what}: {finding.found}")
+        _say(f"{'ok ' if finding.ok else '!! '} {finding.what}: {_one_line(finding.found)}")
         if not finding.ok:
             problems += 1
-            typer.echo(f"    -> {finding.advice}")
-    typer.echo("all is well" if not problems else f"{problems} problem(s) found")
+            _say(f"    -> {_one_line(finding.advice)}")
+    _say("all is well" if not problems else f"{problems} problem(s) found")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -75,18 +86,20 @@ def data(
     """Build the Glyphs, or download Omniglot (with progress and checksum), into the cache."""
     from .tasks import load_glyphs, load_omniglot
 
+    loaded()
     if name == "glyphs":
         if path is not None:
             raise ValueError("--path is for omniglot; glyphs are built from Matplotlib's fonts")
         for split in (None, "meta-train", "meta-val", "meta-test"):
-            typer.echo(f"{split or 'all':>10}: {load_glyphs(split)}")
+            _say(f"{split or 'all':>10}: {load_glyphs(split)}")
         return
-    typer.echo(f"background: {load_omniglot('background', path=path)}")
-    typer.echo(f"evaluation: {load_omniglot('evaluation', path=path)}")
+    _say(f"background: {load_omniglot('background', path=path)}")
+    _say(f"evaluation: {load_omniglot('evaluation', path=path)}")
 
 
 @app.command()
 def train(
+    ctx: typer.Context,
     algorithm: Annotated[
         str,
         typer.Argument(help="prototypical, relation, maml, meta-sgd, task-conditioned or mann."),
@@ -95,6 +108,17 @@ def train(
     data: Annotated[
         str, typer.Option(help="glyphs, omniglot, sinusoids, or a folder of images.")
     ] = "glyphs",
+    size: Annotated[
+        str | None,
+        typer.Option(help="Of a folder: pixels of an item, as 84 or 32x48 (height, width)."),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Of a folder: 1 reads pictures as grey, 3 in colour.")
+    ] = None,
+    ink: Annotated[
+        Literal["as-is", "dark", "light", "auto"] | None,
+        typer.Option(help="Of a folder: dark inverts; auto: if most borders are bright."),
+    ] = None,
     protocol: Annotated[
         Literal["official", "vinyals", "background"],
         typer.Option(help="Omniglot's split; background: all its 30 alphabets, no meta-val."),
@@ -183,55 +207,55 @@ def train(
     Settings that are not given take the algorithm's own defaults. The best weights on meta-val
     episodes are kept; meta-test classes are never touched.
     """
-    from .recipes import make_recipe, train_recipe
+    from .recipes import CHECKS, FLAGS, check_settings, make_recipe, train_recipe
 
+    loaded()
     _use_threads(threads)
-    recipe = make_recipe(
-        algorithm,
-        data,
-        protocol=protocol,
-        n_way=n_way,
-        n_shot=n_shot,
-        train_way=train_way,
-        n_query=n_query,
-        rotations=rotations,
-        augment=augment,
-        n_classes=n_classes,
-        n_steps=steps,
-        n_tasks_per_batch=tasks_per_batch,
-        meta_lr=meta_lr,
-        backbone=backbone,
-        width=width,
-        downsample=downsample,
-        norm=norm,
-        inner_lr=inner_lr,
-        num_inner_steps=inner_steps,
-        num_test_steps=test_steps,
-        first_order=first_order,
-        zero_head=zero_head,
-        test_views=test_views,
-        aggregate=aggregate,
-        objective=objective,
-        conditioning=conditioning,
-        memory=memory,
-        memory_size=memory_size,
-        memory_dim=memory_dim,
-        num_reads=num_reads,
-        write_first=write_first,
-        hidden_dim=hidden_dim,
-        task_embedding_dim=task_embedding_dim,
-        metric_weight=metric_weight,
-        seed=seed,
-    )
+    field_of = {flag.replace("-", "_"): n for n, flag in FLAGS.items() if isinstance(flag, str)}
+    settings = {field_of.get(name, name): value for name, value in ctx.params.items()}
+    settings = {n: value for n, value in settings.items() if n in CHECKS and n != "data"}
+    settings["size"] = None if size is None else _as_size(size)
+    given = {field_of.get(name, name) for name in _given(ctx)}
+    check_settings(algorithm, data, {n: value for n, value in settings.items() if n in given})
+    recipe = make_recipe(algorithm, data, **settings)
+    _describe_data(recipe)
     history = train_recipe(recipe, output, progress=not quiet)
     state = "stopped by hand after" if history.interrupted else "trained for"
-    typer.echo(f"{state} {history.n_steps} steps in {history.seconds:.0f} s; run folder: {output}")
+    _say(f"{state} {history.n_steps} steps in {history.seconds:.0f} s; run folder: {output}")
     for step, score in list(zip(history.val_steps, history.val_scores, strict=True))[-1:]:
-        typer.echo(f"last meta-val score {score:.4f} (step {step}); best step {history.best_step}")
+        _say(f"last meta-val score {score:.4f} (step {step}); best step {history.best_step}")
+    if history.interrupted:
+        _say(f"{recipe.n_steps} steps were asked for: the same command goes on", err=True)
+        raise typer.Exit(130)
+
+
+def _as_size(text: str) -> tuple[int, ...]:
+    """Height and width of `--size`."""
+    try:
+        sides = [int(side) for side in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise ValueError(f"--size takes pixels, such as 84, or 32x48 (height, width); got {text!r}")
+    return tuple(sides * 2)[:2]
+
+
+def _describe_data(recipe: Recipe) -> None:
+    """Say how the pictures of a folder are read, and which classes are held out."""
+    from .recipes import folder_of
+
+    folder = folder_of(recipe)
+    if folder is None:
+        return
+    counts = [f"{split} {part.n_classes}" for split, part in folder.parts.items()]
+    _say(f"pictures read as {folder.preparation}; --size, --channels and --ink change it")
+    none = "" if "meta-val" in folder.parts else " (too few for meta-val: the last weights stay)"
+    _say(f"classes: {', '.join(counts)}{none}")
 
 
 @app.command()
 def evaluate(
+    ctx: typer.Context,
     run: Annotated[
         Path, typer.Argument(help="Run folder that `train` left, or a name of pretrained weights.")
     ],
@@ -273,60 +297,286 @@ def evaluate(
 
     On a folder of your own images, nearest pixel is scored beside it.
     """
-    from .evaluation import Evaluation, evaluate_meta_learner, evaluate_streams, score_one_shot_runs
-    from .recipes import (
-        OWN_QUERIES,
-        load_run,
-        recipe_data,
-        record_figures,
-        stream_source,
-        task_source,
-    )
-    from .tasks import OneShotTasks, load_one_shot_runs
+    from .recipes import OWN_QUERIES, load_run, record_figures
 
+    loaded()
     _use_threads(threads)
     folder = _run_folder(run)
-    learner, recipe, card = load_run(folder)
-    if data is not None and not one_shot:
-        counts = {"n_shot": n_shot or 1, "n_query": n_query or OWN_QUERIES, "n_episodes": episodes}
-        _evaluate_own_images(learner, card, data, n_way=n_way, seed=seed, **counts)
+    learner, recipe, card = its = load_run(folder)
+    way = _way_of_evaluating(ctx, recipe)
+    _refuse_unused(ctx, EVALUATE_TAKES[way], f"evaluate {way}".strip())
+    _say_if_stopped(run, recipe, card)
+    seed, episodes = _fitting_numbers(seed=seed, episodes=episodes)
+    if way == "--data":
+        own = {"n_way": n_way, "n_shot": n_shot or 1, "n_query": n_query or OWN_QUERIES}
+        fresh = {"n_episodes": episodes, "seed": seed}
+        _evaluate_own_images(folder, its, data, as_json=as_json, counts=own, fresh=fresh)
         return
-    fresh: dict[str, Any] = {"n_episodes": episodes, "seed": seed}
-    results: dict[str, Evaluation]
-    if one_shot:
-        results = {"official one-shot runs": score_one_shot_runs(learner, load_one_shot_runs(data))}
-    elif streams:
-        source = stream_source(recipe, split, n_way=n_way)
-        by_instance = evaluate_streams(learner, source, **fresh)
-        results = {f"instance {k}": result for k, result in by_instance.items()}
-    elif two_people:
-        pairs = OneShotTasks(recipe_data(recipe, split), n_way or 20)
-        results = {"": evaluate_meta_learner(learner, pairs, **fresh)}
-    else:
-        tasks = task_source(
-            recipe,
-            split,
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            within_group=within_group,
-        )
-        results = {"": evaluate_meta_learner(learner, tasks, **fresh)}
-    figures = []
-    for name, result in results.items():
-        settings = {"split": split, "tasks": result.tasks, "episodes": result.n_episodes}
-        figure: dict[str, Any] = {
-            "mean": result.mean,
-            "half_width": result.half_width,
-            "std": result.std,
-        }
-        figure |= {"metric": result.metric} | settings | {"seed": result.seed}
-        figure |= {"at": name} if name else {}
-        figures.append(figure)
+    counts = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "within_group": within_group}
+    tasks = _tasks(way, recipe, card, split, data, counts)
+    with _trained_way_said(recipe, tasks.n_way):
+        results = _scored(way, learner, tasks, n_episodes=episodes, seed=seed)
+    figures = [_figure(name, result, split) for name, result in results.items()]
+    for (name, result), figure in zip(results.items(), figures, strict=True):
         line = f"{recipe.algorithm}, {split}{', ' * bool(name)}{name}: {result}"
-        typer.echo(json.dumps(figure) if as_json else line)
+        _say(json.dumps(figure) if as_json else line)
     if record:
         record_figures(folder, figures)
+
+
+@contextlib.contextmanager
+def _trained_way_said(recipe: Recipe, n_way: int | None) -> Iterator[None]:
+    """What a learner of one number of classes says of others begins with its own number."""
+    from .recipes import ALGORITHMS
+
+    try:
+        yield
+    except ValueError as error:
+        if n_way is None or n_way == recipe.n_way or ALGORITHMS[recipe.algorithm].any_way:
+            raise
+        raise ValueError(
+            f"the run was trained for {recipe.n_way}-way episodes, not {n_way}-way: {error}"
+        ) from None
+
+
+ALWAYS = {"run", "threads", "as_json"}
+EPISODES = {"episodes", "seed"}
+EVALUATE_TAKES = {
+    "--data": ALWAYS | EPISODES | {"data", "n_way", "n_shot", "n_query"},
+    "--one-shot": ALWAYS | {"one_shot", "data", "record"},
+    "--two-people": ALWAYS | EPISODES | {"two_people", "n_way", "split", "record"},
+    "--streams": ALWAYS | EPISODES | {"streams", "n_way", "split", "record"},
+    "on sinusoids": ALWAYS | EPISODES | {"n_shot", "n_query", "record"},
+    "": ALWAYS | EPISODES | {"n_way", "n_shot", "n_query", "split", "within_group", "record"},
+}
+"""The options that have a meaning in each way of evaluating."""
+
+
+def _way_of_evaluating(ctx: typer.Context, recipe: Recipe) -> str:
+    given = _given(ctx)
+    asked = [f"--{name.replace('_', '-')}" for name in ("one_shot", "two_people", "streams")
+             if name in given]  # fmt: skip
+    asked += ["--data"] if "data" in given and "one_shot" not in given else []
+    if len(asked) > 1:
+        raise ValueError(f"{' and '.join(asked)} do not go together")
+    return asked[0] if asked else "on sinusoids" if recipe.data == "sinusoids" else ""
+
+
+def _given(ctx: typer.Context) -> set[str]:
+    """The parameters that stand on the command line."""
+    source = ctx.get_parameter_source
+    return {n for n in ctx.params if getattr(source(n), "name", "") == "COMMANDLINE"}
+
+
+def _refuse_unused(ctx: typer.Context, used: Iterable[str], what: str) -> None:
+    """Refuse options that would be ignored."""
+    spelt = {param.name: param.opts[0] for param in ctx.command.params}
+    unused = sorted(spelt[name] for name in _given(ctx) - set(used))
+    if unused:
+        raise ValueError(f"{', '.join(unused)} has no meaning for {what}")
+
+
+def _say_if_stopped(run: Path, recipe: Recipe, card: dict[str, Any]) -> None:
+    if card.get("interrupted"):
+        taken = f"after {card.get('steps_taken')} of {recipe.n_steps} steps"
+        _say(f"metalearn-edu: the training of {run} was stopped {taken}", err=True)
+
+
+def _fitting_numbers(**numbers: int) -> list[int]:
+    from .arguments import as_integer
+
+    most = {"seed": 2**63 - 1, "episodes": 10**7}
+    return [as_integer(f"--{n}", value, 0, at_most=most[n]) for n, value in numbers.items()]
+
+
+def _tasks(
+    way: str,
+    recipe: Recipe,
+    card: dict[str, Any],
+    split: Any,
+    archive: Path | None,
+    counts: dict[str, Any],
+) -> Any:
+    """The tasks that a way of evaluating scores."""
+    from .recipes import recipe_data, refuse_changed, stream_source, task_source
+    from .tasks import OneShotTasks, load_one_shot_runs
+
+    if way == "--one-shot":
+        return load_one_shot_runs(archive)
+    if way == "on sinusoids":
+        return task_source(recipe, split, **counts)
+    if recipe.data == "sinusoids":
+        raise ValueError(f"the run was trained on sinusoids; {way} needs one trained on images")
+    dataset = recipe_data(recipe, split)
+    refuse_changed(card, split, dataset)
+    if way == "--streams":
+        return stream_source(recipe, split, n_way=counts["n_way"], dataset=dataset)
+    if way == "--two-people":
+        return OneShotTasks(dataset, counts["n_way"] or 20)
+    return task_source(recipe, split, dataset=dataset, **counts)
+
+
+def _scored(way: str, learner: MetaLearner, tasks: Any, **fresh: Any) -> dict[str, Evaluation]:
+    from .evaluation import evaluate_meta_learner, evaluate_streams, score_one_shot_runs
+
+    if way == "--one-shot":
+        return {"official one-shot runs": score_one_shot_runs(learner, tasks)}
+    if way == "--streams":
+        by_instance = evaluate_streams(learner, tasks, **fresh)
+        return {f"instance {k}": result for k, result in by_instance.items()}
+    return {"": evaluate_meta_learner(learner, tasks, **fresh)}
+
+
+def _figure(name: str, result: Evaluation, split: str) -> dict[str, Any]:
+    """A measured figure and its settings, as the card has them."""
+    figure: dict[str, Any] = {
+        "mean": result.mean,
+        "half_width": result.half_width,
+        "std": result.std,
+    }
+    settings = {"split": split, "tasks": result.tasks, "episodes": result.n_episodes}
+    figure |= {"metric": result.metric} | settings | {"seed": result.seed}
+    return figure | ({"at": name} if name else {})
+
+
+def _evaluate_own_images(
+    run: Path,
+    its: tuple[MetaLearner, Recipe, dict[str, Any]],
+    folder: Path | None,
+    *,
+    counts: dict[str, Any],
+    fresh: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Check a folder of images and score a learner that has seen none of its pictures."""
+    from .own_images import evaluate_on_images
+    from .recipes import ALGORITHMS, preparation_of
+    from .tasks import check_image_folder
+
+    assert folder is not None  # this way of evaluating was asked for by giving it
+    learner, recipe, card = its
+    preparation = preparation_of(recipe, card)
+    report = check_image_folder(folder, counts["n_shot"], counts["n_query"])
+    if not as_json:
+        _say(report)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report has named what is left out
+        dataset, _ = preparation.read(folder)
+    _refuse_seen(run, recipe, card, dataset, folder)
+    if counts["n_way"] is None and not ALGORITHMS[recipe.algorithm].any_way:
+        counts["n_way"] = recipe.n_way
+    with _trained_way_said(recipe, counts["n_way"]):
+        result = evaluate_on_images(learner, dataset, **counts, **fresh)
+    if not as_json:
+        _say(result)
+        return
+    rules = {"learner": result.learner, "nearest pixel": result.nearest_pixel}
+    for name, scores in rules.items():
+        _say(json.dumps(_figure(name, scores, "own images")))
+
+
+def _refuse_seen(
+    run: Path, recipe: Recipe, card: dict[str, Any], dataset: FewShotDataset, folder: Path
+) -> None:
+    from .runs import refuse_seen
+
+    if "data" in card:
+        refuse_seen(run, card, dataset)
+    elif recipe.data not in ("glyphs", "omniglot"):
+        _refuse_old(recipe, folder)
+
+
+def _refuse_old(recipe: Recipe, folder: Path) -> None:
+    """Of a run of an earlier version all that is known is the folder's name."""
+    if Path(recipe.data).resolve() == folder.resolve():
+        raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
+    _warn(
+        "this run is of an earlier version, whose card does not say on which pictures it was "
+        "trained: if some of these were among them, the score says nothing; train it again"
+    )
+
+
+def _run_folder(run: Path) -> Path:
+    """A run folder, or that of pretrained weights given by name."""
+    from .pretrained import FOLDER, list_pretrained
+
+    return FOLDER / run if not run.exists() and str(run) in list_pretrained() else run
+
+
+@app.command()
+def predict(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder that `train` left, or a name of pretrained weights.")
+    ],
+    pictures: Annotated[
+        list[Path], typer.Argument(metavar="PICTURE...", help="Files, or folders of files.")
+    ],
+    support: Annotated[
+        Path, typer.Option(help="Folder of pictures to learn from, one folder a class in it.")
+    ],
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a picture.")] = False,
+) -> None:
+    """Learn from a folder of pictures, and say of others which of its classes they show.
+
+    Exit status 1 if a picture cannot be read.
+    """
+    from .own_images import predict_pictures
+    from .recipes import load_run, preparation_of
+
+    loaded()
+    _use_threads(threads)
+    files = [file for picture in pictures for file in _files_of(picture)]
+    learner, recipe, card = load_run(_run_folder(run))
+    _say_if_stopped(run, recipe, card)
+    examples, decided = preparation_of(recipe, card).read(support)
+    try:
+        answers = predict_pictures(learner, examples, files, decided)
+    except ValueError as error:
+        raise ValueError(
+            f"{run} ({recipe.algorithm}) cannot learn the {examples.n_classes} classes of "
+            f"{support}: {error}; it was trained for {recipe.n_way}, while prototypical, relation "
+            "and task-conditioned learners, such as prototypical_glyphs, take any number"
+        ) from None
+    for answer in answers:
+        _say(json.dumps(_as_object(answer)) if as_json else _as_line(answer))
+    if not as_json:
+        _say("percentages: softmax of the learner's scores, no probabilities to rely on")
+    raise typer.Exit(1 if any(answer.error for answer in answers) else 0)
+
+
+def _files_of(picture: Path) -> list[Path]:
+    """The picture itself, or the pictures that lie in a folder."""
+    from .tasks.image_folder import pictures
+
+    if not picture.exists():
+        raise FileNotFoundError(f"picture {picture} does not exist")
+    if not picture.is_dir():
+        return [picture]
+    files = pictures(picture)
+    if not files:
+        raise ValueError(f"folder {picture} holds no pictures; give files, or a folder of files")
+    return files
+
+
+def _as_line(answer: Answer) -> str:
+    name = _one_line(answer.picture)
+    if answer.error is not None:
+        return f"{name}: cannot be read: {_one_line(answer.error)}"
+    scores = [f"{_one_line(c)} {100 * share:.1f} %" for c, share in answer.scores.items()]
+    more = f", and {len(scores) - 5} more" if len(scores) > 5 else ""
+    twin = "" if answer.same_as is None else f" (also in the support: {_one_line(answer.same_as)})"
+    return f"{name}: {', '.join(scores[:5])}{more}{twin}"
+
+
+def _as_object(answer: Answer) -> dict[str, Any]:
+    return {
+        "picture": str(answer.picture),
+        "class": answer.class_name,
+        "scores": answer.scores,
+        "same_as": answer.same_as,
+        "error": answer.error,
+    }
 
 
 @app.command()
@@ -341,53 +591,29 @@ def check(
     """Look for what is wrong with a folder of images; exit status 1 if it cannot be used."""
     from .plotting import figure_png, new_figure, plot_findings
     from .tasks import check_image_folder
+    from .tasks.cache import open_atomically
 
-    report = check_image_folder(folder, n_shot, n_query)
-    typer.echo(report)
+    loaded()
     if picture is not None:
-        picture.write_bytes(figure_png(plot_findings(report, fig=new_figure()), dpi=100))
-        typer.echo(f"drawn in {picture}")
+        _check_picture_to_be(picture, folder)
+    report = check_image_folder(folder, n_shot, n_query)
+    _say(report)
+    if picture is not None:
+        drawn = figure_png(plot_findings(report, fig=new_figure()), dpi=100)
+        with open_atomically(picture) as file:
+            file.write(drawn)
+        _say(f"drawn in {picture}")
     raise typer.Exit(0 if len(report.usable) >= 2 else 1)
 
 
-def _evaluate_own_images(
-    learner: MetaLearner,
-    card: dict[str, Any],
-    folder: Path,
-    *,
-    n_way: int | None,
-    n_shot: int,
-    n_query: int,
-    n_episodes: int,
-    seed: int,
-) -> None:
-    """Check a folder of images and score a learner that has seen none of its classes."""
-    from .own_images import evaluate_on_images
-    from .recipes import ALGORITHMS, Recipe
-    from .tasks import check_image_folder, load_image_folder
-
-    recipe = Recipe(**card["recipe"])
-    if recipe.data == "sinusoids":
-        raise ValueError("the run was trained on sinusoids; --data needs one trained on images")
-    if Path(recipe.data).resolve() == folder.resolve():
-        raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
-    typer.echo(check_image_folder(folder, n_shot, n_query))
-    channels, size, _ = card["item_shape"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report has named what is left out
-        dataset = load_image_folder(folder, size=size, channels=channels, ink="auto")
-    if n_way is None and not ALGORITHMS[recipe.algorithm].any_way:
-        n_way = recipe.n_way
-    counts: dict[str, Any] = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query}
-    result = evaluate_on_images(learner, dataset, **counts, n_episodes=n_episodes, seed=seed)
-    typer.echo(result)
-
-
-def _run_folder(run: Path) -> Path:
-    """A run folder, or that of pretrained weights given by name."""
-    from .pretrained import FOLDER, list_pretrained
-
-    return FOLDER / run if not run.exists() and str(run) in list_pretrained() else run
+def _check_picture_to_be(picture: Path, folder: Path) -> None:
+    """Refuse a name that would replace something that is not ours."""
+    if picture.suffix.lower() != ".png":
+        raise ValueError(f"--picture must end in .png, got {picture}")
+    if picture.exists() and not picture.is_file():
+        raise ValueError(f"--picture {picture} is there, and no plain file")
+    if picture.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"--picture {picture} would lie among the pictures of {folder}")
 
 
 @app.command()
@@ -421,6 +647,7 @@ def study(
     """
     from .study import SMALL, Grid, check_folder, check_workers, run_study, state_of
 
+    loaded()
     check_workers(jobs, backend, scheduler)
     given = {
         "algorithms": _listed("--algorithms", algorithms, str),
@@ -435,15 +662,15 @@ def study(
     check_folder(output)
     if not dry_run:
         grid.check()  # which reads the data
-    typer.echo(state_of(grid, output, jobs))
+    _say(state_of(grid, output, jobs))
     if not dry_run:
         where: dict[str, Any] = {"backend": backend, "scheduler": scheduler}
         try:
             table = run_study(grid, output, n_jobs=jobs, progress=not quiet, **where)
         except KeyboardInterrupt:
-            typer.echo(f"stopped; {state_of(grid, output, jobs)}", err=True)
+            _say(f"stopped; {state_of(grid, output, jobs)}", err=True)
             raise typer.Exit(130) from None
-        typer.echo(f"{len(table.rows)} rows in {output / 'study.csv'}")
+        _say(f"{len(table.rows)} rows in {output / 'study.csv'}")
 
 
 def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[Any, ...] | None:
@@ -468,7 +695,7 @@ def progress(
 
     if reset:
         reset_record()
-    typer.echo(exercises.progress())
+    _say(exercises.progress())
 
 
 @exercises_app.command("list")
@@ -478,7 +705,7 @@ def list_exercises() -> None:
 
     for item in all_exercises().values():
         size = f"{item.minutes:3} min  {item.difficulty:6}"
-        typer.echo(f"{item.lesson:02d}  {item.name:28} {size}  {item.aim}")
+        _say(f"{item.lesson:02d}  {item.name:28} {size}  {item.aim}")
 
 
 @exercises_app.command()
@@ -488,41 +715,123 @@ def solutions(
     """The solutions of a notebook's exercises and the answers to its questions."""
     from .exercises import solutions_of
 
-    typer.echo(solutions_of(notebook))
+    _say(solutions_of(notebook))
 
 
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
 
-        torch.set_num_threads(threads)
+        from .arguments import as_integer
+
+        torch.set_num_threads(as_integer("--threads", threads, at_most=1024))
+
+
+# ---------------------------------------------------------------- what is said, and how it ends
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what is wrong with the arguments is said in one line, exit status 2."""
-    command = typer.main.get_command(app)
+    """Run the command.
+
+    Exit status 2 and one line say what is wrong with the arguments, 1 what failed, 130 that
+    somebody pressed Ctrl-C. METALEARN_EDU_DEBUG=1 shows where an error came from.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # a notebook's has none
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    quiet_at_exit()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
+        with quiet_while_loading():
+            status = _run(arguments)
+    except KeyboardInterrupt:  # while the last words were said
+        status = 130
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit status of a command; what went wrong has been said."""
+    command = typer.main.get_command(app)
+    try:
+        _refuse_empty(arguments)
         with warnings.catch_warnings():
-            warnings.showwarning = _say
-            status = command.main(arguments, prog_name="metalearn-edu", standalone_mode=False)
-    except (ValueError, OSError, FloatingPointError) as error:
-        _fail(str(error))
+            warnings.showwarning = _warn
+            with command.make_context("metalearn-edu", list(arguments)) as context:
+                command.invoke(context)
+            sys.stdout.flush()
+            return 0
+    except typer.Exit as ended:
+        return _flushed(ended.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("stopped", err=True)
-        sys.exit(130)
+        _say("metalearn-edu: stopped", err=True)
+        return 130
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what typer says of wrong usage has one
+        if os.environ.get("METALEARN_EDU_DEBUG", "") not in ("", "0"):
             raise
-        _fail(error.format_message())
-    sys.exit(status or 0)
+        return _fail(error)
 
 
-def _say(message: Warning | str, *_: Any, **__: Any) -> None:
+def _refuse_empty(arguments: list[str]) -> None:
+    """An empty name, as of a shell's variable that is not set, would be the folder one is in."""
+    if any(not word.partition("=")[2] if word[:2] == "--" and "=" in word else not word
+           for word in arguments):  # fmt: skip
+        raise ValueError("an argument is empty; leave it out, or give it a value")
+
+
+def _flushed(status: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return _fail(error)
+    return status
+
+
+def _fail(error: Exception) -> int:
+    """Say in one line what went wrong; the exit status."""
+    if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) == errno.EPIPE:
+        # Nobody reads on; Python would complain once more on its way out.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    message, status = _told(error)
+    usage = " (--help shows the options)" if status == 2 else ""
+    _say(f"metalearn-edu: {_one_line(message)}{usage}", err=True)
+    return status
+
+
+NOT_THERE = FileNotFoundError | NotADirectoryError | IsADirectoryError | FileExistsError
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """An error in words, and the exit status: 2 for a wrong argument, 1 for what failed."""
+    text = str(error) or type(error).__name__
+    if hasattr(error, "format_message"):  # what typer says of wrong usage
+        return error.format_message(), 2
+    if isinstance(error, MemoryError | OverflowError | RecursionError) or "alloc" in text:
+        return f"this does not fit into memory, or is too large a number: {text[:200]}", 1
+    if isinstance(error, FloatingPointError) or getattr(error, "is_damage", False):
+        return text, 1
+    if isinstance(error, ValueError | NOT_THERE):
+        return text, 2
+    if isinstance(error, OSError):
+        return text, 1
+    where = "METALEARN_EDU_DEBUG=1 shows where"
+    return f"internal error, please report it: {type(error).__name__}: {text[:300]}; {where}", 1
+
+
+def _say(what: object, *, err: bool = False) -> None:
+    """Print text, in which no name can be a command to the terminal."""
+    print(for_terminal(what), file=sys.stderr if err else sys.stdout)
+
+
+def _one_line(what: object) -> str:
+    return " ".join(for_terminal(what).split())
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as a line of its own, without the place in the code."""
-    typer.echo(f"metalearn-edu: {message}", err=True)
+    _say(f"metalearn-edu: {_one_line(message)}", err=True)
 
 
-def _fail(message: str) -> None:
-    typer.echo(f"metalearn-edu: {' '.join(message.split())} (--help shows the options)", err=True)
-    sys.exit(2)
+if __name__ == "__main__":
+    main()

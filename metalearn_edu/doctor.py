@@ -40,7 +40,12 @@ def examine() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for line in importlib.metadata.requires("metalearn_edu") or []:
+    try:
+        lines = importlib.metadata.requires("metalearn_edu") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a folder of its source
+        yield Finding("metalearn_edu", "not installed", "python -m pip install -e .")
+        return
+    for line in lines:
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
@@ -59,32 +64,36 @@ def _package(requirement: Requirement) -> Finding:
 
 
 def _device() -> Finding:
-    import torch
-
+    try:
+        import torch
+    except Exception as error:  # a broken installation raises whatever it likes
+        return Finding("device", f"torch cannot be loaded: {error}", "install torch again")
     if torch.cuda.is_available():
-        return Finding("device", f"CUDA, {torch.cuda.get_device_name()}; move learners with .to()")
+        name = torch.cuda.get_device_name()
+        return Finding("device", f"CUDA, {name}; move learners with .to('cuda')")
     if torch.backends.mps.is_available():
         return Finding("device", "Apple MPS; move learners with .to('mps')")
     return Finding("device", f"CPU, {torch.get_num_threads()} threads: enough for every lesson")
 
 
 def _cache() -> Finding:
-    from .tasks.cache import cache_folder
-
-    folder = cache_folder()
+    advice = "set METALEARN_EDU_CACHE to a folder that you can write to"
     try:
+        from .tasks.cache import cache_folder
+
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return Finding("cache", f"{folder}, writable")
-    except OSError as error:
-        advice = "set METALEARN_EDU_CACHE to a folder that you can write to"
-        return Finding("cache", f"{folder}: {error.strerror}", advice)
+    except Exception as error:
+        where = os.environ.get("METALEARN_EDU_CACHE") or "the usual folder"
+        return Finding("cache", f"{where}: {getattr(error, 'strerror', None) or error}", advice)
 
 
 def _glyphs() -> Finding:
-    from .tasks import load_glyphs
-
     try:
+        from .tasks import load_glyphs
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unwritable cache has its own line
             return Finding("glyphs", repr(load_glyphs()))
@@ -93,12 +102,15 @@ def _glyphs() -> Finding:
 
 
 def _omniglot() -> Finding:
-    from .tasks import load_omniglot
-
+    named = os.environ.get("METALEARN_EDU_DATA")
     try:
+        from .tasks import load_omniglot
+
         return Finding("omniglot", repr(load_omniglot("background", download=False)))
-    except FileNotFoundError:
-        return Finding("omniglot", "not here; optional: metalearn-edu data omniglot downloads it")
     except Exception as error:
-        where = os.environ.get("METALEARN_EDU_DATA", "its cache")
-        return Finding("omniglot", str(error), f"look at METALEARN_EDU_DATA or {where}")
+        if isinstance(error, FileNotFoundError) and not named:
+            found = "not here; optional: metalearn-edu data omniglot downloads it"
+            return Finding("omniglot", found)
+        where = f"METALEARN_EDU_DATA is {named}" if named else "it is in the cache folder"
+        advice = f"{where}; mend or remove that, or take it from metalearn-edu data omniglot"
+        return Finding("omniglot", str(error), advice)

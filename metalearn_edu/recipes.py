@@ -7,9 +7,10 @@ made; `load_run` builds the learner again from such a folder.
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import shlex
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
@@ -18,12 +19,10 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn
 
-from .arguments import as_integer
+from .arguments import as_integer, as_number
 from .backbones import MLP, ConvNet, Standardise, Views
-from .checkpoints import save_json, save_weights
 from .learners import (
     MAML,
     MANN,
@@ -36,6 +35,18 @@ from .learners import (
     RelationNetwork,
     TaskConditionedNetwork,
 )
+from .memory import check_fits
+from .own_images import Preparation
+from .runs import (
+    claimed,
+    damaged,
+    listed,
+    load_weights,
+    picture_hashes,
+    read_card,
+    record_figures,
+    save_run,
+)
 from .tasks import (
     Augmented,
     EpisodeSampler,
@@ -44,9 +55,9 @@ from .tasks import (
     Streams,
     TaskSource,
     load_glyphs,
-    load_image_folder,
     load_omniglot,
 )
+from .tasks.image_folder import class_folders, pictures
 from .tasks.random import uniforms
 from .training import History, meta_train
 
@@ -55,11 +66,14 @@ __all__ = [
     "OWN_QUERIES",
     "Recipe",
     "build_learner",
+    "check_settings",
     "load_run",
     "load_split",
     "make_recipe",
+    "preparation_of",
     "recipe_data",
     "record_figures",
+    "refuse_changed",
     "stream_source",
     "task_source",
     "train_command",
@@ -74,6 +88,90 @@ Protocol = Literal["official", "vinyals", "background"]
 
 OWN_QUERIES = 5
 """Query items a class in testing on a folder of images, which may not have many."""
+
+WIDTHS = ("n_way", "width", "hidden_dim", "task_embedding_dim", "memory_dim", "num_reads")
+USUAL_WIDTH = 500  # up to which weights fit any machine
+WAVE_NUMBERS = 40  # that a network on sinusoids has of each point
+MANY, WIDE, LARGEST_SEED = 10**9, 2**20, 2**63 - 1
+
+
+def _whole(at_least: int, at_most: int) -> Callable[[str, Any], int]:
+    return lambda name, value: as_integer(name, value, at_least, at_most=at_most)
+
+
+def _one_of(*allowed: str) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+        return value
+
+    return check
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{name} must be a name or the path of a folder, got {value!r}")
+    return value
+
+
+def _true_or_false(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def _step_size(name: str, value: Any) -> float:
+    return as_number(name, value, above=0, at_most=1e6)
+
+
+def _amount(name: str, value: Any) -> float:
+    return as_number(name, value, at_least=0, at_most=1e6)
+
+
+def _classes(name: str, value: Any) -> int | None:
+    return None if value is None else as_integer(name, value, 2)
+
+
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "data": _text,
+    "protocol": _one_of(*get_args(Protocol)),
+    "n_way": _whole(2, WIDE),
+    "n_shot": _whole(1, MANY),
+    "train_way": _whole(2, WIDE),
+    "n_query": _whole(1, MANY),
+    "rotations": _true_or_false,
+    "augment": _amount,
+    "n_classes": _classes,
+    "n_steps": _whole(1, MANY),
+    "n_tasks_per_batch": _whole(1, MANY),
+    "meta_lr": _step_size,
+    "seed": _whole(0, LARGEST_SEED),
+    "backbone": _one_of("conv", "pyramid", "mlp"),
+    "width": _whole(1, WIDE),
+    "downsample": _one_of("pool", "stride"),
+    "norm": _one_of("group", "batch", "batch_transductive", "none"),
+    "inner_lr": _step_size,
+    "num_inner_steps": _whole(0, 10_000),
+    "num_test_steps": _whole(0, 10_000),
+    "first_order": _true_or_false,
+    "zero_head": _true_or_false,
+    "test_views": _whole(1, 1000),
+    "aggregate": _one_of("sum", "mean"),
+    "objective": _one_of("mse", "cross_entropy"),
+    "conditioning": _one_of("concat", "film"),
+    "task_embedding_dim": _whole(1, WIDE),
+    "hidden_dim": _whole(1, WIDE),
+    "memory": _one_of("lrua", "none"),
+    "memory_size": _whole(1, WIDE),
+    "memory_dim": _whole(1, WIDE),
+    "num_reads": _whole(1, WIDE),
+    "metric_weight": _amount,
+    "write_first": _true_or_false,
+    "size": lambda _, value: Preparation(size=value).size,
+    "channels": lambda _, value: Preparation(channels=value).channels,
+    "ink": lambda _, value: Preparation(ink=value).ink,
+}
+"""What each setting of a recipe may be; a check gives the value back, in its own type."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +204,9 @@ class Recipe:
         memory: of mann: "lrua", or "none" for the LSTM alone.
         memory_size, memory_dim, num_reads: of mann; see MANNController.
         metric_weight, write_first: of mann; see MANN and MANNController.
+        size, channels, ink: of a folder of images: how its pictures are read; see Preparation.
+    Raises:
+        ValueError: a value that no training can have.
     """
 
     algorithm: str
@@ -143,13 +244,25 @@ class Recipe:
     num_reads: int = 1
     metric_weight: float = 1.0
     write_first: bool = True
+    size: tuple[int, int] = (28, 28)
+    channels: int = 1
+    ink: str = "as-is"
+
+    def __post_init__(self) -> None:
+        _one_of(*ALGORITHMS)("algorithm", self.algorithm)
+        for name, check in CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the pictures of a folder are read; ink may be "auto" still."""
+        return Preparation(self.size, self.channels, self.ink)  # type: ignore[arg-type]
 
 
-def _square_side(item_shape: tuple[int, ...]) -> int:
-    _, height, side = item_shape
-    if height != side:
-        raise ValueError(f"the conv backbone needs square images, got {height} x {side}")
-    return side
+def _image_size(item_shape: tuple[int, ...]) -> Any:
+    """Height and width as the backbones take them: one number where they are equal."""
+    _, height, width = item_shape
+    return width if height == width else (height, width)
 
 
 def _image_model(
@@ -162,7 +275,7 @@ def _image_model(
         item_shape[0],
         [k * recipe.width for k in (1, 2, 3, 4)] if grows else recipe.width,
         output_dim,
-        image_size=_square_side(item_shape),
+        image_size=_image_size(item_shape),
         downsample=recipe.downsample,
         norm=recipe.norm,
         n_halvings=3 if grows else None,
@@ -183,7 +296,7 @@ def _relation(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
     options: dict[str, Any] = {"aggregate": recipe.aggregate, "objective": recipe.objective}
     if recipe.backbone == "mlp":
         return RelationNetwork(math.prod(item_shape), recipe.width, **options)
-    channels, side = item_shape[0], _square_side(item_shape)
+    channels, side = item_shape[0], _image_size(item_shape)
     return RelationNetwork.convolutional(
         channels, recipe.width, image_size=side, norm=recipe.norm, **options
     )
@@ -248,6 +361,8 @@ class Algorithm:
     name: as figures call it.
     learner: its class.
     images, sinusoids: the settings by kind of data; None: not for that kind.
+    own: the settings of a recipe that it alone, or few, have a use for.
+    without: the settings of images that it has no use for.
     """
 
     name: str
@@ -255,6 +370,8 @@ class Algorithm:
     build: Callable[[Recipe, tuple[int, ...]], MetaLearner]
     images: dict[str, Any]
     sinusoids: dict[str, Any] | None = None
+    own: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def any_way(self) -> bool:
@@ -271,6 +388,7 @@ ONE_STEP_OF_THE_HEAD = {
     "zero_head": True,
     "n_steps": 5000,
 }
+INNER = ("inner_lr", "num_inner_steps", "num_test_steps", "first_order", "zero_head")
 
 ALGORITHMS: dict[str, Algorithm] = {
     "prototypical": Algorithm(
@@ -278,18 +396,25 @@ ALGORITHMS: dict[str, Algorithm] = {
         PrototypicalNetwork,
         _prototypical,
         {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
+        own=("test_views",),
     ),
     "relation": Algorithm(
         "Relation Network",
         RelationNetwork,
         _relation,
         {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000},
+        own=("aggregate", "objective"),
     ),
     "maml": Algorithm(
-        "MAML", MAML, partial(_gradient_based, MAML), ONE_STEP_OF_THE_HEAD, WAVES_INNER
+        "MAML", MAML, partial(_gradient_based, MAML), ONE_STEP_OF_THE_HEAD, WAVES_INNER, INNER
     ),
     "meta-sgd": Algorithm(
-        "Meta-SGD", MetaSGD, partial(_gradient_based, MetaSGD), ONE_STEP_OF_THE_HEAD, WAVES_INNER
+        "Meta-SGD",
+        MetaSGD,
+        partial(_gradient_based, MetaSGD),
+        ONE_STEP_OF_THE_HEAD,
+        WAVES_INNER,
+        INNER,
     ),
     "task-conditioned": Algorithm(
         "Task-conditioned",
@@ -297,44 +422,130 @@ ALGORITHMS: dict[str, Algorithm] = {
         _task_conditioned,
         {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
         WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
+        own=("conditioning", "task_embedding_dim", "hidden_dim"),
     ),
     "mann": Algorithm(
         "MANN",
         MANN,
         _mann,
         {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
+        own=(
+            "hidden_dim",
+            "memory",
+            "memory_size",
+            "memory_dim",
+            "num_reads",
+            "write_first",
+            "metric_weight",
+        ),
+        without=("n_query",),  # its streams have 10 items a class
     ),
 }
 """The algorithms that `metalearn-edu train` knows, by name."""
 
 
+# ---------------------------------------------------------------- which settings mean something
+
+OF_IMAGES = (
+    "n_way",
+    "train_way",
+    "rotations",
+    "augment",
+    "n_classes",
+    "backbone",
+    "width",
+    "downsample",
+    "norm",
+)
+OF_FOLDERS = ("size", "channels", "ink")
+OF_OMNIGLOT = ("protocol",)
+UNUSED_WITH = {
+    ("backbone", "mlp"): ("downsample", "norm"),
+    ("memory", "none"): ("memory_size", "memory_dim", "num_reads", "write_first"),
+}
+"""The settings that have no meaning beside a value of another."""
+
+
+def check_settings(algorithm: str, data: str, settings: dict[str, Any]) -> None:
+    """Refuse settings that mean nothing for this algorithm on these data.
+
+    Raises:
+        ValueError: it names them, and what they are for.
+    """
+    recipe = Recipe(algorithm, data, **settings)
+    unused = {name: what for name, what in _unused(recipe).items() if name in settings}
+    if unused:
+        why = "; ".join(f"--{_option(name)} is for {what}" for name, what in unused.items())
+        kind = "a folder" if _is_folder(data) else data
+        raise ValueError(f"{why}: {algorithm} on {kind} has no use for it")
+    if algorithm == "relation" and "downsample" in settings:
+        warnings.warn("--downsample changes nothing for relation, which keeps maps", stacklevel=2)
+    if algorithm == "relation" and recipe.backbone == "pyramid":
+        raise ValueError("backbone pyramid is not for relation, which has conv or mlp")
+
+
+def _unused(recipe: Recipe) -> dict[str, str]:
+    """The settings on which a training by this recipe does not depend, and what each is for."""
+    entry = ALGORITHMS[recipe.algorithm]
+    every = {name for other in ALGORITHMS.values() for name in other.own}
+    owners = {n: [name for name, other in ALGORITHMS.items() if n in other.own] for n in every}
+    found = {n: " or ".join(names) for n, names in owners.items() if n not in entry.own}
+    for what, names, has_it in (
+        ("images", OF_IMAGES, recipe.data != "sinusoids"),
+        ("a folder of images", OF_FOLDERS, _is_folder(recipe.data)),
+        ("omniglot", OF_OMNIGLOT, recipe.data == "omniglot"),
+        ("episodes, not for streams", entry.without, False),
+        *(
+            (f"{setting} other than {value}", names, getattr(recipe, setting) != value)
+            for (setting, value), names in UNUSED_WITH.items()
+        ),
+    ):
+        found |= {} if has_it else {name: what for name in names if name not in found}
+    return found
+
+
+# ---------------------------------------------------------------- recipes and commands
+
+
 def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe:
     """A recipe with the algorithm's own defaults, overridden by the settings that are not None.
 
-    Of a folder of images the usual ways are taken, or as many as its classes allow.
+    Of a folder of images the usual ways are taken, or as many as its classes allow, and its path
+    is made absolute, so that the run is found again from anywhere.
 
     Raises:
-        ValueError: an unknown algorithm, or a folder that cannot be split.
+        ValueError: an unknown algorithm, a value that makes no sense, or a folder that cannot be
+            split.
     """
+    given = {name: value for name, value in settings.items() if value is not None}
+    recipe = _usual(algorithm, data, given)
+    if folder := folder_of(recipe):
+        recipe = replace(recipe, **(_fitting_ways(recipe, folder.parts) | given))
+    if not ALGORITHMS[algorithm].any_way and "train_way" not in given:
+        recipe = replace(recipe, train_way=recipe.n_way)
+    return recipe
+
+
+def _usual(algorithm: str, data: str, given: dict[str, Any]) -> Recipe:
+    """The algorithm's own defaults and what is given, before the data have been looked at."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {algorithm!r}")
     entry = ALGORITHMS[algorithm]
     defaults = entry.sinusoids if data == "sinusoids" else entry.images
     if defaults is None:
         raise ValueError(f"algorithm {algorithm} needs classes; data sinusoids has none")
-    given = {name: value for name, value in settings.items() if value is not None}
-    recipe = replace(Recipe(algorithm, data), **(defaults | given))
-    if _is_folder(data):
-        recipe = replace(recipe, **(_fitting_ways(recipe) | given))
-    if not entry.any_way and "train_way" not in given:
-        recipe = replace(recipe, train_way=recipe.n_way)
+    where = os.path.abspath(data) if _is_folder(data) else data
+    recipe = Recipe(algorithm, where, **(defaults | given))
+    if recipe.size[0] != recipe.size[1] and "rotations" not in given:
+        recipe = replace(recipe, rotations=False)  # a turned picture has another shape
     return recipe
 
 
-def _fitting_ways(recipe: Recipe) -> dict[str, int]:
+def _fitting_ways(recipe: Recipe, parts: dict[str, FewShotDataset]) -> dict[str, int]:
     """n_way and train_way, at most the recipe's, that the classes of its folder allow."""
-    train, val, test = (recipe_data(recipe, split).class_sizes for split in get_args(Split))
-    held_out = min(int((sizes >= recipe.n_shot + OWN_QUERIES).sum()) for sizes in (val, test))
+    train = recipe_data(recipe, "meta-train").class_sizes
+    sizes = [parts[split].class_sizes for split in ("meta-val", "meta-test") if split in parts]
+    held_out = min(int((s >= recipe.n_shot + OWN_QUERIES).sum()) for s in sizes)
     turns = 4 if recipe.rotations else 1
     available = turns * int((train >= recipe.n_shot + recipe.n_query).sum())
     wanted = {"n_way": (recipe.n_way, held_out), "train_way": (recipe.train_way, available)}
@@ -354,29 +565,58 @@ FLAGS = {
 """Options of `metalearn-edu train` that are not spelt like their field; pairs are (off, on)."""
 
 
+OF_THE_WAYS = ("n_shot", "n_query", "n_classes", "rotations", "size", "channels", "ink", "seed")
+"""The settings on which the ways depend that suit a folder."""
+
+
+def _option(name: str) -> str:
+    """How `metalearn-edu train` spells a setting."""
+    flag = FLAGS.get(name, name.replace("_", "-"))
+    return flag if isinstance(flag, str) else flag[1]
+
+
 def train_command(recipe: Recipe) -> str:
-    """The command line that trains this recipe again."""
-    usual = asdict(make_recipe(recipe.algorithm, recipe.data))
+    """The command line that trains this recipe again; settings without a meaning are left out."""
+    usual = asdict(_usual(recipe.algorithm, recipe.data, {"size": recipe.size}))
+    shaping = {n: getattr(recipe, n) for n in OF_THE_WAYS if _is_folder(recipe.data)}
+    fitted = asdict(make_recipe(recipe.algorithm, recipe.data, **shaping))
+    usual |= {name: value for name, value in fitted.items() if name not in OF_THE_WAYS}
+    usual["size"] = Recipe(recipe.algorithm).size
     words = ["metalearn-edu train", recipe.algorithm, "--data", shlex.quote(recipe.data)]
+    unused = _unused(recipe)
     for name, value in asdict(recipe).items():
         flag = FLAGS.get(name, name.replace("_", "-"))
-        if value != usual[name]:
-            words.append(f"--{flag[value]}" if isinstance(flag, tuple) else f"--{flag} {value}")
+        shown = "x".join(map(str, value)) if name == "size" else value
+        if value != usual[name] and name not in unused:
+            words.append(f"--{flag[value]}" if isinstance(flag, tuple) else f"--{flag} {shown}")
     return " ".join([*words, "--output FOLDER"])
+
+
+# ---------------------------------------------------------------- data
 
 
 def load_split(data: str, split: Split, protocol: Protocol = "official") -> FewShotDataset:
     """One split (meta-train, meta-val, meta-test) of a data set by name or folder."""
+    return _load_split(Recipe("prototypical", data, protocol=protocol), split)
+
+
+def _load_split(recipe: Recipe, split: Split) -> FewShotDataset:
+    data, protocol = recipe.data, recipe.protocol
     if data == "glyphs":
         return load_glyphs(split)
     if data == "omniglot" and protocol == "background":
         return _background_split(split)
     if data == "omniglot":
         return load_omniglot(split, "vinyals" if protocol == "vinyals" else "official")
-    if _is_folder(data):
-        return _folder_parts(Path(data), _fingerprint(Path(data)))[split]
+    if folder := folder_of(recipe):
+        if split not in folder.parts:
+            raise ValueError(
+                f"{data} has too few classes for a {split}; it has {', '.join(folder.parts)}"
+            )
+        return folder.parts[split]
     raise ValueError(
-        f"data must be glyphs, omniglot, sinusoids or a folder of images; got {data!r}"
+        f"data must be glyphs, omniglot, sinusoids or a folder of images that is there; "
+        f"got {data!r}"
     )
 
 
@@ -384,18 +624,87 @@ def _is_folder(data: str) -> bool:
     return data not in ("glyphs", "omniglot", "sinusoids") and Path(data).is_dir()
 
 
-def _fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What changes when a file of the folder does."""
-    files = ((file, file.stat()) for file in sorted(folder.rglob("*")))
-    return tuple((str(file), state.st_size, state.st_mtime_ns) for file, state in files)
+@dataclass(frozen=True)
+class PictureFolder:
+    """The pictures of a folder in parts of disjoint classes, and how they were prepared."""
+
+    parts: dict[str, FewShotDataset]
+    preparation: Preparation
 
 
-@lru_cache(maxsize=1)  # a training asks for a folder's parts several times
-def _folder_parts(folder: Path, _state: Any) -> dict[str, FewShotDataset]:
-    parts = load_image_folder(folder).split()
-    for part, split in zip(parts, get_args(Split), strict=True):
+def folder_of(recipe: Recipe) -> PictureFolder | None:
+    """The pictures of the recipe's folder in parts; None where its data are no folder."""
+    if not _is_folder(recipe.data):
+        return None
+    folder = Path(recipe.data)
+    return _read_folder(folder, recipe.preparation, recipe.n_shot + OWN_QUERIES, _state(folder))
+
+
+def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes when a picture of the folder does."""
+    files = (file for _, inner in class_folders(folder) for file in pictures(inner))
+    states = ((str(file), file.stat()) for file in files)
+    return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
+@lru_cache(maxsize=1)  # making a recipe, training and writing its card ask for the same pictures
+def _read_folder(folder: Path, preparation: Preparation, need: int, _state: Any) -> PictureFolder:
+    dataset, decided = preparation.read(folder)
+    parts = _split_folder(dataset, need)
+    for split, part in parts.items():
         part.name = f"{part.name} ({split})"
-    return dict(zip(get_args(Split), parts, strict=True))
+    return PictureFolder(parts, decided)
+
+
+def _split_folder(dataset: FewShotDataset, need: int) -> dict[str, FewShotDataset]:
+    """Parts of disjoint classes; of few classes no meta-val, or no parts at all.
+
+    Nine classes or more are split as always, 6 : 2 : 2. Where that leaves fewer than two classes
+    with `need` pictures to choose or to test on, those with fewer are left out and at least two are
+    held out for each; where there are four or five, two for meta-test alone.
+
+    Raises:
+        ValueError: fewer than four classes.
+    """
+    if dataset.n_classes >= 9:
+        parts = dict(zip(get_args(Split), dataset.split(), strict=True))
+        if all((parts[p].class_sizes >= need).sum() >= 2 for p in ("meta-val", "meta-test")):
+            return parts
+    large = (dataset.class_sizes >= need).nonzero().flatten().tolist()
+    _say_small(dataset, need)
+    _refuse_few(dataset, len(large), need)
+    n_val, n_test = (max(2, round(0.2 * len(large))) if len(large) >= n else 0 for n in (6, 4))
+    order = uniforms(0, 0, 1, len(large))[0].argsort()
+    edges = {"meta-train": (0, len(large) - n_val - n_test)}
+    edges["meta-val"] = (edges["meta-train"][1], len(large) - n_test)
+    edges["meta-test"] = (edges["meta-val"][1], len(large))
+    return {
+        split: dataset.subset(sorted(large[i] for i in order[start:stop]))
+        for split, (start, stop) in edges.items()
+        if stop > start
+    }
+
+
+def _say_small(dataset: FewShotDataset, need: int) -> None:
+    sizes = dataset.class_sizes.tolist()
+    small = [
+        f"{name} ({n})" for name, n in zip(dataset.class_names, sizes, strict=True) if n < need
+    ]
+    if small:
+        text = f"left out, for an episode takes {need} pictures of a class: {listed(small)}"
+        warnings.warn(text, stacklevel=2)
+
+
+def _refuse_few(dataset: FewShotDataset, n_large: int, need: int) -> None:
+    if n_large < 4:
+        raise ValueError(
+            f"{dataset.name} has {n_large} classes with at least {need} pictures each, as many as "
+            f"n_shot {need - OWN_QUERIES} and {OWN_QUERIES} queries take; a training "
+            "needs at least 4 classes in all (6 or more if the weights are to be chosen on "
+            "meta-val); with fewer, take trained weights: metalearn-edu evaluate "
+            "prototypical_glyphs --data FOLDER, or metalearn-edu predict prototypical_glyphs "
+            "--support FOLDER PICTURE"
+        )
 
 
 def _background_split(split: Split) -> FewShotDataset:
@@ -411,10 +720,10 @@ def recipe_data(recipe: Recipe, split: Split) -> FewShotDataset:
     Raises:
         ValueError: the split has fewer classes than n_classes.
     """
-    dataset = load_split(recipe.data, split, recipe.protocol)
+    dataset = _load_split(recipe, split)
     if split != "meta-train" or recipe.n_classes is None:
         return dataset
-    n_classes, available = as_integer("n_classes", recipe.n_classes, 2), dataset.n_classes
+    n_classes, available = recipe.n_classes, dataset.n_classes
     if n_classes > available:
         raise ValueError(
             f"n_classes is {n_classes}, but meta-train of {recipe.data} has {available} classes"
@@ -432,17 +741,18 @@ def task_source(
     n_query: int | None = None,
     rotations: bool = False,
     within_group: bool = False,
+    dataset: FewShotDataset | None = None,
 ) -> TaskSource:
     """Episodes of one split of the recipe's data; n_way and n_shot default to the recipe's.
 
-    n_query defaults to 15, for a folder of images to 5.
+    n_query defaults to 15, for a folder of images to 5. `dataset` is the split, if it is at hand.
     """
     n_shot = n_shot or recipe.n_shot
     n_query = n_query or (OWN_QUERIES if _is_folder(recipe.data) else 15)
     if recipe.data == "sinusoids":
         return Sinusoids(n_shot, n_query)
     return EpisodeSampler(
-        recipe_data(recipe, split),
+        dataset or recipe_data(recipe, split),
         n_way or recipe.n_way,
         n_shot,
         n_query,
@@ -452,36 +762,47 @@ def task_source(
 
 
 def stream_source(
-    recipe: Recipe, split: Split, *, n_way: int | None = None, rotations: bool = False
+    recipe: Recipe,
+    split: Split,
+    *,
+    n_way: int | None = None,
+    rotations: bool = False,
+    dataset: FewShotDataset | None = None,
 ) -> Streams:
     """Streams of 10 items a class from one split of the recipe's data."""
-    return Streams(recipe_data(recipe, split), n_way or recipe.n_way, rotations=rotations)
+    dataset = dataset or recipe_data(recipe, split)
+    return Streams(dataset, n_way or recipe.n_way, rotations=rotations)
 
 
-def training_source(recipe: Recipe) -> TaskSource:
-    """What the recipe trains on: episodes, or streams of 10 items a class for mann."""
+def training_source(recipe: Recipe, dataset: FewShotDataset | None = None) -> TaskSource:
+    """What the recipe trains on: episodes, or streams of 10 items a class for mann.
+
+    `dataset` is its meta-train, if it is at hand.
+    """
+    turned: dict[str, Any] = {"rotations": recipe.rotations, "dataset": dataset}
     if recipe.algorithm == "mann":
-        tasks: TaskSource = stream_source(recipe, "meta-train", rotations=recipe.rotations)
+        tasks: TaskSource = stream_source(recipe, "meta-train", **turned)
     else:
-        tasks = task_source(
-            recipe,
-            "meta-train",
-            n_way=recipe.train_way,
-            n_query=recipe.n_query,
-            rotations=recipe.rotations,
-        )
+        turned |= {"n_way": recipe.train_way, "n_query": recipe.n_query}
+        tasks = task_source(recipe, "meta-train", **turned)
     return Augmented(tasks, recipe.augment) if recipe.augment else tasks
 
 
-def train_learner(recipe: Recipe, **options: Any) -> tuple[MetaLearner, History]:
+# ---------------------------------------------------------------- training
+
+
+def train_learner(
+    recipe: Recipe, *, tasks: TaskSource | None = None, **options: Any
+) -> tuple[MetaLearner, History]:
     """A learner trained as the recipe says, and the history of its training.
 
     Args:
+        tasks: the recipe's `training_source`, if it is at hand.
         options: of `meta_train`: val_tasks, checkpoint, progress, ...
     Raises:
         ValueError: the recipe asks for something impossible.
     """
-    tasks = training_source(recipe)
+    tasks = tasks or training_source(recipe)
     learner = build_learner(recipe, _item_shape(tasks))
     _fit_standardise(learner, tasks, recipe.seed)
     history = meta_train(
@@ -499,71 +820,157 @@ def train_learner(recipe: Recipe, **options: Any) -> tuple[MetaLearner, History]
 
 
 def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> History:
-    """Train as the recipe says and leave weights and card in `folder`.
+    """Train as the recipe says and leave weights and card in `folder`; see `runs`.
 
-    A run that was stopped goes on from its last checkpoint when called again.
+    A run that was stopped goes on from its last checkpoint when called again. The data are loaded
+    once.
 
     Raises:
-        ValueError: the recipe asks for something impossible, or `folder` holds another run.
+        ValueError: the recipe asks for something impossible, or `folder` holds another run, or
+            something that is not a run's; or the pictures have changed since.
+        TimeoutError: another training is running in `folder`.
+        FloatingPointError: the training diverged; there is no finished run then.
     """
-    val = None if recipe.protocol == "background" else task_source(recipe, "meta-val")
-    learner, history = train_learner(
-        recipe, val_tasks=val, checkpoint=folder / "checkpoint", progress=progress
-    )
-    _save_run(folder, recipe, learner, _item_shape(training_source(recipe)), history)
+    folder = Path(folder)
+    seen = _parts_seen(recipe)
+    _check_memory(recipe, seen.get("meta-train"))
+    tasks, val = training_source(recipe, seen.get("meta-train")), None
+    if recipe.data == "sinusoids" or "meta-val" in seen:
+        val = task_source(recipe, "meta-val", dataset=seen.get("meta-val"))
+    data = _described(recipe, seen)
+    with claimed(folder, asdict(recipe), data):
+        learner, history = train_learner(
+            recipe, tasks=tasks, val_tasks=val, checkpoint=folder / "checkpoint", progress=progress
+        )
+        card = _card(recipe, _item_shape(tasks), history) | {"data": data}
+        save_run(folder, card, learner.state_dict(), picture_hashes(seen) if seen else None)
     return history
 
 
+def _parts_seen(recipe: Recipe) -> dict[str, FewShotDataset]:
+    """The parts of the data that a training looks at, by name; of sinusoids there are none."""
+    if recipe.data == "sinusoids":
+        return {}
+    train = {"meta-train": recipe_data(recipe, "meta-train")}
+    if _has_meta_val(recipe):
+        train["meta-val"] = recipe_data(recipe, "meta-val")
+    return train
+
+
+def _has_meta_val(recipe: Recipe) -> bool:
+    if folder := folder_of(recipe):
+        return "meta-val" in folder.parts
+    return recipe.protocol != "background"
+
+
+def _described(recipe: Recipe, seen: dict[str, FewShotDataset]) -> dict[str, Any]:
+    """What the data of a training are, for its card."""
+    folder = folder_of(recipe)
+    parts = seen if folder is None else folder.parts | seen
+    digests = {"digests": {split: part.digest for split, part in parts.items()}}
+    if folder is None:
+        return {"kind": recipe.data, **digests}
+    return {
+        "kind": "folder",
+        "path": recipe.data,
+        "prepared": {**asdict(folder.preparation), "size": list(folder.preparation.size)},
+        "classes": {split: part.class_names for split, part in parts.items()},
+        **digests,
+    }
+
+
+def _check_memory(recipe: Recipe, dataset: FewShotDataset | None) -> None:
+    """Refuse a batch of tasks whose items alone do not fit the memory of this machine."""
+    of_streams = recipe.algorithm == "mann"
+    per_class = 10 if of_streams else recipe.n_shot + recipe.n_query
+    ways, numbers = (
+        (1, WAVE_NUMBERS) if dataset is None else (recipe.train_way, math.prod(dataset.item_shape))
+    )
+    if of_streams and recipe.memory == "lrua":
+        numbers += recipe.memory_size * recipe.memory_dim  # a state of the memory at every item
+    size = 4 * recipe.n_tasks_per_batch * ways * per_class * numbers
+    check_fits(f"a batch of {recipe.n_tasks_per_batch} tasks", size)
+
+
 def build_learner(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
-    """A learner as the recipe says, its first weights drawn from the recipe's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return ALGORITHMS[recipe.algorithm].build(recipe, item_shape)
-
-
-def load_run(folder: Path) -> tuple[MetaLearner, Recipe, dict[str, Any]]:
-    """(learner, recipe, card) of a run folder.
+    """A learner as the recipe says, its first weights drawn from the recipe's seed.
 
     Raises:
-        ValueError: the folder holds no finished run, or its files are damaged.
+        ValueError: settings that do not go together, or more weights than the memory holds.
     """
-    card_path = folder / "card.json"
-    if not card_path.is_file():
-        raise ValueError(
-            f"{folder} holds no trained run (no card.json); "
-            f"metalearn-edu train ALGORITHM --output {folder} makes one"
-        )
-    try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
-        recipe = Recipe(**card["recipe"])
-        learner = build_learner(recipe, tuple(card["item_shape"]))
-        learner.load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:
-        raise ValueError(f"run {folder} is damaged: {error}; train it again") from error
-    return learner, recipe, card
-
-
-def record_figures(folder: Path, figures: list[dict[str, Any]]) -> None:
-    """Add measured figures, with their settings, to the card of a run; equal ones are replaced."""
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    what = ("split", "tasks", "episodes", "seed", "at")
-    known = {tuple(f.get(k) for k in what): f for f in [*card.get("figures", []), *figures]}
-    save_json(folder / "card.json", card | {"figures": [*known.values()]})
+    build = ALGORITHMS[recipe.algorithm].build
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        if max(getattr(recipe, name) for name in WIDTHS) > USUAL_WIDTH:
+            with torch.device("meta"):  # which holds no numbers
+                sizes = [weights.numel() for weights in build(recipe, item_shape).parameters()]
+            check_fits("a learner of this width, in training,", 16 * sum(sizes))
+            torch.manual_seed(recipe.seed)
+        return build(recipe, item_shape)
 
 
 def _item_shape(tasks: TaskSource) -> tuple[int, ...]:
     return tuple(tasks.episodes(0, 0, 1).support_x.shape[2:])
 
 
-def _save_run(
-    folder: Path,
-    recipe: Recipe,
-    learner: MetaLearner,
-    item_shape: tuple[int, ...],
-    history: History,
-) -> None:
+# ---------------------------------------------------------------- finished runs
+
+
+def load_run(folder: Path) -> tuple[MetaLearner, Recipe, dict[str, Any]]:
+    """(learner in eval mode, recipe, card) of a run folder.
+
+    Raises:
+        ValueError: the folder holds no finished run, or its files are damaged.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    weights = load_weights(folder, card)
+    try:
+        recipe = Recipe(**card["recipe"])
+        learner = build_learner(recipe, tuple(card["item_shape"]))
+        learner.load_state_dict(weights)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise damaged(folder, str(error)[:400]) from error
+    return learner.eval(), recipe, card
+
+
+def preparation_of(recipe: Recipe, card: dict[str, Any]) -> Preparation:
+    """How pictures must be read for a run: as those that it was trained on.
+
+    Drawings such as the glyphs have bright ink on dark, so that for a run on these ink is "auto".
+
+    Raises:
+        ValueError: the run was trained on sinusoids.
+    """
+    if recipe.data == "sinusoids":
+        raise ValueError("the run was trained on sinusoids; pictures need one trained on images")
+    channels, *size = card["item_shape"]
+    own = recipe.data not in ("glyphs", "omniglot")
+    # An earlier version read all folders as they are, and wrote nothing of it on the card.
+    prepared = (card.get("data") or {}).get("prepared")
+    settings = prepared or {"size": size, "channels": channels, "ink": "as-is" if own else "auto"}
+    return Preparation(**{**settings, "size": tuple(settings["size"])})
+
+
+def refuse_changed(card: dict[str, Any], split: Split, dataset: FewShotDataset) -> None:
+    """Refuse a split of a run's folder that is not what it was when the run was trained.
+
+    Raises:
+        ValueError: its pictures or its classes have changed.
+    """
+    data = card.get("data") or {}
+    then = (data.get("digests") or {}).get(split)
+    if data.get("kind") == "folder" and then != dataset.digest:
+        raise ValueError(
+            f"the pictures of {data.get('path')} have changed since the run was trained, so that "
+            f"its {split} classes are not those of then; train a new run, or give new pictures "
+            "with --data"
+        )
+
+
+def _card(recipe: Recipe, item_shape: tuple[int, ...], history: History) -> dict[str, Any]:
     best = history.val_steps.index(history.best_step) if history.best_step else None
-    card = {
+    return {
         "recipe": asdict(recipe),
         "item_shape": item_shape,
         "command": train_command(recipe),
@@ -575,5 +982,3 @@ def _save_run(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    save_weights(folder / "model.safetensors", learner.state_dict())
-    save_json(folder / "card.json", card)

@@ -2,8 +2,11 @@
 
 import inspect
 import json
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +75,10 @@ def test_help_and_version(capsys):
         (["check", "nowhere"], "nowhere"),
         (["data", "mnist"], "mnist"),
         (["data", "glyphs", "--path", "x"], "--path"),
+        (["train", "maml", "--output", ""], "an argument is empty"),
+        (["train", "maml", "--output="], "an argument is empty"),
+        (["evaluate", ""], "an argument is empty"),
+        (["evaluate", "mann_glyphs", "--n-way", "3", "--episodes", "2"], "trained for 5-way"),
     ],
 )
 def test_bad_arguments_give_one_clear_line_and_exit_2(
@@ -96,7 +103,8 @@ def test_train_then_evaluate_on_a_folder_of_images(capsys, tmp_path, image_folde
         and "train prototypical" in card["command"]
         and "--steps 3" in card["command"]
     )
-    assert {p.name for p in runs.iterdir()} == {"card.json", "checkpoint", "model.safetensors"}
+    files = {"card.json", "checkpoint", "model.safetensors", "seen.npz"}
+    assert {p.name for p in runs.iterdir()} == files
 
     ask = ["evaluate", runs, "--n-way", 3, "--n-query", 2, "--episodes", 10]
     status, out, _ = run(capsys, *ask)
@@ -209,7 +217,7 @@ def test_evaluate_refuses_what_the_run_cannot_do(capsys, tmp_path, image_folder)
     assert status == 2 and "at most 3-way" in err
     (runs / "model.safetensors").write_bytes(b"broken")
     status, _, err = run(capsys, "evaluate", runs)
-    assert status == 2 and "damaged" in err
+    assert status == 1 and "damaged" in err
 
 
 def test_the_same_command_resumes_and_another_is_refused(capsys, tmp_path, image_folder):
@@ -231,6 +239,23 @@ def test_doctor_gives_one_line_of_advice_per_problem(capsys, tmp_path, monkeypat
     lines = out.splitlines()
     problems = [i for i, line in enumerate(lines) if line.startswith("!!")]
     assert problems and all(lines[i + 1].startswith("    -> ") for i in problems)
+
+
+@pytest.mark.parametrize("named", ["nowhere", "file", "empty"])
+def test_doctor_says_what_is_wrong_with_named_data(capsys, tmp_path, monkeypatch, named):
+    (tmp_path / "file").write_text("nonsense")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("METALEARN_EDU_DATA", str(tmp_path / named))
+    status, out, _ = run(capsys, "doctor")
+    lines = out.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("!!  omniglot: "))
+    assert status == 1 and f"METALEARN_EDU_DATA is {tmp_path / named}" in lines[place + 1]
+
+
+def test_doctor_of_a_broken_torch(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, out, _ = run(capsys, "doctor")
+    assert status == 1 and "torch cannot be loaded" in out and "-> install torch again" in out
 
 
 def test_doctor_finds_a_sound_installation(capsys):
@@ -296,3 +321,152 @@ def test_one_shot_runs_of_an_archive(capsys, tmp_path):
     figure = json.loads(out)
     assert status == 0 and figure["metric"] == "error rate"
     assert figure["mean"] == 0  # each question is the very drawing to learn from
+
+
+# ---------------------------------------------------------------- the process
+
+
+COMMANDS = (["-m", "metalearn_edu"], ["-m", "metalearn_edu.cli"])
+
+
+def process(*words: object, **options) -> subprocess.CompletedProcess:
+    root = Path(cli.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root), **options.pop("env", {})}
+    options = {"capture_output": True, "text": True, "timeout": 120, **options}
+    return subprocess.run([sys.executable, *map(str, words)], env=environment, **options)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[-1])
+def test_python_m_is_the_command(command):
+    assert process(*command, "--version").stdout == f"metalearn-edu {__version__}\n"
+    failed = process(*command, "evaluate", "nonsense")
+    assert failed.returncode == 2 and failed.stdout == ""
+    assert failed.stderr.startswith("metalearn-edu: nonsense") and failed.stderr.count("\n") == 1
+    assert "metalearn-edu [OPTIONS]" in process(*command, "--help").stdout
+
+
+@pytest.mark.parametrize("module", ["torch", "typer", "matplotlib.figure"])
+def test_ctrl_c_while_something_is_loaded_says_one_word(tmp_path, module):
+    """The interruption comes in the middle of an import, where it would be any kind of error."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, os, signal, sys\n"
+        "real = builtins.__import__\n"
+        "def slow(name, *rest, **named):\n"
+        f"    if name == {module!r} and name not in sys.modules:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return real(name, *rest, **named)\n"
+        "builtins.__import__ = slow\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(cli.__file__).parents[1])])
+    words = ["-m", "metalearn_edu", "check", tmp_path]
+    done = process(*words, env={"PYTHONPATH": path})
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+def test_looking_at_the_package_loads_nothing_heavy():
+    code = "import sys, metalearn_edu.cli; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    assert process("-c", code).stdout == "False False\n"
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = (
+        "import os, sys\nfrom metalearn_edu.cli import main\n"
+        "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
+        "main(['exercises', 'list'])"
+    )
+    done = process("-c", code)
+    assert done.stderr == "" and done.returncode == 1
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_names_that_the_console_does_not_know_are_escaped(tmp_path, encoding):
+    for name in ("кошка", "犬"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            noise = np.random.default_rng(i + len(name)).integers(0, 256, (30, 30), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "犬" / "плохо.jpg").write_text("no picture")
+    quiet = {"env": {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}}
+    done = process("-m", "metalearn_edu", "check", tmp_path, **quiet)
+    assert done.returncode == 0 and "\\u043f\\u043b\\u043e\\u0445\\u043e.jpg" in done.stdout
+    done = process("-m", "metalearn_edu", "check", tmp_path / "нет", **quiet)
+    assert done.returncode == 2 and "\\u043d" in done.stderr
+
+
+# ---------------------------------------------------------------- how errors are told
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (ValueError("n_way must be 5"), 2, "n_way must be 5 (--help shows the options)"),
+        (FileNotFoundError("no x"), 2, "no x"),
+        (OSError(28, "No space left on device"), 1, "No space left"),
+        (ConnectionError("no network"), 1, "no network"),
+        (TimeoutError("another training"), 1, "another training"),
+        (FloatingPointError("the loss is nan"), 1, "the loss is nan"),
+        (MemoryError(), 1, "memory"),
+        (OverflowError("int too big to convert"), 1, "too large a number"),
+        (RecursionError("maximum recursion depth exceeded"), 1, "too large"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "memory"),
+        (TypeError("'NoneType' object\nis not iterable"), 1, "internal error"),
+        (KeyError("x"), 1, "internal error"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2, "utf-8"),
+        (ValueError("class \x1b[2J"), 2, "class \\x1b[2J"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_every_error_is_one_line_with_its_status(capsys, monkeypatch, error, status, says):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.delenv("METALEARN_EDU_DEBUG", raising=False)
+    monkeypatch.setattr("metalearn_edu.doctor.examine", fail)
+    found, out, err = run(capsys, "doctor")
+    assert (found, out) == (status, "") and says in err
+    assert err.count("\n") == 1 and err.startswith("metalearn-edu: ") and "\x1b" not in err
+    assert ("--help shows" in err) == (status == 2)
+
+
+def test_the_place_of_an_error_is_shown_on_request(monkeypatch):
+    monkeypatch.setattr("metalearn_edu.doctor.examine", lambda: 1 / 0)
+    monkeypatch.setenv("METALEARN_EDU_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["doctor"])
+
+
+def test_ctrl_c_in_a_command_is_one_word(capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metalearn_edu.doctor.examine", stop)
+    assert run(capsys, "doctor") == (130, "", "metalearn-edu: stopped\n")
+
+
+def test_the_picture_of_check_replaces_nothing_else(capsys, tmp_path, image_folder):
+    os.mkfifo(tmp_path / "pipe.png")
+    inside = image_folder / "class00" / "0.png"
+    before = inside.read_bytes()
+    for picture in (
+        inside,
+        image_folder / "new.png",
+        tmp_path / "pipe.png",
+        tmp_path / "notes.txt",
+    ):
+        status, out, err = run(capsys, "check", image_folder, "--picture", picture)
+        assert (status, out) == (2, "") and "--picture" in err
+    assert inside.read_bytes() == before and not (tmp_path / "notes.txt").exists()
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(
+    capsys, tmp_path, image_folder, monkeypatch
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "found.png").write_bytes(b"the old one")
+    monkeypatch.setattr("metalearn_edu.tasks.cache.os.replace", full)
+    status, _, err = run(capsys, "check", image_folder, "--picture", tmp_path / "found.png")
+    assert status == 1 and "No space left" in err
+    assert (tmp_path / "found.png").read_bytes() == b"the old one"
+    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))

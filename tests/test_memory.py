@@ -15,7 +15,7 @@ FAULTS = """
 import resource, torch
 from metalearn_edu.memory import keep_pages
 print(keep_pages())
-for _ in range(2):  # 64 MB in one block, which glibc alone gives back each time
+for _ in range(4):  # 64 MB in one block, which glibc alone gives back each time
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
         torch.ones(2**24)

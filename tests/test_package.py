@@ -13,6 +13,7 @@ from metalearn_edu import learners, tasks
 PACKAGE = Path(metalearn_edu.__file__).parent
 # From the ground up: a room imports only from rooms before it.
 ROOMS = [
+    "interrupts",
     "arguments",
     "memory",
     "names",
@@ -22,6 +23,7 @@ ROOMS = [
     "learners",
     "baselines",
     "checkpoints",
+    "runs",
     "evaluation",
     "own_images",
     "training",

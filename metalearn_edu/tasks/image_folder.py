@@ -341,8 +341,11 @@ def _assembled(
 
 def _inverts(items: Tensor, ink: str | None) -> bool:
     """Whether ink is dark: said so, or the border of most pictures is bright."""
-    if ink != "auto":
-        return ink == "dark"
+    return borders_are_bright(items) if ink == "auto" else ink == "dark"
+
+
+def borders_are_bright(items: Tensor) -> bool:
+    """Whether the border of most pictures (N, C, H, W) is bright: what ink="auto" goes by."""
     sides = (items[..., 0, :], items[..., -1, :], items[..., 0], items[..., -1])
     borders = torch.cat(sides, dim=-1).flatten(1).float().median(dim=1).values
     return bool(borders.median() > 127)
