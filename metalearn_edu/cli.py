@@ -248,7 +248,10 @@ def _describe_data(recipe: Recipe) -> None:
     if folder is None:
         return
     counts = [f"{split} {part.n_classes}" for split, part in folder.parts.items()]
-    _say(f"pictures read as {folder.preparation}; --size, --channels and --ink change it")
+    colour = "grey" if folder.preparation.channels == 1 else "colour"
+    size = " x ".join(map(str, folder.preparation.size))
+    turned = ", inverted" if folder.preparation.ink == "dark" else ""
+    _say(f"pictures read as {colour}, {size}{turned}; --size, --channels and --ink change it")
     none = "" if "meta-val" in folder.parts else " (too few for meta-val: the last weights stay)"
     _say(f"classes: {', '.join(counts)}{none}")
 
@@ -451,7 +454,7 @@ def _evaluate_own_images(
     """Check a folder of images and score a learner that has seen none of its pictures."""
     from .own_images import evaluate_on_images
     from .recipes import ALGORITHMS, preparation_of
-    from .tasks import check_image_folder
+    from .tasks import check_image_folder, read_image_folder
 
     assert folder is not None  # this way of evaluating was asked for by giving it
     learner, recipe, card = its
@@ -461,7 +464,7 @@ def _evaluate_own_images(
         _say(report)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the report has named what is left out
-        dataset, _ = preparation.read(folder)
+        dataset, _ = read_image_folder(folder, **preparation)
     _refuse_seen(run, recipe, card, dataset, folder)
     if counts["n_way"] is None and not ALGORITHMS[recipe.algorithm].any_way:
         counts["n_way"] = recipe.n_way
@@ -523,13 +526,14 @@ def predict(
     """
     from .own_images import predict_pictures
     from .recipes import load_run, preparation_of
+    from .tasks import read_image_folder
 
     loaded()
     _use_threads(threads)
     files = [file for picture in pictures for file in _files_of(picture)]
     learner, recipe, card = load_run(_run_folder(run))
     _say_if_stopped(run, recipe, card)
-    examples, decided = preparation_of(recipe, card).read(support)
+    examples, decided = read_image_folder(support, **preparation_of(recipe, card))
     try:
         answers = predict_pictures(learner, examples, files, decided)
     except ValueError as error:
@@ -547,7 +551,7 @@ def predict(
 
 def _files_of(picture: Path) -> list[Path]:
     """The picture itself, or the pictures that lie in a folder."""
-    from .tasks.image_folder import pictures
+    from .tasks.folder_layout import pictures
 
     if not picture.exists():
         raise FileNotFoundError(f"picture {picture} does not exist")

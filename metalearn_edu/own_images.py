@@ -3,99 +3,28 @@
 A learner that was meta-trained on drawings may be no better on photographs than comparing pixels,
 which needs no training at all. So that rule is always scored beside it, on the same episodes.
 
-Pictures must reach a learner as those that it was trained on: `Preparation` says how, and stands on
-the card of every run.
+Pictures must reach a learner as those that it was trained on: a Preparation says how, and stands on
+the card of every run on a folder.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import torch
 
-from .arguments import as_integer
 from .baselines import nearest_pixel
 from .evaluation import TEST_SEED, Comparison, Evaluation, evaluate_meta_learner
 from .learners import MetaLearner
-from .tasks import EpisodeSampler, FewShotDataset, load_image_folder
-from .tasks.dataset import scale
-from .tasks.image_folder import borders_are_bright, read_picture
+from .tasks import EpisodeSampler, FewShotDataset, Preparation, load_picture
 
-__all__ = ["Answer", "OwnImages", "Preparation", "evaluate_on_images", "predict_pictures"]
-
-Ink = Literal["as-is", "dark", "light", "auto"]
+__all__ = ["Answer", "OwnImages", "evaluate_on_images", "predict_pictures"]
 
 MOST_WAYS = 5
-LARGEST_SIDE = 2048  # pixels
 TOO_EASY = 0.99  # accuracy of nearest pixel
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How pictures become items.
-
-    Attributes:
-        size: height and width of an item, pixels.
-        channels: 1 for grey, 3 for colour.
-        ink: "as-is"; "dark" inverts, so that ink comes out bright, "light" does not; "auto" decides
-            by the borders of most pictures, and `read` says how it decided.
-    Raises:
-        ValueError: a side or a number of channels that makes no sense, or an unknown ink.
-    """
-
-    size: tuple[int, int] = (28, 28)
-    channels: int = 1
-    ink: Ink = "as-is"
-
-    def __post_init__(self) -> None:
-        sides = self.size if isinstance(self.size, list | tuple) else (self.size, self.size)
-        if len(sides) != 2:
-            raise ValueError(f"size must be one number of pixels, or height and width, got {sides}")
-        size = tuple(as_integer("size", side, at_most=LARGEST_SIDE) for side in sides)
-        object.__setattr__(self, "size", size)
-        if self.channels not in (1, 3) or isinstance(self.channels, bool):
-            raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {self.channels!r}")
-        if self.ink not in get_args(Ink):
-            raise ValueError(f"ink must be one of {', '.join(get_args(Ink))}; got {self.ink!r}")
-
-    def read(
-        self, folder: str | os.PathLike[str], *, progress: bool = False
-    ) -> tuple[FewShotDataset, Preparation]:
-        """The pictures of a folder, and how they were prepared: ink is decided then.
-
-        Raises: as `load_image_folder`.
-        """
-        dataset = load_image_folder(
-            folder, size=self._size, channels=self._channels, progress=progress
-        )
-        ink = self.ink
-        if ink == "auto":
-            ink = "dark" if borders_are_bright(dataset.items) else "light"
-        if ink == "dark":
-            dataset.items = 255 - dataset.items
-        return dataset, replace(self, ink=ink)
-
-    def picture(self, file: Path) -> torch.Tensor:
-        """One picture, (channels, height, width) uint8; ink must have been decided."""
-        tile = read_picture(file, self._size, self.channels)
-        return 255 - tile if self.ink == "dark" else tile
-
-    @property
-    def _size(self) -> Any:
-        return self.size[0] if self.size[0] == self.size[1] else self.size
-
-    @property
-    def _channels(self) -> Any:
-        return self.channels
-
-    def __str__(self) -> str:
-        turned = {"dark": ", inverted", "auto": ", inverted if the paper is bright"}
-        colour = "grey" if self.channels == 1 else "colour"
-        return f"{colour}, {self.size[0]} x {self.size[1]}{turned.get(self.ink, '')}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,10 +146,10 @@ def predict_pictures(
 
     Args:
         learner: a trained one, in eval mode as `load_run` gives it; it is left as it was.
-        support: all of it is learned from; classes may differ in number. As `preparation.read` of a
-            folder gives it.
+        support: all of it is learned from; classes may differ in number. As `read_image_folder`
+            gives it.
         pictures: files. One that cannot be read gets an answer with an error.
-        preparation: as it was decided for the support.
+        preparation: that of the support.
     Returns:
         an answer a picture, in order.
     Raises:
@@ -241,9 +170,9 @@ def predict_pictures(
 def _tile(file: Path, preparation: Preparation) -> torch.Tensor | str:
     """A picture as the learner needs it, or why it cannot be read."""
     try:
-        return preparation.picture(file)
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        return " ".join(str(error).split()) or type(error).__name__
+        return load_picture(file, **vars(preparation))
+    except (ValueError, OSError) as error:
+        return str(error)
 
 
 def _softmax(
@@ -254,7 +183,7 @@ def _softmax(
     items = support.gather(torch.arange(len(support))).to(like)
     with torch.no_grad():
         predictor = learner.adapt(items, support.labels.to(like.device))
-        scores = [predictor(scale(tile[None]).to(like))[0] for tile in tiles]
+        scores = [predictor(tile[None].to(like))[0] for tile in tiles]
     return torch.stack(scores).cpu().double().softmax(dim=1)
 
 
@@ -265,7 +194,14 @@ def _ranked(support: FewShotDataset, shares: torch.Tensor) -> dict[str, float]:
 
 def _twin(support: FewShotDataset, tile: torch.Tensor) -> str | None:
     """The support picture with the same pixels: its file, or its class where no file is known."""
-    same = (support.items == tile).flatten(1).all(dim=1).nonzero().flatten().tolist()
+    same = (
+        (support.items == (255 * tile).round().byte())
+        .flatten(1)
+        .all(dim=1)
+        .nonzero()
+        .flatten()
+        .tolist()
+    )
     if not same:
         return None
     return support.files[same[0]] if support.files else support.class_names[support.labels[same[0]]]

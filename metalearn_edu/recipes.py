@@ -7,6 +7,7 @@ made; `load_run` builds the learner again from such a folder.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shlex
@@ -36,8 +37,8 @@ from .learners import (
     TaskConditionedNetwork,
 )
 from .memory import check_fits
-from .own_images import Preparation
 from .runs import (
+    DamagedRunError,
     claimed,
     damaged,
     listed,
@@ -51,13 +52,15 @@ from .tasks import (
     Augmented,
     EpisodeSampler,
     FewShotDataset,
+    Preparation,
     Sinusoids,
     Streams,
     TaskSource,
     load_glyphs,
     load_omniglot,
+    read_image_folder,
 )
-from .tasks.image_folder import class_folders, pictures
+from .tasks.folder_layout import class_folders, pictures
 from .tasks.random import uniforms
 from .training import History, meta_train
 
@@ -167,9 +170,9 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "num_reads": _whole(1, WIDE),
     "metric_weight": _amount,
     "write_first": _true_or_false,
-    "size": lambda _, value: Preparation(size=value).size,
-    "channels": lambda _, value: Preparation(channels=value).channels,
-    "ink": lambda _, value: Preparation(ink=value).ink,
+    "size": lambda _, value: Preparation(value, 1, "light").size,
+    "channels": lambda _, value: Preparation((28, 28), value, "light").channels,
+    "ink": _one_of("as-is", "dark", "light", "auto"),
 }
 """What each setting of a recipe may be; a check gives the value back, in its own type."""
 
@@ -252,11 +255,6 @@ class Recipe:
         _one_of(*ALGORITHMS)("algorithm", self.algorithm)
         for name, check in CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
-
-    @property
-    def preparation(self) -> Preparation:
-        """How the pictures of a folder are read; ink may be "auto" still."""
-        return Preparation(self.size, self.channels, self.ink)  # type: ignore[arg-type]
 
 
 def _image_size(item_shape: tuple[int, ...]) -> Any:
@@ -637,19 +635,22 @@ def folder_of(recipe: Recipe) -> PictureFolder | None:
     if not _is_folder(recipe.data):
         return None
     folder = Path(recipe.data)
-    return _read_folder(folder, recipe.preparation, recipe.n_shot + OWN_QUERIES, _state(folder))
+    ink = None if recipe.ink == "as-is" else recipe.ink
+    wanted = (("size", recipe.size), ("channels", recipe.channels), ("ink", ink))
+    return _read_folder(folder, wanted, recipe.n_shot + OWN_QUERIES, _state(folder))
 
 
 def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """What changes when a picture of the folder does."""
-    files = (file for _, inner in class_folders(folder) for file in pictures(inner))
+    places = (place for places in class_folders(folder).values() for place in places)
+    files = (file for place in places for file in pictures(place))
     states = ((str(file), file.stat()) for file in files)
     return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
 
 @lru_cache(maxsize=1)  # making a recipe, training and writing its card ask for the same pictures
-def _read_folder(folder: Path, preparation: Preparation, need: int, _state: Any) -> PictureFolder:
-    dataset, decided = preparation.read(folder)
+def _read_folder(folder: Path, wanted: Any, need: int, _state: Any) -> PictureFolder:
+    dataset, decided = read_image_folder(folder, **dict(wanted))
     parts = _split_folder(dataset, need)
     for split, part in parts.items():
         part.name = f"{part.name} ({split})"
@@ -873,7 +874,7 @@ def _described(recipe: Recipe, seen: dict[str, FewShotDataset]) -> dict[str, Any
     return {
         "kind": "folder",
         "path": recipe.data,
-        "prepared": {**asdict(folder.preparation), "size": list(folder.preparation.size)},
+        "prepared": json.loads(json.dumps(vars(folder.preparation))),
         "classes": {split: part.class_names for split, part in parts.items()},
         **digests,
     }
@@ -934,22 +935,26 @@ def load_run(folder: Path) -> tuple[MetaLearner, Recipe, dict[str, Any]]:
     return learner.eval(), recipe, card
 
 
-def preparation_of(recipe: Recipe, card: dict[str, Any]) -> Preparation:
-    """How pictures must be read for a run: as those that it was trained on.
+def preparation_of(recipe: Recipe, card: dict[str, Any]) -> dict[str, Any]:
+    """How pictures must be read for a run, for `read_image_folder`: as those it was trained on.
 
     Drawings such as the glyphs have bright ink on dark, so that for a run on these ink is "auto".
 
     Raises:
         ValueError: the run was trained on sinusoids.
+        DamagedRunError: its card says nothing that makes sense.
     """
     if recipe.data == "sinusoids":
         raise ValueError("the run was trained on sinusoids; pictures need one trained on images")
     channels, *size = card["item_shape"]
-    own = recipe.data not in ("glyphs", "omniglot")
+    if prepared := (card.get("data") or {}).get("prepared"):
+        try:
+            return vars(Preparation(**prepared))
+        except (TypeError, ValueError) as error:
+            raise DamagedRunError(f"the card says that pictures were {prepared}: {error}") from None
     # An earlier version read all folders as they are, and wrote nothing of it on the card.
-    prepared = (card.get("data") or {}).get("prepared")
-    settings = prepared or {"size": size, "channels": channels, "ink": "as-is" if own else "auto"}
-    return Preparation(**{**settings, "size": tuple(settings["size"])})
+    ink = "auto" if recipe.data in ("glyphs", "omniglot") else None
+    return {"size": tuple(size), "channels": channels, "ink": ink}
 
 
 def refuse_changed(card: dict[str, Any], split: Split, dataset: FewShotDataset) -> None:

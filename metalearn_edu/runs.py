@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .checkpoints import save_json, save_weights
+from .checkpoints import remove_leftovers, save_json, save_weights
 from .names import for_terminal
 from .tasks import FewShotDataset
 from .tasks.cache import load_arrays, locked, save_arrays
@@ -161,9 +161,9 @@ def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Ite
                 f"another training is running in {folder}; wait for it, or give another folder"
             ) from None
         held.callback(_leave_no_trace, folder, lock, existed)
-        for name in (WEIGHTS, CARD, SEEN):
-            for left in folder.glob(f".{name}.*.part"):
-                left.unlink(missing_ok=True)
+        remove_leftovers(folder)
+        for left in folder.glob(f".{SEEN}.*.part"):
+            left.unlink(missing_ok=True)
         yield
 
 

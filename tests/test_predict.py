@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from metalearn_edu import cli, load_image_folder
-from metalearn_edu.own_images import Preparation, predict_pictures
+from metalearn_edu import Preparation, cli, load_image_folder, read_image_folder
+from metalearn_edu.own_images import predict_pictures
 from metalearn_edu.pretrained import load_pretrained
 
 
@@ -60,7 +60,7 @@ def test_the_scores_are_the_softmax_of_the_learner(tmp_path, support):
     file = draw(tmp_path / "new.png", 1, 7)
     learner, _ = load_pretrained("prototypical_glyphs")
     examples = load_image_folder(support, ink="dark")
-    (answer,) = predict_pictures(learner, examples, [file], Preparation(ink="dark"))
+    (answer,) = predict_pictures(learner, examples, [file], Preparation((28, 28), 1, "dark"))
     alone = draw(tmp_path / "others" / "a" / "x.png", 1, 7)
     draw(alone.parent.parent / "b" / "y.png", 2, 7)
     query = load_image_folder(alone.parent.parent, ink="dark").items_of(0)
@@ -74,7 +74,7 @@ def test_the_scores_are_the_softmax_of_the_learner(tmp_path, support):
 def test_an_answer_does_not_depend_on_the_other_pictures(tmp_path, support):
     files = [draw(tmp_path / f"new{shape}.png", shape, 5) for shape in range(3)]
     learner, _ = load_pretrained("relation_glyphs")
-    examples, decided = Preparation(ink="auto").read(support)
+    examples, decided = read_image_folder(support, ink="auto")
     assert decided.ink == "dark"
     together = predict_pictures(learner, examples, files, decided)
     alone = [predict_pictures(learner, examples, [file], decided)[0] for file in files]

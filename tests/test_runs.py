@@ -83,7 +83,7 @@ def test_the_card_says_what_the_data_were(trained):
     folder, pictures = trained
     data = json.loads((folder / "card.json").read_text())["data"]
     assert data["kind"] == "folder" and data["path"] == str(pictures)
-    assert data["prepared"] == {"size": [28, 28], "channels": 1, "ink": "as-is"}
+    assert data["prepared"] == {"size": [28, 28], "channels": 1, "ink": "light", "greys": {}}
     names = [name for part in data["classes"].values() for name in part]
     assert sorted(names) == sorted(f.name for f in pictures.iterdir())
     assert [len(part) for part in data["classes"].values()] == [9, 3, 3]
@@ -253,9 +253,9 @@ def test_the_same_command_on_the_same_pictures_goes_on(capsys, both):
 
 def test_the_data_are_loaded_once(tmp_path, monkeypatch):
     loads = []
-    real = recipes.Preparation.read
+    real = recipes.read_image_folder
     monkeypatch.setattr(
-        recipes.Preparation, "read", lambda *a, **k: loads.append(a) or real(*a, **k)
+        recipes, "read_image_folder", lambda *a, **k: loads.append(a) or real(*a, **k)
     )
     mine = drawings(tmp_path / "mine", "abcdefghij")
     recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
@@ -499,8 +499,6 @@ def ten_classes(tmp_path_factory):
 def test_the_command_of_a_recipe_makes_the_recipe(ten_classes, algorithm, settings, folder):
     data = str(ten_classes) if folder else "glyphs"
     settings = {n: v for n, v in settings.items() if folder or n not in ("size", "channels", "ink")}
-    if folder and settings.get("size", (28, 28)) != (28, 28):
-        settings["size"] = (30, 30)  # the loader of this version reads squares
     recipe = make_recipe(algorithm, data, **settings)
     words = shlex.split(train_command(recipe))
     made = []
