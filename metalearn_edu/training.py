@@ -100,7 +100,7 @@ def meta_train(
     With `val_tasks`, the learner is scored on the same meta-val episodes every `val_every` steps
     and after the last, and ends with the best weights. Ctrl-C (or the notebook's stop button) ends
     the run after the step in hand and returns the history so far; pressed twice, it ends at once.
-    A learner that was trained comes back in eval mode, ready for use; after an error every module is
+    A trained learner comes back in eval mode, ready for use; after an error every module is
     back in the mode in which it came.
 
     Args:

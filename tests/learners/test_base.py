@@ -505,7 +505,7 @@ def test_an_encoder_that_gives_no_embedding_an_item_is_refused(returned):
 
 
 def test_a_step_of_the_outer_loop_is_taken_in_training_mode():
-    """Also after `meta_train`, which leaves the learner in eval mode; a frozen part stays frozen."""
+    """As after `meta_train`, which leaves eval mode; a frozen part stays frozen."""
     encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.BatchNorm1d(4))
     learner = PrototypicalNetwork(encoder).eval()
     x, y = torch.rand(1, 4, 4), torch.tensor([[0, 0, 1, 1]])
