@@ -45,7 +45,8 @@ def as_number(
         ValueError: not a number, NaN, infinite, or out of bounds.
     """
     try:
-        number = math.nan if _is_truth(value) or isinstance(value, str | bytes) else float(value)
+        plain = value.detach() if hasattr(value, "detach") else value  # a tensor that is learned
+        number = math.nan if _is_truth(plain) or isinstance(plain, str | bytes) else float(plain)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
     beyond = above is not None and not number > above

@@ -209,10 +209,10 @@ def test_waves_train_too(capsys, tmp_path, algorithm):
 
 def test_evaluate_refuses_what_the_run_cannot_do(capsys, tmp_path, image_folder):
     runs = tmp_path / "run"
-    run(capsys, "train", "maml", "--data", image_folder, "--output", runs, "--n-way", 3, *FAST[:4],
-        "--quiet")  # fmt: skip
-    status, _, err = run(capsys, "evaluate", runs, "--n-way", 2, "--episodes", 4)
-    assert status == 2 and "output_dim" in err
+    run(capsys, "train", "maml", "--data", image_folder, "--output", runs, "--n-way", 2, *FAST[:4],
+        "--learned-head", "--quiet")  # fmt: skip
+    status, _, err = run(capsys, "evaluate", runs, "--n-way", 3, "--episodes", 4)
+    assert status == 2 and "output_dim 2, but the tasks need 3" in err
     status, _, err = run(capsys, "evaluate", runs, "--n-way", 40, "--episodes", 4)
     assert status == 2 and "at most 3-way" in err
     (runs / "model.safetensors").write_bytes(b"broken")

@@ -1005,7 +1005,9 @@ except ValueError as error:
 # %% [markdown]
 # What the paper's code does is to normalise by whatever batch it sees, at test time too. Then the
 # queries inform each other: it is **transductive** (lesson 02). You can have it by name,
-# `norm="batch_transductive"`, and should say so when you report it. The check sees it:
+# `norm="batch_transductive"`, and should say so when you report it. In a network of your own,
+# `MAML(model, batch_norm="transductive")` does the same; with `"inductive"` a task's queries are
+# normalised by the statistics of its support set instead. The check sees it:
 
 # %%
 from metalearn_edu.diagnostics import check_transduction
