@@ -1216,7 +1216,7 @@ ADAPTED = Exercise(
         "`torch.autograd.grad` can return a gradient that has a graph itself, as in section 2.",
         "The argument is called `create_graph`.",
     ],
-    differentiable=True,
+    gradients=("w",),
 )
 
 

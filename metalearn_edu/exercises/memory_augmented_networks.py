@@ -510,7 +510,6 @@ READ = Exercise(
         "length 1 it is `(slots,)`.",
         "`torch.softmax(sharpness * cosine, dim=0)`.",
     ],
-    differentiable=True,
 )
 
 
@@ -1203,7 +1202,6 @@ STEP = Exercise(
         "`F.one_hot(usage.argmin(), len(usage))` is the one-hot row; the last line is "
         "`decay * usage + read_now + write`.",
     ],
-    differentiable=True,
 )
 
 
@@ -1445,7 +1443,6 @@ INPUTS = Exercise(
         "and drop the last step.",
         "`torch.cat([torch.zeros_like(known[:, :1]), known[:, :-1]], dim=1)`.",
     ],
-    differentiable=True,
 )
 
 
@@ -2038,7 +2035,6 @@ LOOP = Exercise(
         "One name is enough: what a step leaves behind is what the next step reads.",
         "`memory = memory + write[:, None] * row`, after the reading; `written` can go.",
     ],
-    differentiable=True,
 )
 
 

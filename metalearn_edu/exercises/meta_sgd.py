@@ -1129,7 +1129,7 @@ DATA = Exercise(
         "The same line hides the step from autograd. Give the adapted weights a name of their own.",
         "`fast_w = w - rates * gradient` is a new tensor with a graph.",
     ],
-    differentiable=True,
+    gradients=("w", "rates"),
 )
 
 
@@ -1386,6 +1386,6 @@ EXERCISES: list[Exercise | Question] = [
             "Two lines stand before the loop that belong into it.",
             "In each step: `loss = support_loss(fast_w)`, its gradient by `fast_w`, then the step.",
         ],
-        differentiable=True,
+        gradients=("w", "rates"),
     ),
 ]

@@ -151,7 +151,6 @@ MEANS = Exercise(
         ),
     ],
     draw=_draw_support,
-    differentiable=True,
     mistakes=[
         Mistake(
             _class_sums,
@@ -459,7 +458,6 @@ LAYER = Exercise(
         ),
     ],
     draw=_draw_support,
-    differentiable=True,
     mistakes=[
         Mistake(
             lambda z, y, n: _of_means(z, y, n, 1),
@@ -793,7 +791,6 @@ ATTENTION = Exercise(
         ),
     ],
     draw=_draw_attention,
-    differentiable=True,
     mistakes=[
         Mistake(
             lambda q, z, y, n: _by_class(-_squared(q, z), y, n).softmax(dim=-1), ATTENTION_EARLY
@@ -1110,7 +1107,6 @@ LOGS = Exercise(
         ),
     ],
     draw=_draw_log,
-    differentiable=True,
     mistakes=[
         Mistake(lambda q, c: _unsquared(q, c), UNSQUARED),
         Mistake(lambda q, c: F.log_softmax(-_squared(q, c).sqrt(), dim=-1), UNSQUARED),

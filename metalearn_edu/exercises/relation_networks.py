@@ -93,7 +93,6 @@ PAIRS = Exercise(
         ),
     ],
     draw=_draw_pairs,
-    differentiable=True,
     mistakes=[
         Mistake(lambda c, q: torch.cat(_both(c, q)[::-1], dim=2), PAIRS_QUERY_FIRST),
         Mistake(lambda c, q: all_pairs(q, c), PAIRS_TURNED + "; and the query comes first"),
@@ -373,7 +372,6 @@ RELATION = Exercise(
         ),
     ],
     draw=_draw_relation,
-    differentiable=True,
     mistakes=[
         Mistake(lambda c, q, w, b, s: _hidden(c, q, w, b) @ s, "the ReLU is missing"),
         Mistake(_relu_of_parts, RELU_APART),
@@ -682,7 +680,6 @@ SQUARED = Exercise(
         ),
     ],
     draw=_draw_scores,
-    differentiable=True,
     mistakes=[
         Mistake(
             lambda s, y: _gap(s, y).square().sum(),
@@ -977,7 +974,6 @@ SCORES = Exercise(
         ),
     ],
     draw=_draw_items,
-    differentiable=True,
     mistakes=[
         Mistake(lambda s, y, n: _summed_scores(s, y, n), SCORES_SUM),
         Mistake(
@@ -1267,7 +1263,6 @@ ENTROPY = Exercise(
         Case((torch.tensor([[30.0, 0.0, 0.0, 0.0, 0.0]]), torch.tensor([0])), torch.tensor(0.0)),
     ],
     draw=_draw_logits,
-    differentiable=True,
     mistakes=[
         Mistake(
             lambda s, y: _entropy_of_sigmoids(s, y),
