@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 __all__ = ["changes", "copy_of", "difference", "show"]
 
-RTOL, ATOL = 1e-4, 1e-5  # float32, and another order of adding up
+RTOL = 1e-4  # float32, and another order of adding up
 
 
 def copy_of(value: Any) -> Any:
@@ -39,26 +39,33 @@ def changes(after: Any, before: Any) -> bool:
     return bool(difference(after, before))
 
 
-def difference(got: Any, expected: Any, what: str = "the result", any_float: bool = False) -> str:
+def difference(
+    got: Any,
+    expected: Any,
+    what: str = "the result",
+    any_float: bool = False,
+    rtol: float = RTOL,
+) -> str:
     """What differs, in words; empty if nothing does.
 
     Args:
-        any_float: floats may be of another precision.
+        any_float: tensors may hold floats of another precision.
+        rtol: how far numbers may be apart, as a share; a tenth of it near 0.
     """
     if got is None and expected is not None:
         return f"{what} is None; is there a return at the end of your function?"
     got, expected = _plain(got), _plain(expected)
     if isinstance(expected, Tensor | np.ndarray):
-        return _array_difference(got, expected, what, any_float)
+        return _array_difference(got, expected, what, any_float, rtol)
     if isinstance(expected, bool | str | type(None)):
         same = isinstance(got, bool | str | type(None)) and got == expected
         return "" if same else f"{what} is {_short(got)}, expected {expected!r}"
     if isinstance(expected, int | float):
-        return _number_difference(got, expected, what)
+        return _number_difference(got, expected, what, rtol)
     if isinstance(expected, dict):
-        return _dict_difference(got, expected, what)
+        return _dict_difference(got, expected, what, rtol)
     if isinstance(expected, tuple | list):
-        return _sequence_difference(got, expected, what, any_float)
+        return _sequence_difference(got, expected, what, any_float, rtol)
     return _object_difference(got, expected, what)
 
 
@@ -69,7 +76,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _array_difference(got: Any, expected: Any, what: str, any_float: bool) -> str:
+def _array_difference(
+    got: Any, expected: Any, what: str, any_float: bool, rtol: float
+) -> str:
     kind = type(expected).__name__.replace("ndarray", "NumPy array").lower()
     if not isinstance(got, type(expected)):
         return (
@@ -83,7 +92,7 @@ def _array_difference(got: Any, expected: Any, what: str, any_float: bool) -> st
         return f"{what} is on the device {got.device}, expected {expected.device}"
     a = torch.as_tensor(got).detach()
     b = torch.as_tensor(expected).detach().to(a.dtype)
-    close = torch.isclose(a, b, rtol=RTOL, atol=ATOL, equal_nan=True)
+    close = torch.isclose(a, b, rtol=rtol, atol=rtol / 10, equal_nan=True)
     if close.all():
         return ""
     place = tuple((~close).nonzero()[0].tolist())
@@ -99,14 +108,14 @@ def _is_float(value: Any) -> bool:
     return value.is_floating_point() if isinstance(value, Tensor) else value.dtype.kind == "f"
 
 
-def _number_difference(got: Any, expected: float, what: str) -> str:
+def _number_difference(got: Any, expected: float, what: str, rtol: float) -> str:
     if isinstance(got, bool) or not isinstance(got, Real):
         kind = type(got).__name__
         shape = f" of shape {tuple(got.shape)}" if isinstance(got, Tensor | np.ndarray) else ""
         return f"{what} is of type {kind}{shape}, expected the number {_number(expected)}"
     if isinstance(expected, int):
         return _integer_difference(got, expected, what)
-    if np.isclose(float(got), expected, rtol=RTOL, atol=ATOL, equal_nan=True):
+    if np.isclose(float(got), expected, rtol=rtol, atol=rtol / 10, equal_nan=True):
         return ""
     one, other = _unlike(float(got), expected)
     return f"{what} is {one}, expected {other}"
@@ -121,22 +130,28 @@ def _integer_difference(got: Any, expected: int, what: str) -> str:
     return "" if got == expected else f"{what} is {got}, expected {expected} (a whole number)"
 
 
-def _sequence_difference(got: Any, expected: Any, what: str, any_float: bool) -> str:
+def _sequence_difference(
+    got: Any, expected: Any, what: str, any_float: bool, rtol: float
+) -> str:
     if not isinstance(got, tuple | list):
         return f"{what} is of type {type(got).__name__}, expected {len(expected)} values"
     if len(got) != len(expected):
         return f"{what} has {len(got)} values, expected {len(expected)}"
-    parts = zip(got, expected, strict=True)
-    found = (difference(a, b, f"value {i} of {what}", any_float) for i, (a, b) in enumerate(parts))
+    parts = enumerate(zip(got, expected, strict=True))
+    found = (difference(a, b, f"value {i} of {what}", any_float, rtol) for i, (a, b) in parts)
     return next(filter(None, found), "")
 
 
-def _dict_difference(got: Any, expected: dict[Any, Any], what: str) -> str:
+def _dict_difference(
+    got: Any, expected: dict[Any, Any], what: str, rtol: float = RTOL
+) -> str:
     if not isinstance(got, dict):
         return f"{what} is of type {type(got).__name__}, expected a dict"
     if set(got) != set(expected):
         return f"{what} has the keys {sorted(map(str, got))}, expected {sorted(map(str, expected))}"
-    found = (difference(got[key], expected[key], f"{key!r} of {what}") for key in expected)
+    found = (
+        difference(got[key], expected[key], f"{key!r} of {what}", rtol=rtol) for key in expected
+    )
     return next(filter(None, found), "")
 
 

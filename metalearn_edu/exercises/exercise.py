@@ -242,6 +242,8 @@ def _failure_at(
 ) -> _Failure | None:
     outcome = outcome_of(answer, arguments)
     found = failure(outcome, expected, any_float=not _has_floats(arguments))
+    if found and _rounds_otherwise(exercise, answer, arguments, outcome):
+        found = ""
     call = _call(exercise, arguments)
     if not found:
         return _Failure(f"{call}: {CHANGES}") if changes(outcome.arguments, arguments) else None
@@ -305,18 +307,32 @@ def _gradient_difference(got: Any, expected: Any) -> str:
 
 
 def _agree_in_double(exercise: Exercise, answer: Answer, arguments: tuple) -> bool:
-    """Whether only rounding made a difference: none is left with twice as many digits."""
-    exact = tuple(
+    """Whether the gradients are the same with twice as many digits, so that rounding was all."""
+    exact = _exact(arguments)
+    with contextlib.suppress(Exception):  # an answer may be made for float32 alone
+        expected = _gradients(exercise, exercise.solution, exact)
+        return not _gradient_difference(_gradients(exercise, answer, exact), expected)
+    return False
+
+
+def _rounds_otherwise(
+    exercise: Exercise, answer: Answer, arguments: tuple, outcome: Outcome
+) -> bool:
+    """Whether the values are nearly right, and right with twice as many digits."""
+    if difference(outcome.value, outcome_of(exercise.solution, arguments).value, rtol=0.02):
+        return False
+    exact = _exact(arguments)
+    again, expected = outcome_of(answer, exact), outcome_of(exercise.solution, exact)
+    return again.error is None and not difference(again.value, expected.value, rtol=1e-6)
+
+
+def _exact(arguments: tuple) -> tuple:
+    return tuple(
         a.detach().double().requires_grad_(a.requires_grad)
         if isinstance(a, Tensor) and a.dtype == torch.float32
         else a
         for a in arguments
     )
-    with contextlib.suppress(Exception):  # an answer may be made for float32 alone
-        return not _gradient_difference(
-            _gradients(exercise, answer, exact), _gradients(exercise, exercise.solution, exact)
-        )
-    return False
 
 
 def _gradient_mistake(exercise: Exercise, answer: Answer, arguments: tuple) -> str:

@@ -115,7 +115,7 @@ NEEDED = Exercise(
         Case((9.0, 1.0), 312),  # 17.64 squared is 311.2
         Case((9.0, 5.0), 13),  # 3.528 squared is 12.4
         Case((0.1, 0.05), 16),  # 3.92 squared is 15.4
-        Case((2.0, 0.98), 16),  # 4 squared, which needs no rounding
+        Case((0.03, 0.01176), 25),  # 5 squared; no way of computing it goes beyond in floats
     ],
     draw=_draw_needed,
     mistakes=[

@@ -88,7 +88,7 @@ def scalar_meta_gradient(
 
 def _draw_scalar(generator: Generator) -> tuple[float, float, float, float, bool]:
     w, support, query = (3 * torch.randn(3, generator=generator)).tolist()
-    inner_lr = 0.05 + 0.9 * torch.rand((), generator=generator).item()
+    inner_lr = 0.05 + 2.5 * torch.rand((), generator=generator).item()
     return w, support, query, inner_lr, bool(draw_int(0, 2, generator))
 
 
@@ -103,6 +103,7 @@ SCALAR = Exercise(
         Case((2.0, 1.0, 3.0, 0.1, True), -1.1),
         Case((-1.0, 4.0, 0.0, 0.5, False), 0.75),  # w' = 1.5
         Case((2.0, 1.0, 3.0, 0.0, False), -1.0),  # no step: the plain slope
+        Case((2.0, 1.0, 3.0, 2.0, False), 3.0),  # w' = 0, past the target: factor -1
     ],
     draw=_draw_scalar,
     mistakes=[

@@ -532,7 +532,8 @@ def _all_in_one(usage: Tensor, n_heads: int) -> Tensor:
 
 def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
     slots = draw_int(3, 80, generator)  # many: of few, an `argsort` that is not stable is right too
-    usage = torch.rand(slots, generator=generator)
+    dtype = (torch.float32, torch.float64)[draw_int(0, 2, generator)]
+    usage = torch.rand(slots, generator=generator, dtype=dtype)
     if draw_int(0, 4, generator):  # fresh slots have equal usage
         usage = (usage * 3).floor()
     return usage, draw_int(1, min(slots, 5), generator)
@@ -1125,9 +1126,12 @@ def _draw_write(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, float, Tensor, float]:
     slots, d = draw_int(3, 9, generator), draw_int(2, 6, generator)
     before, now = _shares(2, slots, generator)
+    usage = 3 * torch.rand(slots, generator=generator)
+    if draw_int(0, 4, generator) == 0:  # slots that nobody used are equal
+        usage = usage.floor()
     return (
         torch.randn(slots, d, generator=generator),
-        3 * torch.rand(slots, generator=generator),
+        usage,
         before,
         now,
         draw_int(1, 10, generator) / 11,
@@ -1146,7 +1150,7 @@ STEP = Exercise(
         # usage (2, 0.5, 1): slot 1 goes; write (0.25, 0.75, 0)
         Case(
             (
-                torch.tensor([[1.0], [8.0], [3.0]]),
+                torch.tensor([[7.0], [8.0], [3.0]]),
                 torch.tensor([2.0, 0.5, 1.0]),
                 torch.tensor([1.0, 0.0, 0.0]),
                 torch.tensor([0.0, 1.0, 0.0]),
@@ -1154,7 +1158,7 @@ STEP = Exercise(
                 torch.tensor([4.0]),
                 0.5,
             ),
-            (torch.tensor([[2.0], [3.0], [3.0]]), torch.tensor([1.25, 2.0, 0.5])),
+            (torch.tensor([[8.0], [3.0], [3.0]]), torch.tensor([1.25, 2.0, 0.5])),
         ),
         # step 3 of the table in the lesson: slot 2 is wiped, half of the row goes to 0 and to 2
         Case(
@@ -1171,6 +1175,19 @@ STEP = Exercise(
                 torch.tensor([[2.0, 3.0], [1.0, 1.0], [1.0, 2.0]]),
                 torch.tensor([2.25, 0.5, 0.75]),
             ),
+        ),
+        # a fresh memory: all usages are equal, and the first slot goes
+        Case(
+            (
+                torch.tensor([[2.0], [3.0], [4.0]]),
+                torch.zeros(3),
+                torch.tensor([0.0, 0.0, 1.0]),
+                torch.tensor([0.0, 1.0, 0.0]),
+                0.25,
+                torch.tensor([4.0]),
+                0.5,
+            ),
+            (torch.tensor([[3.0], [3.0], [5.0]]), torch.tensor([0.75, 1.0, 0.25])),
         ),
     ],
     draw=_draw_write,
@@ -1465,8 +1482,14 @@ def heard_at(stream: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, t
     return int(changed.int().argmax()) if changed.any() else len(y)
 
 
-def _hears(delay: int, keeps: bool, large: float) -> Stream:
-    """Scores from the items up to a step and the labels that came `delay` steps late."""
+def _hears(delay: int, keeps: bool, large: float, scale: float = 1.0) -> Stream:
+    """Scores from the items up to a step and the labels that came `delay` steps late.
+
+    Args:
+        keeps: a label is heard at all later steps, too.
+        large: how much the items count.
+        scale: of all scores; a change is a change, however small.
+    """
 
     def stream(x: Tensor, y: Tensor) -> Tensor:
         known = F.one_hot(y, 5).to(x.dtype)
@@ -1477,7 +1500,7 @@ def _hears(delay: int, keeps: bool, large: float) -> Stream:
             arrived[:delay] = known[-delay:]
         heard = arrived.cumsum(dim=0) if keeps else arrived
         by_items = large * x.cumsum(dim=0).sum(dim=1, keepdim=True) * torch.arange(5.0)
-        return by_items + heard
+        return scale * (by_items + heard)
 
     return stream
 
@@ -1550,9 +1573,10 @@ def _place_in_table(stream: Stream, x: Tensor, y: Tensor, t: int) -> int:
 def _draw_stream(generator: Generator) -> tuple[Stream, Tensor, Tensor, int]:
     length = draw_int(3, 9, generator)
     x = torch.randint(1, 4, (length, 2), generator=generator).float()
-    y = torch.randint(5, (length,), generator=generator)
+    y = torch.randint((1, 5)[draw_int(0, 3, generator) > 0], (length,), generator=generator)
     delay, keeps = draw_int(-3, 4, generator), bool(draw_int(0, 2, generator))
-    return _hears(delay, keeps, 10.0), x, y, draw_int(0, length, generator)
+    scale = (1.0, 0.02)[draw_int(0, 2, generator)]
+    return _hears(delay, keeps, 10.0, scale), x, y, draw_int(0, length, generator)
 
 
 _ITEMS = torch.tensor([[1.0], [2.0], [1.0], [3.0], [1.0], [2.0]])
@@ -1570,6 +1594,8 @@ HEARD = Exercise(
         Case((_hears(-1, False, 0.0), _ITEMS, _LABELS, 3), 2),  # one step too early
         Case((_hears(-2, False, 0.0), _ITEMS, _LABELS, 1), 6),  # step -1 does not exist
         Case((_hears(1, True, 0.0), _ITEMS, _LABELS, 5), 6),  # the last label arrives nowhere
+        Case((_hears(0, False, 0.0), _ITEMS, 0 * _LABELS, 5), 5),  # all labels 0, at the last step
+        Case((_hears(1, True, 0.0, 0.02), _ITEMS, _LABELS, 0), 1),  # a change of 0.02
     ],
     draw=_draw_stream,
     mistakes=[

@@ -1353,7 +1353,7 @@ def _last_items_of_ids(support_y: Tensor, ids: Tensor) -> Tensor:
 
 def _draw_ids(generator: Generator) -> tuple[Tensor, Tensor]:
     n_way = draw_int(2, 6, generator)
-    ids = torch.randperm([8, 1000][draw_int(0, 2, generator)], generator=generator)[:n_way]
+    ids = torch.randperm([8, 9000][draw_int(0, 2, generator)], generator=generator)[:n_way]
     support_y = ids[draw_labels(n_way, draw_int(1, 6, generator), generator)]
     return support_y, ids[torch.randint(n_way, (draw_int(1, 7, generator),), generator=generator)]
 

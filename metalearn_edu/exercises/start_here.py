@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from .draws import draw_int
 from .exercise import Case, Exercise, Mistake
 
 __all__ = ["EXERCISES", "share_right"]
@@ -56,8 +57,8 @@ def _same_object(answers: Tensor, truth: Tensor) -> float:
 
 
 def _draw(generator: Generator) -> tuple[Tensor, Tensor]:
-    n_queries = int(torch.randint(2, 30, (), generator=generator))
-    answers, truth = torch.randint(3, (2, n_queries), generator=generator)
+    n_queries, n_labels = draw_int(1, 30, generator), draw_int(3, 7, generator)
+    answers, truth = torch.randint(n_labels, (2, n_queries), generator=generator)
     return answers, truth
 
 
