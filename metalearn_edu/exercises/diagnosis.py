@@ -24,6 +24,7 @@ from torch import Tensor
 
 from .differences import copy_of, difference
 from .limits import Stop
+from .near_misses import near_misses
 from .slips import slips, variants
 
 if TYPE_CHECKING:
@@ -110,6 +111,15 @@ class _Patient:
     def hits(self) -> list[Hit]:
         return _hits(self)
 
+    @cached_property
+    def unseen(self) -> list[int]:
+        """The places of the arguments that make no difference to the answer, but should."""
+        if self.first.got.error or self.first.got.value is None:
+            return []
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # nothing to compare
+            return [i for i in range(len(self.names)) if _makes_no_difference(self, i)]
+        return []
+
     @property
     def names(self) -> list[str]:
         return list(inspect.signature(self.exercise.solution).parameters)
@@ -160,11 +170,7 @@ def _still_there(patient: _Patient) -> str:
 
 
 def _mostly_known(patient: _Patient) -> str:
-    return _perhaps(_best(patient.hits, len(patient.examples) / 2))
-
-
-def _sometimes_known(patient: _Patient) -> str:
-    return "" if patient.first.got.error else _perhaps(_best(patient.hits, 1))
+    return _perhaps(_best(patient.hits, 0.75 * len(patient.examples)))
 
 
 def _best(hits: list[Hit], at_least: float) -> list[str]:
@@ -196,10 +202,18 @@ def _agrees(wrong_answer: Callable[..., Any], example: _Example, part: int) -> i
         return 1 + (_message(wrong.error) == _message(got.error))
     if not difference(got.value, wrong.value):
         return 2
-    parts = [value for value in (got.value, wrong.value) if isinstance(value, tuple | list)]
-    if len(parts) < 2 or part >= min(map(len, parts)):
-        return 0
-    return not difference(parts[0][part], parts[1][part])
+    return _agree_in_part(got.value, wrong.value, example.expected.value, part)
+
+
+def _agree_in_part(got: Any, wrong: Any, expected: Any, part: int) -> bool:
+    """Whether this part is the same, and the wrong answer is wrong nowhere but where ours is."""
+    values = (got, wrong, expected)
+    if not all(isinstance(value, tuple | list) and len(value) > part for value in values):
+        return False
+    if difference(got[part], wrong[part]):
+        return False
+    triples = list(zip(got, wrong, expected, strict=False))
+    return all(difference(a, e) or not difference(b, e) for a, b, e in triples)
 
 
 def _kind_of(error: BaseException | None) -> tuple[type, str]:
@@ -290,8 +304,12 @@ FACTORS: dict[str, Callable[[float], float]] = {
     "what is expected, divided by the root of {n}": lambda n: n**-0.5,
     "divided by {n} - 1 in place of {n}": lambda n: n / (n - 1),
     "divided by {n} in place of {n} - 1": lambda n: (n - 1) / n,
-    "a root of something divided by {n} - 1 in place of {n}": lambda n: (n / (n - 1)) ** 0.5,
-    "a root of something divided by {n} in place of {n} - 1": lambda n: ((n - 1) / n) ** 0.5,
+    "the root of {n} / ({n} - 1) times what is expected; is it {n} or {n} - 1?": lambda n: (
+        (n / (n - 1)) ** 0.5
+    ),
+    "the root of ({n} - 1) / {n} times what is expected; is it {n} or {n} - 1?": lambda n: (
+        ((n - 1) / n) ** 0.5
+    ),
 }
 
 
@@ -340,6 +358,9 @@ def _by_formula(names: list[str], pairs: Pairs) -> str:
 
 
 def _by_order(pairs: Pairs) -> str:
+    misplaced = [e[got != e] for _, got, e in pairs if got.shape == e.shape]
+    if len(torch.cat(misplaced).unique()) < 3:
+        return ""  # zeros and ones are always the same, in other places
     if all(
         got.shape == e.shape and _close(got.flatten().sort().values, e.flatten().sort().values)
         for _, got, e in pairs
@@ -380,9 +401,9 @@ def _slip(patient: _Patient) -> str:
         )
         if all(_agrees(slipped, example, patient.part) for example in patient.examples)
     ]
-    if not fits:
+    if not 1 <= len(fits) <= 3:  # right for many others: then it does not count at all
         return ""
-    hint = f"these results are right for {' or '.join(fits[:3])}; look where you use it"
+    hint = f"these results are right for {' or '.join(fits)}; look where you use it"
     return hint if len(fits) == 1 else f"perhaps: {hint}"
 
 
@@ -395,16 +416,22 @@ def _is_constant(patient: _Patient) -> bool:
 
 
 def _ignored(patient: _Patient) -> str:
-    """Which arguments the answer never looks at, in words; empty if it looks at all of them."""
-    if patient.first.got.error or patient.first.got.value is None:
+    """Which arguments are not in the code of the answer, or that all results are the same."""
+    unseen = patient.unseen
+    if not _is_constant(patient) and any(_is_read(patient.answer, i) for i in unseen):
         return ""
-    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # results that do not compare
-        unseen = [i for i in range(len(patient.names)) if _makes_no_difference(patient, i)]
-        what = " and ".join(f"`{patient.names[i]}`" for i in unseen)
-        hint = f"the result stays as it is whatever {what} may be; where must it come in?"
-        certain = not any(_is_read(patient.answer, i) for i in unseen) or _is_constant(patient)
-        return what and (hint if certain else f"perhaps: {hint}")
-    return ""
+    return _whatever(patient, unseen)
+
+
+def _without_effect(patient: _Patient) -> str:
+    """Which arguments have no effect, though they are in the code."""
+    found = _whatever(patient, patient.unseen)
+    return found and f"perhaps: {found}"
+
+
+def _whatever(patient: _Patient, unseen: list[int]) -> str:
+    what = " and ".join(f"`{patient.names[i]}`" for i in unseen)
+    return what and f"the result stays as it is whatever {what} may be; where must it come in?"
 
 
 def _is_read(answer: Callable[..., Any], place: int) -> bool:
@@ -436,6 +463,23 @@ def _makes_no_difference(patient: _Patient, place: int) -> bool:
     return bool(moved) and not any(moved)
 
 
+def _near_miss(patient: _Patient) -> str:
+    """A right way with one thing changed that gives the answer's results in all examples."""
+    if patient.first.got.error or _is_constant(patient):
+        return ""
+    fits = [
+        miss
+        for way in (patient.exercise.solution, *patient.exercise.ways)
+        for miss in near_misses(way)
+        if all(_agrees(miss.function, example, patient.part) == 2 for example in patient.examples)
+    ]
+    if not fits:
+        return ""
+    kinds = " or ".join(dict.fromkeys(miss.kind for miss in fits[:2]))
+    lines = " or of ".join(f"`{miss.new}`" for miss in fits[:2])
+    return f"perhaps it is {kinds}: the results are those of {lines}"
+
+
 # --- all looks, in their order ---------------------------------------------------------------
 
 Look = Callable[[_Patient], str]
@@ -447,10 +491,11 @@ LOOKS: list[Look] = [
     _exchanged,  # right values, in another order
     _relation,  # twice as much, the negative, n times as much
     _slip,  # right for other arguments
-    _mostly_known,  # perhaps a listed mistake: in half of the examples
+    _mostly_known,  # perhaps a listed mistake: in three of four examples
     _ignored,  # an argument that is not looked at
+    _near_miss,  # perhaps one thing in a right way, changed by rule; this shows a part of it
+    _without_effect,  # perhaps an argument that has no effect
     _other_places,  # right numbers in other places
-    _sometimes_known,  # perhaps a listed mistake: in some examples
 ]
 
 

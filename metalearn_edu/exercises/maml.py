@@ -1237,6 +1237,15 @@ def adapt_anywhere(support_loss: Loss, w: Tensor, inner_lr: float, num_inner_ste
     return fast_w.detach()
 
 
+def _new_tensor_each_step(support_loss: Loss, w: Tensor, inner_lr: float, steps: int) -> Tensor:
+    fast_w = w.detach().clone().requires_grad_()
+    for _ in range(steps):
+        with torch.enable_grad():
+            support_loss(fast_w).backward()
+        fast_w = fast_w - inner_lr * fast_w.grad
+    return fast_w.detach()
+
+
 def _under_no_grad(support_loss: Loss, w: Tensor, inner_lr: float, num_inner_steps: int) -> Tensor:
     fast_w = w.detach().clone().requires_grad_()
     for _ in range(num_inner_steps):
@@ -1312,6 +1321,7 @@ STILL_A_GRAPH = (
 
 def _draw_anywhere(generator: Generator) -> tuple[Loss, Tensor, float, int]:
     support_loss, _, w, inner_lr, steps, _ = _draw_meta(generator)
+    w.requires_grad_(bool(draw_int(0, 2, generator)))  # as the weights of a network do
     return support_loss, w, inner_lr, steps
 
 
@@ -1332,10 +1342,16 @@ ANYWHERE = Exercise(
     mistakes=[
         Mistake(
             lambda s, w, lr, k: w,
-            "these are the weights of the start. A loss that is computed under `no_grad` has no "
-            "graph, so `backward()` never arrives at fast_w: `enable_grad` must stand around the "
-            "line that computes the loss. (If it does: is it the loss of fast_w, and do you return "
-            "fast_w?)",
+            "these are the weights of the start: no step moved them. A loss that is computed under "
+            "`no_grad` has no graph, so `backward()` never arrives at fast_w: `enable_grad` must "
+            "stand around the line that computes the loss. (If it does: is it the loss of fast_w, "
+            "is its gradient still there at the step, and do you return fast_w?)",
+        ),
+        Mistake(
+            _new_tensor_each_step,
+            "`fast_w = fast_w - ...` makes a tensor that is no leaf, and `backward()` leaves "
+            "nothing in its `.grad`; change fast_w in place under `no_grad`, or make the new one "
+            "a leaf, `.detach().requires_grad_()`",
         ),
         Mistake(
             _without_the_cure,

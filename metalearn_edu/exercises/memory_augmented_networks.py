@@ -531,11 +531,11 @@ def _all_in_one(usage: Tensor, n_heads: int) -> Tensor:
 
 
 def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
-    slots = draw_int(3, 80, generator)  # many: of few, an `argsort` that is not stable is right too
+    many = draw_int(0, 4, generator)  # of few, an `argsort` that is not stable is right too
+    slots = draw_int(3, 80 if many else 7, generator)
     dtype = (torch.float32, torch.float64)[draw_int(0, 2, generator)]
     usage = torch.rand(slots, generator=generator, dtype=dtype)
-    if draw_int(0, 4, generator):  # fresh slots have equal usage
-        usage = (usage * 3).floor()
+    usage = (3 * usage).floor() if many else 20 * usage  # fresh slots have equal usage
     return usage, draw_int(1, min(slots, 5), generator)
 
 
@@ -1107,6 +1107,13 @@ OFTEN = {
 }
 
 
+def _wiped_too(share: Tensor, memory: Tensor, usage: Tensor, *rest: Any) -> Tensor:
+    """The new memory if a share of each slot is wiped besides the least used one."""
+    least = _rows_of(usage.argmin()[None], usage)[0]
+    kept = memory * ((1 - least) * (1 - share))[:, None]
+    return kept + _gain(memory, usage, *rest)
+
+
 def _writing_mistakes() -> list[Mistake]:
     """One thing done wrongly, then two."""
     single = [{place: name} for place in WRONG for name in WRONG[place]]
@@ -1206,6 +1213,22 @@ STEP = Exercise(
                 write_step(memory, usage, before, now, *rest)[1],
             ),
             "the slots read in this step are wiped; only the least used slot is",
+        ),
+        Mistake(
+            lambda memory, usage, before, *rest: (
+                _wiped_too(before, memory, usage, before, *rest),
+                write_step(memory, usage, before, *rest)[1],
+            ),
+            "the slots read before are wiped besides the least used one; only that one is",
+        ),
+        Mistake(
+            lambda memory, usage, before, now, gate, *rest: (
+                memory * (1 - (1 - gate) * _rows_of(usage.argmin()[None], usage))[0, :, None]
+                + _gain(memory, usage, before, now, gate, *rest),
+                write_step(memory, usage, before, now, gate, *rest)[1],
+            ),
+            "the least used slot is wiped by its share 1 - gate; it is wiped wholly, whatever "
+            "the gate may be",
         ),
         Mistake(
             lambda *step: write_step(*step)[::-1], "memory first, then usage; yours are exchanged"

@@ -143,16 +143,18 @@ def _operator(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 def _sign(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield "a sign", node.operand
-    if isinstance(node, ast.Return) and isinstance(node.value, ast.expr):
-        if not isinstance(node.value, ast.Tuple | ast.UnaryOp):
-            yield "a sign", ast.Return(ast.UnaryOp(ast.USub(), node.value))
+        if not isinstance(node.operand, ast.Constant):
+            yield "a sign", node.operand
+    elif isinstance(node, ast.Return) and isinstance(node.value, ast.BinOp | ast.Call):
+        yield "a sign", ast.Return(ast.UnaryOp(ast.USub(), node.value))
 
 
 def _number(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    if isinstance(node, ast.keyword) and node.arg == "dim" and isinstance(node.value, ast.Constant):
-        for axis in {0, 1, -1} - {node.value.value}:
-            yield "an axis", ast.keyword("dim", ast.Constant(axis))
+    if isinstance(node, ast.keyword):
+        if node.arg == "dim":
+            axis = ast.literal_eval(node.value)
+            for other in {0, 1, 2} - {axis} if axis >= 0 else {0, -2}:
+                yield "an axis", ast.keyword("dim", ast.Constant(other))
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
         for other in (node.value + 1, node.value - 1, 2 * node.value):
             yield "a number", ast.Constant(other)
@@ -164,6 +166,8 @@ def _call(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
     name, owner = node.func.attr, node.func.value
+    if name == "item":
+        return  # a number is a number, whatever holds it
     if name in CALLS:
         func = ast.Attribute(owner, CALLS[name], ast.Load())
         yield "a function", ast.Call(func, node.args, node.keywords)

@@ -90,7 +90,7 @@ def variants(value: Any, seen: Sequence[Any]) -> Iterator[Any]:
         if value.ndim and len(value) > 1:
             yield value.detach().flip(0)
             yield value.detach().roll(1, 0)
-    elif isinstance(value, bool | int | float):
+    elif isinstance(value, bool | int | float) or callable(value):
         yield from (x for x in dict.fromkeys(seen) if x != value)
 
 

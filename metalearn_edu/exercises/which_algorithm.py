@@ -279,7 +279,7 @@ def _which_setting(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
 
 
 def _draw_measured(generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    n_settings, n_algorithms = draw_int(4, 9, generator), draw_int(3, 7, generator)
+    n_settings, n_algorithms = draw_int(4, 40, generator), draw_int(3, 30, generator)
     highest = torch.tensor([9.0, 3.5, 3.0])
     settings = (1 + highest * torch.rand(n_settings, 3, generator=generator)).exp()
     accuracy = torch.rand(n_settings, n_algorithms, generator=generator)
@@ -338,10 +338,20 @@ RULE = Exercise(
         ),
         Mistake(_farthest, "this takes the setting that is farthest away"),
         Mistake(_worst, "this is the worst algorithm in that setting"),
+        Mistake(
+            lambda accuracy, settings, request: accuracy[0].argmax().item(),
+            "this takes the first setting, whatever the request is; find the nearest one",
+        ),
+        Mistake(
+            lambda accuracy, settings, request: (
+                float(accuracy[_distances(settings, request).argmin()].max())
+            ),
+            "this is the accuracy itself; the number of its column is asked for, `argmax`",
+        ),
         Mistake(_which_setting, "this is the number of the setting; which algorithm won there?"),
     ],
     hints=[
-        "The rule never looks at `accuracy`. Where in it is the answer to the request?",
+        "Which of the three arguments does the rule look at? Where in `accuracy` is the answer?",
         "The distance of two settings: the sum of squares of the differences of their logarithms.",
     ],
 )
