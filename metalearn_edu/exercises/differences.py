@@ -76,9 +76,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _array_difference(
-    got: Any, expected: Any, what: str, any_float: bool, rtol: float
-) -> str:
+def _array_difference(got: Any, expected: Any, what: str, any_float: bool, rtol: float) -> str:
     kind = type(expected).__name__.replace("ndarray", "NumPy array").lower()
     if not isinstance(got, type(expected)):
         return (
@@ -124,15 +122,12 @@ def _number_difference(got: Any, expected: float, what: str, rtol: float) -> str
 def _integer_difference(got: Any, expected: int, what: str) -> str:
     if not isinstance(got, int):
         whole = "an int" if got != expected else "an int; `int(...)` makes one"
-        return (
-            f"{what} is {_number(float(got))}, a {type(got).__name__}, expected {expected} ({whole})"
-        )
+        kind = type(got).__name__
+        return f"{what} is {_number(float(got))}, a {kind}, expected {expected} ({whole})"
     return "" if got == expected else f"{what} is {got}, expected {expected} (a whole number)"
 
 
-def _sequence_difference(
-    got: Any, expected: Any, what: str, any_float: bool, rtol: float
-) -> str:
+def _sequence_difference(got: Any, expected: Any, what: str, any_float: bool, rtol: float) -> str:
     if not isinstance(got, tuple | list):
         return f"{what} is of type {type(got).__name__}, expected {len(expected)} values"
     if len(got) != len(expected):
@@ -142,9 +137,7 @@ def _sequence_difference(
     return next(filter(None, found), "")
 
 
-def _dict_difference(
-    got: Any, expected: dict[Any, Any], what: str, rtol: float = RTOL
-) -> str:
+def _dict_difference(got: Any, expected: dict[Any, Any], what: str, rtol: float = RTOL) -> str:
     if not isinstance(got, dict):
         return f"{what} is of type {type(got).__name__}, expected a dict"
     if set(got) != set(expected):
@@ -192,7 +185,9 @@ def show(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         small = np.prod(value.shape) <= 12
         kind = "tensor" if isinstance(value, Tensor) else "array"
-        return repr(_rounded(value.tolist())) if small else f"a {kind} of shape {tuple(value.shape)}"
+        return (
+            repr(_rounded(value.tolist())) if small else f"a {kind} of shape {tuple(value.shape)}"
+        )
     if isinstance(value, int | float | str | list | tuple):
         text = repr(_rounded(value))
         if len(text) <= 80:

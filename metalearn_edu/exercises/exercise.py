@@ -23,6 +23,7 @@ from torch import Tensor
 
 from .diagnosis import Mistake, Outcome, explain, failure, known_mistake, outcome_of
 from .differences import changes, copy_of, difference, show
+from .edits import Edit
 from .limits import MEMORY, OutOfTime, call_within
 
 __all__ = ["Case", "Exercise", "Mistake", "Property", "Verdict", "examine"]
@@ -72,7 +73,7 @@ class Exercise:
     difficulty: Literal["easy", "medium", "hard"]
     cases: Sequence[Case]
     draw: Callable[[torch.Generator], tuple[Any, ...]] | None
-    mistakes: Sequence[Mistake]
+    mistakes: Sequence[Mistake | Edit]
     hints: Sequence[str]
     properties: Sequence[Property] = ()
     gradients: Sequence[str] = ()
@@ -250,9 +251,7 @@ def _failure_at(
         return _Failure(f"{call}: {CHANGES}") if changes(outcome.arguments, arguments) else None
     if _is_memory(outcome):
         return _Failure(f"{call}: {found}", TOO_MUCH)
-    return _Failure(
-        f"{call}: {found}", fallback, lambda: explain(exercise, answer, arguments)
-    )
+    return _Failure(f"{call}: {found}", fallback, lambda: explain(exercise, answer, arguments))
 
 
 def _has_floats(arguments: tuple) -> bool:
@@ -287,12 +286,14 @@ def _broken(exercise: Exercise, answer: Answer, holds: Property) -> _Failure | N
 
 def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> _Failure | None:
     """Whether the gradient of a weighted sum of the result is that of the solution."""
-    expected = _gradients(exercise, exercise.solution, arguments)
+    expected = _gradients(exercise, exercise.solution, arguments) or {}
     outcome = outcome_of(partial(_gradients, exercise, answer), (arguments,), quoted=answer)
     if outcome.error is not None:
         return _Failure(f"the values are right, but with gradients {failure(outcome, None)}", CUT)
     if outcome.value is None:
-        return _Failure("the values are right, but no gradient flows through your function", CUT_OFF)
+        return _Failure(
+            "the values are right, but no gradient flows through your function", CUT_OFF
+        )
     found = _gradient_difference(outcome.value, expected)
     if not found or _agree_in_double(exercise, answer, arguments):
         return None
@@ -340,7 +341,7 @@ def _gradient_mistake(exercise: Exercise, answer: Answer, arguments: tuple) -> s
     """The hint of a known mistake with these gradients, and with the same values."""
     values = outcome_of(exercise.solution, arguments).value
     by_gradients = partial(_by_gradients, exercise)
-    mistakes = [
+    mistakes: list[Mistake | Edit] = [
         Mistake(by_gradients(m.wrong), m.hint)
         for m in exercise.mistakes
         if not failure(outcome_of(m.wrong, arguments), values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -1242,7 +1243,7 @@ def _new_tensor_each_step(support_loss: Loss, w: Tensor, inner_lr: float, steps:
     for _ in range(steps):
         with torch.enable_grad():
             support_loss(fast_w).backward()
-        fast_w = fast_w - inner_lr * fast_w.grad
+        fast_w = fast_w - inner_lr * cast(Tensor, fast_w.grad)
     return fast_w.detach()
 
 

@@ -531,7 +531,7 @@ def _all_in_one(usage: Tensor, n_heads: int) -> Tensor:
 
 
 def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
-    many = draw_int(0, 4, generator)  # of few, an `argsort` that is not stable is right too
+    many = draw_int(0, 6, generator)  # of few, an `argsort` that is not stable is right too
     slots = draw_int(3, 80 if many else 7, generator)
     dtype = (torch.float32, torch.float64)[draw_int(0, 2, generator)]
     usage = torch.rand(slots, generator=generator, dtype=dtype)

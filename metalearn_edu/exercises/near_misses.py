@@ -89,7 +89,7 @@ def near_misses(way: Answer) -> tuple[NearMiss, ...]:
     tree = ast.parse(source_of(way))
     before = ast.unparse(tree).splitlines()
     found: dict[str, NearMiss] = {}
-    for number in range(sum(1 for _ in ast.walk(tree))):
+    for number in range(len(_nodes(tree))):
         for kind, changed in _changes(way, number):
             text = ast.unparse(ast.fix_missing_locations(changed))
             old, new = _line_that_differs(before, text.splitlines())
@@ -115,7 +115,13 @@ def _changes(way: Answer, number: int) -> Iterator[tuple[str, ast.Module]]:
 
 def _node(way: Answer, number: int) -> tuple[ast.Module, ast.AST]:
     tree = ast.parse(source_of(way))
-    return tree, list(ast.walk(tree))[number]
+    return tree, _nodes(tree)[number]
+
+
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    """All nodes but what only watches over lengths, `strict=True`."""
+    watches = [n.value for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "strict"]
+    return [node for node in ast.walk(tree) if node not in watches]
 
 
 class _Put(ast.NodeTransformer):
@@ -150,16 +156,17 @@ def _sign(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _number(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    if isinstance(node, ast.keyword):
-        if node.arg == "dim":
-            axis = ast.literal_eval(node.value)
-            for other in {0, 1, 2} - {axis} if axis >= 0 else {0, -2}:
-                yield "an axis", ast.keyword("dim", ast.Constant(other))
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        for other in (node.value + 1, node.value - 1, 2 * node.value):
-            yield "a number", ast.Constant(other)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield "a flag", ast.Constant(not node.value)
+    if isinstance(node, ast.keyword) and node.arg == "dim":
+        axis = ast.literal_eval(node.value)
+        for other in {0, 1, 2} - {axis} if axis >= 0 else {0, -2}:
+            yield "an axis", ast.keyword("dim", ast.Constant(other))
+    elif isinstance(node, ast.Constant):
+        value: Any = node.value
+        if isinstance(value, bool):
+            yield "a flag", ast.Constant(not value)
+        elif isinstance(value, int | float):
+            for near in (value + 1, value - 1, 2 * value):
+                yield "a number", ast.Constant(near)
 
 
 def _call(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:

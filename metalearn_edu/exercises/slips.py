@@ -49,9 +49,7 @@ CHANGES: dict[type, dict[str, Function]] = {
 }
 
 
-def slips(
-    solution: Function, calls: Sequence[tuple[Any, ...]]
-) -> Iterator[tuple[str, Function]]:
+def slips(solution: Function, calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, Function]]:
     """(what was confused, the solution with this slip) for arguments like those of some calls."""
     names = list(inspect.signature(solution).parameters)
     arguments = calls[0]

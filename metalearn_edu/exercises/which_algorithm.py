@@ -343,8 +343,8 @@ RULE = Exercise(
             "this takes the first setting, whatever the request is; find the nearest one",
         ),
         Mistake(
-            lambda accuracy, settings, request: (
-                float(accuracy[_distances(settings, request).argmin()].max())
+            lambda accuracy, settings, request: float(
+                accuracy[_distances(settings, request).argmin()].max()
             ),
             "this is the accuracy itself; the number of its column is asked for, `argmax`",
         ),

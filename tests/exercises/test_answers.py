@@ -1,6 +1,5 @@
 """Fresh answers, right and wrong, that are in no lesson's table: none is refused, none accepted."""
 
-import itertools
 import math
 from fractions import Fraction
 
@@ -75,9 +74,7 @@ def film_in_numpy(h, e, weight, bias):
 
 def logits_in_parts(class_z, query_z, weight, bias, score):
     by_class, by_query = weight.chunk(2, dim=1)
-    rows = [
-        [F.relu(by_class @ c + by_query @ q + bias) @ score for c in class_z] for q in query_z
-    ]
+    rows = [[F.relu(by_class @ c + by_query @ q + bias) @ score for c in class_z] for q in query_z]
     return torch.stack([torch.stack(row) for row in rows])
 
 
@@ -116,7 +113,10 @@ RIGHT = {
     ],
     "paired_difference": [
         lambda a, b: ((a - b).mean(), 1.96 * (a - b).std() / len(a) ** 0.5),
-        lambda a, b: (np.mean((a - b).numpy()), 1.96 * np.std((a - b).numpy(), ddof=1) / len(a) ** 0.5),
+        lambda a, b: (
+            np.mean((a - b).numpy()),
+            1.96 * np.std((a - b).numpy(), ddof=1) / len(a) ** 0.5,
+        ),
     ],
     "deal_classes": [
         lambda n, k, t, g: torch.stack([torch.randperm(n, generator=g)[:k] for _ in range(t)]),
@@ -149,7 +149,7 @@ RIGHT = {
     "meta_gradient": [meta_by_func],
     "best_start_and_rate": [line_by_polyfit],
     "late_labels": [
-        lambda y, n: torch.tensor([[0.0] * n] + np.eye(n)[y[:-1].numpy()].tolist()).view(-1, n),
+        lambda y, n: torch.tensor([[0.0] * n, *np.eye(n)[y[:-1].numpy()].tolist()]).view(-1, n),
         lambda y, n: torch.from_numpy(np.vstack([np.zeros(n), np.eye(n)[y[:-1].numpy()]])),
     ],
     "read_and_write": [adding_in_place],
@@ -252,9 +252,7 @@ def with_pairs(class_z, query_z, weight, bias, score):
 
 
 def with_pairs_in_loops(class_z, query_z, weight, bias, score):
-    rows = [
-        [F.relu(weight @ torch.cat([c, q]) + bias) @ score for c in class_z] for q in query_z
-    ]
+    rows = [[F.relu(weight @ torch.cat([c, q]) + bias) @ score for c in class_z] for q in query_z]
     return torch.stack([torch.stack(row) for row in rows])
 
 

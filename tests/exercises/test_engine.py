@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from metalearn_edu import cli, exercises
-from metalearn_edu.exercises import Case, Exercise, Mistake, Option, Question, check
+from metalearn_edu.exercises import Case, Exercise, Mistake, Option, Question, check, limits
 from metalearn_edu.exercises import exercise as engine
-from metalearn_edu.exercises import limits
 from metalearn_edu.exercises.differences import difference, show
 from metalearn_edu.exercises.limits import OutOfTime
 from metalearn_edu.exercises.record import progress_file, read_record, update_record
@@ -311,9 +310,7 @@ def test_two_mistakes_that_fit_equally_well_are_both_only_perhaps(table, capsys)
 
 def test_the_question_about_the_bug_is_for_who_still_has_it(table, capsys):
     table(toy(buggy=buggy_means, hints=["Is this a mean?", "Use `mean`."]))
-    assert "Is this a mean?" in answer(
-        capsys, lambda x: x.sort(dim=0).values[(len(x) - 1) // 2]
-    )
+    assert "Is this a mean?" in answer(capsys, lambda x: x.sort(dim=0).values[(len(x) - 1) // 2])
     assert "Is this a mean?" not in answer(capsys, lambda x: x.exp().mean(dim=0).sin())
 
 
@@ -324,7 +321,9 @@ def test_a_near_miss_is_told_after_all_that_is_listed(table, capsys):
 
     draw = lambda g: tuple(torch.randn(3, 3, generator=g).split([2, 1]))  # noqa: E731
     case = Case((X, torch.tensor([2.0, 3.0])), torch.tensor([6.0, 12.0]))
-    table(toy(solution=moved, cases=[case], draw=lambda g: (*draw(g)[:1], draw(g)[1][0]), mistakes=[]))
+    table(
+        toy(solution=moved, cases=[case], draw=lambda g: (*draw(g)[:1], draw(g)[1][0]), mistakes=[])
+    )
     out = answer(capsys, lambda x, shift: x.mean(dim=0) + shift)
     assert "Hint: perhaps it is a call that is left out: the results are those of `return" in out
 
@@ -384,13 +383,15 @@ def counts_for_ever():
 def test_what_was_said_before_the_end_is_not_lost(call_within):
     assert call_within(10, range(4).__iter__().__next__) == 0
     assert call_within(10, lambda: (yield 5)) == 5
-    with pytest.raises(OutOfTime, match="still running after 0.2 seconds of processor") as stop:
+    with pytest.raises(OutOfTime, match=r"still running after 0\.2 seconds of processor") as stop:
         call_within(0.2, counts_for_ever)
     assert stop.value.so_far == 2
 
 
 def test_a_thread_is_not_stopped_in_the_middle_of_an_import(tmp_path, monkeypatch):
-    slow = "import time\nuntil = time.process_time() + 0.6\nwhile time.process_time() < until: pass\n"
+    slow = (
+        "import time\nuntil = time.process_time() + 0.6\nwhile time.process_time() < until: pass\n"
+    )
     (tmp_path / "slow_to_import.py").write_text(slow + "VALUE = 7\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
