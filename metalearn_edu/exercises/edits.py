@@ -49,7 +49,7 @@ class Edit:
     def wrong(self) -> Answer:
         """The function with the edit. Raises ValueError if no right way has what is replaced."""
         solution = self.ways[0]
-        if self.edit.startswith("return "):
+        if self.edit.startswith("return ") and "->" not in self.edit:
             return compiled(solution, _returning(source_of(solution), self.edit), self.edit)
         pairs = [pair.partition("->")[::2] for pair in self.edit.split(" ; ")]
         for way in self.ways:

@@ -111,6 +111,16 @@ def test_each_mistake_gets_its_own_hint(exercise):
 
 
 @each_exercise
+def test_a_mistake_stops_for_no_name_that_nobody_knows(exercise):
+    """An edit that left half a name behind would be a mistake that nobody makes."""
+    generator = torch.Generator().manual_seed(0)
+    calls = [case.arguments for case in exercise.cases]
+    calls += [exercise.draw(generator) for _ in range(3)] if exercise.draw else []
+    errors = {m.hint: outcome_of(m.wrong, c).error for m in exercise.mistakes for c in calls}
+    assert not {h: e for h, e in errors.items() if isinstance(e, NameError | SyntaxError)}
+
+
+@each_exercise
 def test_a_mistake_passes_by_luck_once_in_a_million_checks(exercise, monkeypatch):
     """What no case shows must show in half of the draws, of which a check makes 20."""
     monkeypatch.setattr(engine, "explain", lambda *_: "")  # which hint is not the question
@@ -127,6 +137,7 @@ def test_a_mistake_passes_by_luck_once_in_a_million_checks(exercise, monkeypatch
 
 # Changes by rule that a check lets pass, since they change nothing that counts.
 EQUIVALENT = {
+    "share_right": {"len(answers)": "as many answers as queries"},
     "attention_probabilities": {
         ".to(support_z.dtype)": "all tensors are of one dtype",
         "support_z.new_zeros": "all tensors are of one dtype",
