@@ -85,8 +85,13 @@ class NearMiss:
 
 @cache
 def near_misses(way: Answer) -> tuple[NearMiss, ...]:
-    """All single changes of a right way that give another text which can be compiled."""
+    """All single changes of a right way that give another text; none of one with a `while`.
+
+    Changed, its condition might hold for ever.
+    """
     tree = ast.parse(source_of(way))
+    if any(isinstance(node, ast.While) for node in ast.walk(tree)):
+        return ()
     before = ast.unparse(tree).splitlines()
     found: dict[str, NearMiss] = {}
     for number in range(len(_nodes(tree))):

@@ -162,10 +162,26 @@ RULE = Exercise(
         Case(
             (
                 torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[1000.0, 5.0, 1.0], [1000.0, 5.0, 5.0]]),
+                torch.tensor([1000.0, 5.0, 4.0]),
+            ),
+            1,  # as many images and classes in both, and 5 shots are nearer to 4
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
                 torch.tensor([[1000.0, 20.0, 1.0], [2500.0, 11.0, 1.0]]),
                 torch.tensor([1000.0, 5.0, 1.0]),
             ),
             1,  # logs 0, ln 4 from the first: 1.92; ln 2.5 and ln 2.2 from the second: 1.46
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[2700.0, 13.5, 2.7], [3300.0, 5.0, 1.0]]),
+                torch.tensor([1000.0, 5.0, 1.0]),
+            ),
+            1,  # three times (ln 2.7)^2: 2.96; once (ln 3.3)^2: 1.43
         ),
     ],
     draw=_draw_measured,
