@@ -503,7 +503,9 @@ LOOKS: list[Look] = [
 
 
 def _message(error: BaseException | None) -> str:
-    return (str(error).splitlines() or ["no message"])[0]
+    """The first line of it, without advice of PyTorch's own."""
+    line = (str(error).splitlines() or ["no message"])[0]
+    return line.split(" Hint: ")[0].rstrip(".")
 
 
 def _line(error: BaseException, function: Callable[..., Any]) -> str:

@@ -425,6 +425,11 @@ def test_memory_has_a_limit_and_a_crash_is_told(monkeypatch, capsys):
     assert "it brings Python itself down (SIGSEGV)" in answer(capsys, falls_over)
 
 
+@pytest.mark.skipif(not limits.HAS_COPIES, reason="a thread shares `input` with all others")
+def test_who_asks_is_told_that_nobody_answers(capsys):
+    assert "it stops with EOFError: `input` waits for somebody" in answer(capsys, lambda x: input())
+
+
 def test_a_stop_during_the_search_for_a_hint_keeps_what_was_found(table, monkeypatch, capsys):
     def ends_only_for_the_case(x):
         while not torch.equal(x, X):
