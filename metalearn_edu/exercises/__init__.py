@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import textwrap
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache
@@ -41,6 +42,7 @@ __all__ = [
     "solutions_of",
 ]
 
+WIDTH = 100  # columns; JupyterLab breaks longer lines in the middle of a word
 _hints_given: dict[str, int] = {}
 
 
@@ -88,7 +90,22 @@ def check(your_function: Callable[..., Any], name: str = "") -> None:
     verdict = examine(exercise, your_function)
     if verdict.state != "not attempted yet":
         update_record(exercise.name, verdict.state)
-    print(f"{called}: {verdict.text}")
+    print(_within(WIDTH, f"{called}: {verdict.text}"))
+
+
+def _within(width: int, text: str) -> str:
+    """The text with its long lines broken between words."""
+    broken = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        broken += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(broken)
 
 
 def hint(name: str) -> Folded:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from .exercise import Case, Exercise, Mistake
+from .edits import mistakes_of
+from .exercise import Case, Exercise
 from .question import Option, Question
+
+LESSON = "12_capstone.txt"
 
 __all__ = ["EXERCISES", "hausdorff_distance"]
 
@@ -19,63 +22,6 @@ def hausdorff_distance(p: Tensor, q: Tensor) -> Tensor:
     distances = (p[:, None] - q[None]).square().sum(dim=-1).sqrt()  # (n, m)
     there, back = distances.amin(dim=1).mean(), distances.amin(dim=0).mean()
     return torch.maximum(there, back)
-
-
-def _distances(p: Tensor, q: Tensor) -> Tensor:
-    return (p[:, None] - q[None]).square().sum(dim=-1).sqrt()
-
-
-def _one_way(p: Tensor, q: Tensor) -> Tensor:
-    return _distances(p, q).amin(dim=1).mean()
-
-
-def _other_way(p: Tensor, q: Tensor) -> Tensor:
-    return _distances(p, q).amin(dim=0).mean()
-
-
-def _smaller(p: Tensor, q: Tensor) -> Tensor:
-    return torch.minimum(_one_way(p, q), _other_way(p, q))
-
-
-def _both_added(p: Tensor, q: Tensor) -> Tensor:
-    return _one_way(p, q) + _other_way(p, q)
-
-
-def _both_averaged(p: Tensor, q: Tensor) -> Tensor:
-    return _both_added(p, q) / 2
-
-
-def _not_modified(p: Tensor, q: Tensor) -> Tensor:
-    distances = _distances(p, q)
-    return torch.maximum(distances.amin(dim=1).amax(), distances.amin(dim=0).amax())
-
-
-def _mean_of_all(p: Tensor, q: Tensor) -> Tensor:
-    return _distances(p, q).mean()
-
-
-def _farthest(p: Tensor, q: Tensor) -> Tensor:
-    distances = _distances(p, q)
-    return torch.maximum(distances.amax(dim=1).mean(), distances.amax(dim=0).mean())
-
-
-def _squared(p: Tensor, q: Tensor) -> Tensor:
-    squares = _distances(p, q).square()
-    return torch.maximum(squares.amin(dim=1).mean(), squares.amin(dim=0).mean())
-
-
-def _city_blocks(p: Tensor, q: Tensor) -> Tensor:
-    blocks = (p[:, None] - q[None]).abs().sum(dim=-1)
-    return torch.maximum(blocks.amin(dim=1).mean(), blocks.amin(dim=0).mean())
-
-
-def _sums(p: Tensor, q: Tensor) -> Tensor:
-    distances = _distances(p, q)
-    return torch.maximum(distances.amin(dim=1).sum(), distances.amin(dim=0).sum())
-
-
-def _in_their_order(p: Tensor, q: Tensor) -> Tensor:
-    return (p - q).norm(dim=1).mean()
 
 
 def _draw(generator: Generator) -> tuple[Tensor, Tensor]:
@@ -110,36 +56,7 @@ EXERCISES = [
             ),
         ],
         draw=_draw,
-        mistakes=[
-            Mistake(_one_way, "this is the way from `p` to `q` alone; the way back counts, too"),
-            Mistake(_other_way, "this is the way from `q` to `p` alone; the other counts, too"),
-            Mistake(_smaller, "of the two ways the larger counts; this is the smaller"),
-            Mistake(_both_added, "this adds the two ways; take the larger of them"),
-            Mistake(_both_averaged, "this averages the two ways; take the larger of them"),
-            Mistake(
-                _not_modified,
-                "this is the plain Hausdorff distance: the worst point decides. The modified one "
-                "takes the mean over the points",
-            ),
-            Mistake(
-                _mean_of_all,
-                "this averages all pairs; of each point only the distance to its nearest counts",
-            ),
-            Mistake(
-                _farthest, "this looks for the farthest point of the other set, not the nearest"
-            ),
-            Mistake(_squared, "these are squared distances; take the root before the mean"),
-            Mistake(
-                _city_blocks,
-                "this adds the distances along both axes; the straight line is meant",
-            ),
-            Mistake(
-                _in_their_order,
-                "this compares the first with the first, the second with the second; the order of "
-                "the points means nothing, and there may be more of one than of the other",
-            ),
-            Mistake(_sums, "this sums over the points; a mean does not grow with their number"),
-        ],
+        mistakes=mistakes_of(hausdorff_distance, lesson=LESSON),
         hints=[
             "First all distances, (n, m): `p[:, None] - q[None]`, squared, summed, root. Then of "
             "each row the smallest, and their mean; the same for the columns.",

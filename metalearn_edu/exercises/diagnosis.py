@@ -1,22 +1,21 @@
 """Why is an answer wrong? Its results are held against those of known wrong answers.
 
-If the results, or the first wrong value of several, are what a known mistake gives, its hint fits.
-If that is not so in all examples, we ask whether only their form is wrong, a list, another shape or
-another order of the values, and look for a simple relation to the right results that does hold in
-all: the negative, the square, n times as much where n is a size of an argument. Then we ask whether
-they are right for other arguments. Then a mistake that fits most examples will do, or an argument
-that the answer never looks at; of a mistake that fits few examples we say "perhaps".
+`explain` takes the looks of `LOOKS` in their order, and the first that finds something has the
+word. What is said as certain holds in all examples: cases and draws. A mistake that fits only some
+of them, or one of two that fit equally well, is said with "perhaps".
 """
 
 from __future__ import annotations
 
 import contextlib
+import dis
 import inspect
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,8 @@ import torch
 from torch import Tensor
 
 from .differences import copy_of, difference
+from .limits import Stop
+from .near_misses import near_misses
 from .slips import slips, variants
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mistake", "Outcome", "explain", "failure", "known_mistake", "outcome_of"]
 
-N_EXAMPLES = 8
+N_EXAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,15 @@ class Outcome:
     line: str = ""
 
 
-def outcome_of(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+def outcome_of(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    quoted: Callable[..., Any] | None = None,
+) -> Outcome:
     """Call a function on copies of the arguments, with torch's random numbers from one seed.
+
+    Args:
+        quoted: whose line is named where an error arises; that of `function` without it.
 
     Raises:
         NotImplementedError: the function is a stub; other errors are part of the outcome.
@@ -62,41 +70,59 @@ def outcome_of(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outc
     torch.manual_seed(0)
     try:
         return Outcome(function(*copies), None, copies)
+    except Stop:
+        raise
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         if isinstance(error, NotImplementedError) and not str(error):
             raise  # with a message it comes from torch, which uses it for what it cannot do
-        return Outcome(None, error, copies, _line(error, function))
+        return Outcome(None, error, copies, _line(error, quoted or function))
 
 
-def failure(outcome: Outcome, expected: Any) -> str:
+def failure(outcome: Outcome, expected: Any, any_float: bool = False) -> str:
     """What is wrong with an outcome, in words; empty if nothing is."""
     error = outcome.error
     if error is None:
-        return difference(outcome.value, expected)
+        return difference(outcome.value, expected, any_float=any_float)
     return f"it stops with {type(error).__name__}: {_message(error)}{outcome.line}"
 
 
 def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
     """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
-    examples = _examples(exercise, answer, failed)
-    hits = _hits(exercise, examples)
-    return (
-        _best(hits, len(examples))
-        or _form(examples)
-        or _exchanged(examples)
-        or _relation(examples, partial(_by_formula, exercise))
-        or _slip(exercise, examples)
-        or _best(hits, len(examples) / 2)
-        or _ignored(exercise, answer, examples)
-        or _relation(examples, _by_order)
-        or ("perhaps: " + _best(hits, 1) if hits else "")
-    )
+    patient = _Patient(exercise, answer, failed)
+    return next(filter(None, (look(patient) for look in LOOKS)), "")
 
 
 def known_mistake(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
     """The hint of the known mistake that gives what the answer gives; empty if none does."""
-    examples = _examples(exercise, answer, failed)
-    return _best(_hits(exercise, examples), len(examples) / 2)
+    patient = _Patient(exercise, answer, failed)
+    return _known(patient) or _mostly_known(patient)
+
+
+class _Patient:
+    """A wrong answer, with examples of what it does; the first is the call that failed."""
+
+    def __init__(self, exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> None:
+        self.exercise, self.answer = exercise, answer
+        self.examples = _examples(exercise, answer, failed)
+        self.first = self.examples[0]
+        self.part = _first_wrong_part(self.first)
+
+    @cached_property
+    def hits(self) -> list[Hit]:
+        return _hits(self)
+
+    @cached_property
+    def unseen(self) -> list[int]:
+        """The places of the arguments that make no difference to the answer, but should."""
+        if self.first.got.error or self.first.got.value is None:
+            return []
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # nothing to compare
+            return [i for i in range(len(self.names)) if _makes_no_difference(self, i)]
+        return []
+
+    @property
+    def names(self) -> list[str]:
+        return list(inspect.signature(self.exercise.solution).parameters)
 
 
 class _Example:
@@ -119,37 +145,80 @@ def _examples(exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> list[
 Hit = tuple[int, int, str]
 
 
-def _hits(exercise: Exercise, examples: list[_Example]) -> list[Hit]:
+def _hits(patient: _Patient) -> list[Hit]:
     """Of each known mistake: in how many examples the answer does what it does, how well, hint."""
-    part = _first_wrong_part(examples[0])
     hits = []
-    for mistake in exercise.mistakes:
-        if _agrees(mistake, examples[0], part):  # what does not explain the failure is no reason
-            agreed = [_agrees(mistake, example, part) for example in examples]
+    for mistake in patient.exercise.mistakes:
+        if _agrees(mistake.wrong, patient.first, patient.part):  # else it explains nothing
+            agreed = [_agrees(mistake.wrong, e, patient.part) for e in patient.examples]
             hits.append((sum(map(bool, agreed)), sum(agreed), mistake.hint))
     return hits
 
 
-def _best(hits: list[Hit], at_least: float) -> str:
-    """The hint of the mistake that agrees best, in so many examples at least; empty if none."""
-    enough = [hit for hit in hits if hit[0] >= at_least]
-    return max(enough, key=lambda hit: hit[1])[2] if enough else ""
+def _known(patient: _Patient) -> str:
+    """The mistake that gives the answer's results in all examples."""
+    return _one_of(_best(patient.hits, len(patient.examples)))
 
 
-def _agrees(mistake: Mistake, example: _Example, part: int) -> int:
-    """2 if the results are the same, 1 if at least the part is that is wrong, else 0."""
+def _still_there(patient: _Patient) -> str:
+    """The bug that is to be found: the first hint asks about it, and is for who still has it."""
+    exercise = patient.exercise
+    if exercise.buggy is None:
+        return ""
+    same = all(_agrees(exercise.buggy, example, patient.part) for example in patient.examples)
+    return exercise.hints[0] if same else ""
+
+
+def _mostly_known(patient: _Patient) -> str:
+    return _perhaps(_best(patient.hits, 0.75 * len(patient.examples)))
+
+
+def _best(hits: list[Hit], at_least: float) -> list[str]:
+    """The hints of the mistakes that agree best, in so many examples at least."""
+    most = max((hit[1] for hit in hits if hit[0] >= at_least), default=0)
+    return list(dict.fromkeys(hit[2] for hit in hits if hit[0] >= at_least and hit[1] == most))
+
+
+def _one_of(hints: list[str]) -> str:
+    """A hint as it is; of several that fit equally well none is certain."""
+    return hints[0] if len(hints) == 1 else _perhaps(hints)
+
+
+def _perhaps(hints: list[str]) -> str:
+    return "perhaps: " + "; or: ".join(hints) if hints else ""
+
+
+def _agrees(wrong_answer: Callable[..., Any], example: _Example, part: int) -> int:
+    """2 if the results are the same, 1 if at least the part is that is wrong, else 0.
+
+    Errors are the same if their messages are, and nearly if they differ in sizes alone.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
-        wrong, got = outcome_of(mistake.wrong, example.arguments), example.got
+        wrong, got = outcome_of(wrong_answer, example.arguments), example.got
     if wrong.error or got.error:
-        same = type(wrong.error) is type(got.error) and _message(wrong.error) == _message(got.error)
-        return 2 * same
+        if _kind_of(wrong.error) != _kind_of(got.error):
+            return 0
+        return 1 + (_message(wrong.error) == _message(got.error))
     if not difference(got.value, wrong.value):
         return 2
-    parts = [value for value in (got.value, wrong.value) if isinstance(value, tuple | list)]
-    if len(parts) < 2 or part >= min(map(len, parts)):
-        return 0
-    return not difference(parts[0][part], parts[1][part])
+    return _agree_in_part(got.value, wrong.value, example.expected.value, part)
+
+
+def _agree_in_part(got: Any, wrong: Any, expected: Any, part: int) -> bool:
+    """Whether this part is the same, and the wrong answer is wrong nowhere but where ours is."""
+    values = (got, wrong, expected)
+    if not all(isinstance(value, tuple | list) and len(value) > part for value in values):
+        return False
+    if difference(got[part], wrong[part]):
+        return False
+    triples = list(zip(got, wrong, expected, strict=False))
+    return all(difference(a, e) or not difference(b, e) for a, b, e in triples)
+
+
+def _kind_of(error: BaseException | None) -> tuple[type, str]:
+    """An error without the numbers in its message, which may be sizes."""
+    return type(error), re.sub(r"-?[0-9]+", "#", _message(error))
 
 
 def _first_wrong_part(example: _Example) -> int:
@@ -169,22 +238,24 @@ FORM = (
 )
 
 
-def _form(examples: list[_Example]) -> str:
+def _form(patient: _Patient) -> str:
     """Whether all numbers are right and only their kind, type or shape is not."""
-    if any(e.got.error or e.expected.error for e in examples):
+    if any(e.got.error or e.expected.error for e in patient.examples):
         return ""
     with contextlib.suppress(TypeError, ValueError, RuntimeError):  # words and the like
-        pairs = [(_flat(e.got.value), _flat(e.expected.value)) for e in examples]
-        return FORM if all(_close(*pair) for pair in pairs) else ""
+        pairs = [(_flat(e.got.value), _flat(e.expected.value)) for e in patient.examples]
+        if all(_close(*pair) for pair in pairs):
+            return WHOLE if type(patient.first.expected.value) is int else FORM
     return ""
 
 
+WHOLE = "the number is right; `int(...)`, or whole numbers all the way, make it an int"
 EXCHANGED = "the values of the result are right, but their order is not; see what is to come first"
 
 
-def _exchanged(examples: list[_Example]) -> str:
+def _exchanged(patient: _Patient) -> str:
     """Whether the values of a tuple are right and stand in another order, the same in all."""
-    pairs = [(e.got.value, e.expected.value) for e in examples]
+    pairs = [(e.got.value, e.expected.value) for e in patient.examples]
     if not all(isinstance(value, tuple | list) for pair in pairs for value in pair):
         return ""
     for order in permutations(range(len(pairs[0][0]))):
@@ -233,8 +304,12 @@ FACTORS: dict[str, Callable[[float], float]] = {
     "what is expected, divided by the root of {n}": lambda n: n**-0.5,
     "divided by {n} - 1 in place of {n}": lambda n: n / (n - 1),
     "divided by {n} in place of {n} - 1": lambda n: (n - 1) / n,
-    "a root of something divided by {n} - 1 in place of {n}": lambda n: (n / (n - 1)) ** 0.5,
-    "a root of something divided by {n} in place of {n} - 1": lambda n: ((n - 1) / n) ** 0.5,
+    "the root of {n} / ({n} - 1) times what is expected; is it {n} or {n} - 1?": lambda n: (
+        (n / (n - 1)) ** 0.5
+    ),
+    "the root of ({n} - 1) / {n} times what is expected; is it {n} or {n} - 1?": lambda n: (
+        ((n - 1) / n) ** 0.5
+    ),
 }
 
 
@@ -242,27 +317,35 @@ FACTORS: dict[str, Callable[[float], float]] = {
 Pairs = list[tuple[tuple[Any, ...], Tensor, Tensor]]
 
 
-def _relation(examples: list[_Example], find: Callable[[Pairs], str]) -> str:
-    """What the results have in common with the right ones, in words; empty if nothing."""
-    usable = [e for e in examples if e.got.error is None and e.expected.error is None]
+def _relation(patient: _Patient) -> str:
+    """What all results have in common with the right ones, in words; empty if nothing."""
+    return _in_words(patient, _by_formula)
+
+
+def _other_places(patient: _Patient) -> str:
+    return _in_words(patient, lambda _, pairs: _by_order(pairs))
+
+
+def _in_words(patient: _Patient, find: Callable[[list[str], Pairs], str]) -> str:
+    usable = [e for e in patient.examples if e.got.error is None and e.expected.error is None]
     pairs = [(e.arguments, _parts(e.got.value), _parts(e.expected.value)) for e in usable]
     n_parts = {len(part) for _, got, expected in pairs for part in (got, expected)}
-    if examples[0].got.error or len(usable) < 3 or len(n_parts) != 1:
+    if patient.first.got.error or len(usable) < 3 or len(n_parts) != 1:
         return ""
     for i in range(n_parts.pop()):
         one = [(arguments, got[i], expected[i]) for arguments, got, expected in pairs]
         what = "the result" if len(pairs[0][1]) == 1 else f"value {i} of the result"
         if not all(_close(got, expected) for _, got, expected in one):
-            found = find(one)
+            found = find(patient.names, one)
             return f"{what} is {found}" if found else ""
     return ""
 
 
-def _by_formula(exercise: Exercise, pairs: Pairs) -> str:
+def _by_formula(names: list[str], pairs: Pairs) -> str:
     for text, change in RELATIONS.items():
         if all(_close(got, change(expected)) for _, got, expected in pairs):
             return text
-    for name, sizes in _sizes(exercise, [arguments for arguments, _, _ in pairs]):
+    for name, sizes in _sizes(names, [arguments for arguments, _, _ in pairs]):
         for text, factor in FACTORS.items():
             if all(
                 n > 1 and _close(got, factor(n) * expected)
@@ -275,6 +358,9 @@ def _by_formula(exercise: Exercise, pairs: Pairs) -> str:
 
 
 def _by_order(pairs: Pairs) -> str:
+    misplaced = [e[got != e] for _, got, e in pairs if got.shape == e.shape]
+    if len(torch.cat(misplaced).unique()) < 3:
+        return ""  # zeros and ones are always the same, in other places
     if all(
         got.shape == e.shape and _close(got.flatten().sort().values, e.flatten().sort().values)
         for _, got, e in pairs
@@ -283,9 +369,9 @@ def _by_order(pairs: Pairs) -> str:
     return ""
 
 
-def _sizes(exercise: Exercise, calls: list[tuple[Any, ...]]) -> Iterator[tuple[str, list[float]]]:
+def _sizes(names: list[str], calls: list[tuple[Any, ...]]) -> Iterator[tuple[str, list[float]]]:
     """Sizes and whole numbers among the arguments, by name, one for each call; no constants."""
-    for i, name in enumerate(inspect.signature(exercise.solution).parameters):
+    for i, name in enumerate(names):
         values = [arguments[i] for arguments in calls]
         if all(type(value) is int for value in values):
             yield name, values
@@ -304,61 +390,128 @@ def _close(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def _slip(exercise: Exercise, examples: list[_Example]) -> str:
+def _slip(patient: _Patient) -> str:
     """For which other arguments all results are right, in words; empty if for none."""
-    if examples[0].got.error:
+    if patient.first.got.error or _is_constant(patient):
         return ""
-    part = _first_wrong_part(examples[0])
-    for text, slipped in slips(exercise.solution, examples[0].arguments):
-        hint = f"these results are right for {text}; look where you use it"
-        if all(_agrees(Mistake(slipped, hint), example, part) for example in examples):
-            return hint
-    return ""
-
-
-def _ignored(exercise: Exercise, answer: Callable[..., Any], examples: list[_Example]) -> str:
-    """Which arguments the answer never looks at, in words; empty if it looks at all of them."""
-    if examples[0].got.error or examples[0].got.value is None:
+    fits = [
+        text
+        for text, slipped in slips(
+            patient.exercise.solution, [example.arguments for example in patient.examples]
+        )
+        if all(_agrees(slipped, example, patient.part) for example in patient.examples)
+    ]
+    if not 1 <= len(fits) <= 3:  # right for many others: then it does not count at all
         return ""
-    names = inspect.signature(exercise.solution).parameters
-    some = [examples[0], *examples[-3:]]  # small cases may hide what an argument does
-    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # results that do not compare
-        unseen = [
-            f"`{name}`"
-            for i, name in enumerate(names)
-            if _makes_no_difference(exercise, answer, some, i)
-        ]
-        what = " and ".join(unseen)
-        return what and f"the result stays as it is whatever {what} may be; where must it come in?"
-    return ""
+    hint = f"these results are right for {' or '.join(fits)}; look where you use it"
+    return hint if len(fits) == 1 else f"perhaps: {hint}"
 
 
-def _makes_no_difference(
-    exercise: Exercise, answer: Callable[..., Any], examples: list[_Example], place: int
-) -> bool:
+def _is_constant(patient: _Patient) -> bool:
+    """Whether the answer gives the same whatever its arguments are."""
+    first, *others = [example.got.value for example in patient.examples]
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):
+        return not any(difference(other, first) for other in others)
+    return False
+
+
+def _ignored(patient: _Patient) -> str:
+    """Which arguments are not in the code of the answer, or that all results are the same."""
+    unseen = patient.unseen
+    if not _is_constant(patient) and any(_is_read(patient.answer, i) for i in unseen):
+        return ""
+    return _whatever(patient, unseen)
+
+
+def _without_effect(patient: _Patient) -> str:
+    """Which arguments have no effect, though they are in the code."""
+    found = _whatever(patient, patient.unseen)
+    return found and f"perhaps: {found}"
+
+
+def _whatever(patient: _Patient, unseen: list[int]) -> str:
+    what = " and ".join(f"`{patient.names[i]}`" for i in unseen)
+    return what and f"the result stays as it is whatever {what} may be; where must it come in?"
+
+
+def _is_read(answer: Callable[..., Any], place: int) -> bool:
+    """Whether the code of a function has the argument in this place in it."""
+    code = getattr(inspect.unwrap(answer), "__code__", None)
+    if code is None or place >= code.co_argcount:
+        return True
+    name = code.co_varnames[place]
+    reads = (i for i in dis.get_instructions(code) if i.argval == name or name in _cells(i))
+    return any(reads)
+
+
+def _cells(instruction: dis.Instruction) -> tuple[Any, ...]:
+    return instruction.argval if isinstance(instruction.argval, tuple) else ()
+
+
+def _makes_no_difference(patient: _Patient, place: int) -> bool:
     """Whether the argument in this place moves the right result and never that of the answer."""
+    some = [patient.first, *patient.examples[-3:]]  # small cases may hide what an argument does
+    seen = [example.arguments[place] for example in patient.examples]
     moved = []
-    for example in examples:
-        value = example.arguments[place]
-        for right, ours in zip(
-            variants(exercise.solution, place, value), variants(answer, place, value), strict=True
-        ):
-            expected = outcome_of(right, example.arguments)
+    for example in some:
+        for other in variants(example.arguments[place], seen):
+            arguments = (*example.arguments[:place], other, *example.arguments[place + 1 :])
+            expected = outcome_of(patient.exercise.solution, arguments)
             if expected.error is None and difference(expected.value, example.expected.value):
-                got = outcome_of(ours, example.arguments)
+                got = outcome_of(patient.answer, arguments)
                 moved.append(bool(difference(got.value, example.got.value)))
     return bool(moved) and not any(moved)
+
+
+def _near_miss(patient: _Patient) -> str:
+    """A right way with one thing changed that gives the answer's results in all examples."""
+    if patient.first.got.error or _is_constant(patient):
+        return ""
+    fits = [
+        miss
+        for way in (patient.exercise.solution, *patient.exercise.ways)
+        for miss in near_misses(way)
+        if all(_agrees(miss.function, example, patient.part) == 2 for example in patient.examples)
+    ]
+    if not fits:
+        return ""
+    kinds = " or ".join(dict.fromkeys(miss.kind for miss in fits[:2]))
+    lines = " or of ".join(f"`{miss.new}`" for miss in fits[:2])
+    return f"perhaps it is {kinds}: the results are those of {lines}"
+
+
+# --- all looks, in their order ---------------------------------------------------------------
+
+Look = Callable[[_Patient], str]
+
+LOOKS: list[Look] = [
+    _known,  # a listed mistake that does in all examples what the answer does
+    _still_there,  # the bug with which the exercise began
+    _form,  # right numbers, held by something else
+    _exchanged,  # right values, in another order
+    _relation,  # twice as much, the negative, n times as much
+    _slip,  # right for other arguments
+    _mostly_known,  # perhaps a listed mistake: in three of four examples
+    _ignored,  # an argument that is not looked at
+    _near_miss,  # perhaps one thing in a right way, changed by rule; this shows a part of it
+    _without_effect,  # perhaps an argument that has no effect
+    _other_places,  # right numbers in other places
+]
 
 
 # --- errors ----------------------------------------------------------------------------------
 
 
 def _message(error: BaseException | None) -> str:
-    return (str(error).splitlines() or ["no message"])[0]
+    """The first line of it, without advice of PyTorch's own."""
+    line = (str(error).splitlines() or ["no message"])[0]
+    return line.split(" Hint: ")[0].rstrip(".")
 
 
 def _line(error: BaseException, function: Callable[..., Any]) -> str:
     """Where in the function's own file the error arose."""
-    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    while isinstance(function, partial):
+        function = function.func
+    own = getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     return f", at line {frames[-1].lineno} of the cell: {frames[-1].line}" if frames else ""

@@ -1,17 +1,22 @@
-"""What differs between two results, in words: first their kind, then shape, type and values."""
+"""What differs between two results, in words: first their kind, then shape, type and values.
+
+A number may come as a Python number, a NumPy scalar or a tensor without dimensions.
+"""
 
 from __future__ import annotations
 
 import copy
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["copy_of", "difference", "show"]
+__all__ = ["changes", "copy_of", "difference", "show"]
 
-RTOL, ATOL = 1e-4, 1e-5  # float32, and another order of adding up
+RTOL = 1e-4  # float32, and another order of adding up
 
 
 def copy_of(value: Any) -> Any:
@@ -25,27 +30,53 @@ def copy_of(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def difference(got: Any, expected: Any, what: str = "the result") -> str:
-    """What differs, in words; empty if nothing does."""
+def changes(after: Any, before: Any) -> bool:
+    """Whether arguments are not what they were: other values, or marked for a gradient."""
+    if isinstance(before, tuple):
+        return any(changes(a, b) for a, b in zip(after, before, strict=True))
+    if isinstance(before, Tensor) and before.requires_grad != after.requires_grad:
+        return True
+    return bool(difference(after, before))
+
+
+def difference(
+    got: Any,
+    expected: Any,
+    what: str = "the result",
+    any_float: bool = False,
+    rtol: float = RTOL,
+) -> str:
+    """What differs, in words; empty if nothing does.
+
+    Args:
+        any_float: tensors may hold floats of another precision.
+        rtol: how far numbers may be apart, as a share; a tenth of it near 0.
+    """
     if got is None and expected is not None:
         return f"{what} is None; is there a return at the end of your function?"
+    got, expected = _plain(got), _plain(expected)
     if isinstance(expected, Tensor | np.ndarray):
-        return _array_difference(got, expected, what)
-    if isinstance(got, Tensor | np.ndarray | np.generic) and got.ndim == 0:
-        got = got.item()  # a number may come as a tensor
+        return _array_difference(got, expected, what, any_float, rtol)
     if isinstance(expected, bool | str | type(None)):
         same = isinstance(got, bool | str | type(None)) and got == expected
         return "" if same else f"{what} is {_short(got)}, expected {expected!r}"
     if isinstance(expected, int | float):
-        return _number_difference(got, expected, what)
+        return _number_difference(got, expected, what, rtol)
     if isinstance(expected, dict):
-        return _dict_difference(got, expected, what)
+        return _dict_difference(got, expected, what, rtol)
     if isinstance(expected, tuple | list):
-        return _sequence_difference(got, expected, what)
+        return _sequence_difference(got, expected, what, any_float, rtol)
     return _object_difference(got, expected, what)
 
 
-def _array_difference(got: Any, expected: Any, what: str) -> str:
+def _plain(value: Any) -> Any:
+    """A number as a Python number, whatever holds it."""
+    if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
+        return value.item()
+    return value
+
+
+def _array_difference(got: Any, expected: Any, what: str, any_float: bool, rtol: float) -> str:
     kind = type(expected).__name__.replace("ndarray", "NumPy array").lower()
     if not isinstance(got, type(expected)):
         return (
@@ -53,48 +84,67 @@ def _array_difference(got: Any, expected: Any, what: str) -> str:
         )
     if got.shape != expected.shape:
         return f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
-    if got.dtype != expected.dtype:
+    if got.dtype != expected.dtype and not (any_float and _is_float(got) and _is_float(expected)):
         return f"{what} holds {got.dtype}, expected {expected.dtype}"
     if isinstance(got, Tensor) and got.device != expected.device:
         return f"{what} is on the device {got.device}, expected {expected.device}"
-    a, b = torch.as_tensor(got).detach(), torch.as_tensor(expected).detach()
-    close = torch.isclose(a, b, rtol=RTOL, atol=ATOL, equal_nan=True)
+    a = torch.as_tensor(got).detach()
+    b = torch.as_tensor(expected).detach().to(a.dtype)
+    close = torch.isclose(a, b, rtol=rtol, atol=rtol / 10, equal_nan=True)
     if close.all():
         return ""
     place = tuple((~close).nonzero()[0].tolist())
     where = f" at {list(place)}" if place else ""
+    one, other = _unlike(a[place].item(), b[place].item())
     return (
-        f"{what} is {_number(a[place])}{where}, expected {_number(b[place])} "
+        f"{what} is {one}{where}, expected {other} "
         f"({int((~close).sum())} of {close.numel()} values differ)"
     )
 
 
-def _number_difference(got: Any, expected: float, what: str) -> str:
-    if isinstance(got, bool) or not isinstance(got, int | float):
-        return f"{what} is of type {type(got).__name__}, expected the number {_number(expected)}"
+def _is_float(value: Any) -> bool:
+    return value.is_floating_point() if isinstance(value, Tensor) else value.dtype.kind == "f"
+
+
+def _number_difference(got: Any, expected: float, what: str, rtol: float) -> str:
+    if isinstance(got, bool) or not isinstance(got, Real):
+        kind = type(got).__name__
+        shape = f" of shape {tuple(got.shape)}" if isinstance(got, Tensor | np.ndarray) else ""
+        return f"{what} is of type {kind}{shape}, expected the number {_number(expected)}"
     if isinstance(expected, int):
-        close, kind = type(got) is int and got == expected, " (a whole number, an int)"
-    else:
-        close, kind = bool(np.isclose(got, expected, rtol=RTOL, atol=ATOL, equal_nan=True)), ""
-    return "" if close else f"{what} is {_number(got)}, expected {_number(expected)}{kind}"
+        return _integer_difference(got, expected, what)
+    if np.isclose(float(got), expected, rtol=rtol, atol=rtol / 10, equal_nan=True):
+        return ""
+    one, other = _unlike(float(got), expected)
+    return f"{what} is {one}, expected {other}"
 
 
-def _sequence_difference(got: Any, expected: Any, what: str) -> str:
+def _integer_difference(got: Any, expected: int, what: str) -> str:
+    if not isinstance(got, int):
+        whole = "an int" if got != expected else "an int; `int(...)` makes one"
+        kind = type(got).__name__
+        return f"{what} is {_number(float(got))}, a {kind}, expected {expected} ({whole})"
+    return "" if got == expected else f"{what} is {got}, expected {expected} (a whole number)"
+
+
+def _sequence_difference(got: Any, expected: Any, what: str, any_float: bool, rtol: float) -> str:
     if not isinstance(got, tuple | list):
         return f"{what} is of type {type(got).__name__}, expected {len(expected)} values"
     if len(got) != len(expected):
         return f"{what} has {len(got)} values, expected {len(expected)}"
-    parts = zip(got, expected, strict=True)
-    found = (difference(a, b, f"value {i} of {what}") for i, (a, b) in enumerate(parts))
+    parts = enumerate(zip(got, expected, strict=True))
+    found = (difference(a, b, f"value {i} of {what}", any_float, rtol) for i, (a, b) in parts)
     return next(filter(None, found), "")
 
 
-def _dict_difference(got: Any, expected: dict[Any, Any], what: str) -> str:
+def _dict_difference(got: Any, expected: dict[Any, Any], what: str, rtol: float = RTOL) -> str:
     if not isinstance(got, dict):
         return f"{what} is of type {type(got).__name__}, expected a dict"
     if set(got) != set(expected):
         return f"{what} has the keys {sorted(map(str, got))}, expected {sorted(map(str, expected))}"
-    found = (difference(got[key], expected[key], f"{key!r} of {what}") for key in expected)
+    found = (
+        difference(got[key], expected[key], f"{key!r} of {what}", rtol=rtol) for key in expected
+    )
     return next(filter(None, found), "")
 
 
@@ -112,8 +162,18 @@ def _object_difference(got: Any, expected: Any, what: str) -> str:
 
 
 def _number(value: Any) -> str:
-    number = value.item() if hasattr(value, "item") else value
-    return f"{number:.4g}" if isinstance(number, float) else str(number)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _unlike(one: Any, other: Any) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to tell them apart, four at least."""
+    if not (isinstance(one, float) and isinstance(other, float)):
+        return _number(one), _number(other)
+    for digits in range(4, 18):
+        pair = f"{one:.{digits}g}", f"{other:.{digits}g}"
+        if pair[0] != pair[1]:
+            break
+    return pair
 
 
 def _short(value: Any) -> str:
@@ -125,7 +185,19 @@ def show(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         small = np.prod(value.shape) <= 12
         kind = "tensor" if isinstance(value, Tensor) else "array"
-        return str(value.tolist()) if small else f"a {kind} of shape {tuple(value.shape)}"
-    if isinstance(value, int | float | str | list | tuple) and len(repr(value)) <= 80:
-        return repr(value)
+        return (
+            repr(_rounded(value.tolist())) if small else f"a {kind} of shape {tuple(value.shape)}"
+        )
+    if isinstance(value, int | float | str | list | tuple):
+        text = repr(_rounded(value))
+        if len(text) <= 80:
+            return text
     return getattr(value, "__name__", f"a {type(value).__name__}")
+
+
+def _rounded(value: Any) -> Any:
+    """Floats with six digits: what float32 adds behind them says nothing."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_rounded, value))
+    is_number = type(value) is float and math.isfinite(value)
+    return float(f"{value:.6g}") if is_number else value

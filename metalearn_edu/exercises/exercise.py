@@ -2,7 +2,8 @@
 
 An answer passes the cases worked out by hand, then the properties, then a comparison with the
 solution on arguments drawn anew at each check, so that no list of stored results can pass. The
-first failure is explained: `diagnosis` looks among the exercise's known mistakes first.
+first failure is explained: `diagnosis` looks among the exercise's known mistakes first. Gradients
+count only where the text of the exercise asks for them.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import inspect
 import io
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial, wraps
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from .diagnosis import Mistake, explain, failure, known_mistake, outcome_of
-from .differences import copy_of, difference, show
-from .limits import OutOfTime, call_within
+from .diagnosis import Mistake, Outcome, explain, failure, known_mistake, outcome_of
+from .differences import changes, copy_of, difference, show
+from .edits import Edit
+from .limits import MEMORY, OutOfTime, call_within
 
 __all__ = ["Case", "Exercise", "Mistake", "Property", "Verdict", "examine"]
 
-LIMIT_SECONDS = 10.0  # on a busy machine the first use of a part of PyTorch takes some of them
+LIMIT_SECONDS = 10.0  # of processor time; the first use of a part of PyTorch takes two of them
 N_DRAWS = 20
 Answer = Callable[..., Any]
 # What must hold for every right answer: returns "" or, in words, what does not.
@@ -55,10 +57,13 @@ class Exercise:
         draw: from a generator to the arguments of one more call, other sizes included; None only
             if the properties say all.
         mistakes: typical wrong answers, each with what to say to who gives it.
-        hints: a ladder; the first is the idea, and is also given when no known mistake fits.
+        hints: a ladder; the first is the idea, and is also given when no known mistake fits. In
+            an exercise to find the bug it asks about that bug, and is given while it is there.
         properties: checked between the cases and the draws.
-        differentiable: gradients by all float tensors must be those of the solution.
+        gradients: the arguments by which the text asks for gradients; they must be those of the
+            solution.
         buggy: in an exercise to find the bug, what the learner finds in the notebook.
+        ways: other right answers, of which `mistakes` may be edits too.
     """
 
     solution: Answer
@@ -68,11 +73,12 @@ class Exercise:
     difficulty: Literal["easy", "medium", "hard"]
     cases: Sequence[Case]
     draw: Callable[[torch.Generator], tuple[Any, ...]] | None
-    mistakes: Sequence[Mistake]
+    mistakes: Sequence[Mistake | Edit]
     hints: Sequence[str]
     properties: Sequence[Property] = ()
-    differentiable: bool = False
+    gradients: Sequence[str] = ()
     buggy: Answer | None = None
+    ways: Sequence[Answer] = ()
 
     @property
     def name(self) -> str:
@@ -102,53 +108,104 @@ class Verdict:
 
 def examine(exercise: Exercise, answer: Answer) -> Verdict:
     """Look at an answer. Raises nothing; an answer that never ends is stopped."""
-    printed = io.StringIO()
     try:
-        with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(printed):
-            problem = call_within(LIMIT_SECONDS, _problem, exercise, answer)
-    except OutOfTime:
-        problem = (
-            f"it is still running after {LIMIT_SECONDS:g} seconds, and was stopped.\n"
-            "Hint: is there a loop that never ends? What makes its condition false?"
-        )
-    except NotImplementedError:
-        return Verdict("not attempted yet", "not attempted yet")
-    except Exception as error:  # a result so odd that looking at it fails
-        problem = f"its result cannot be looked at ({type(error).__name__}: {error})"
-    if not problem:
-        return Verdict("correct", "correct")
+        return call_within(LIMIT_SECONDS, _verdicts, exercise, answer)
+    except OutOfTime as stop:
+        return stop.so_far or Verdict("tried", f"not right yet: {stop}")
+
+
+def _verdicts(exercise: Exercise, answer: Answer) -> Iterator[Verdict]:
+    """The verdict; before the search for a hint, which may take too long, one that does without."""
+    printed = io.StringIO()
+    with _as_ever(printed):
+        try:
+            found = _first_failure(exercise, answer)
+            if found is None:
+                yield Verdict("correct", "correct")
+                return
+            yield _tried(found.text(found.fallback), printed)
+            yield _tried(found.text(found.hint() or found.fallback), printed)
+        except Exception as error:
+            if isinstance(error, NotImplementedError) and not str(error):
+                yield Verdict("not attempted yet", "not attempted yet")
+                return
+            kind = type(error).__name__  # a result so odd that looking at it fails
+            yield _tried(f"its result cannot be looked at ({kind}: {error})", printed)
+
+
+@contextlib.contextmanager
+def _as_ever(printed: io.StringIO) -> Iterator[None]:
+    """The same settings whatever those of the caller, whose random numbers go on as they were."""
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        yield
+
+
+def _tried(problem: str, printed: io.StringIO) -> Verdict:
     return Verdict("tried", "\n".join([f"not right yet: {problem}", *_first_lines(printed)]))
 
 
-def _problem(exercise: Exercise, answer: Answer) -> str:
-    """The first failure with its hint; empty if there is none."""
-    problem = _wrong_call(exercise, answer)
-    if problem:
-        return problem
+@dataclass(frozen=True)
+class _Failure:
+    """What is wrong, and how to find the hint that fits."""
+
+    what: str
+    fallback: str = ""
+    hint: Callable[[], str] = field(default=lambda: "")
+
+    def text(self, hint: str) -> str:
+        return f"{self.what}.\nHint: {hint}" if hint else self.what
+
+
+def _first_failure(exercise: Exercise, answer: Answer) -> _Failure | None:
+    wrong = _wrong_call(exercise, answer)
+    if wrong:
+        return _Failure(wrong)
     if exercise.buggy and _is_untouched(exercise, answer):
         raise NotImplementedError
-    return next(filter(None, _problems(exercise, answer)), "")
+    return next(filter(None, _failures(exercise, answer)), None)
 
 
-def _problems(exercise: Exercise, answer: Answer) -> Iterator[str]:
+def _failures(exercise: Exercise, answer: Answer) -> Iterator[_Failure | None]:
     """What each look at the answer finds, from the simple to the thorough."""
     for case in exercise.cases:
-        yield _failure_at(exercise, answer, case.arguments, case.result, exercise.hints[0])
+        yield _failure_at(exercise, answer, case.arguments, case.result, _idea(exercise))
     for holds in exercise.properties:
         yield _broken(exercise, answer, holds)
     for arguments, expected in _drawn(exercise):
         yield _failure_at(exercise, answer, arguments, expected, ONLY_SMALL)
-        if exercise.differentiable:
+    if exercise.gradients:
+        for arguments in [*(case.arguments for case in exercise.cases), *_draws(exercise)]:
             yield _gradient_failure(exercise, answer, arguments)
 
 
-def _drawn(exercise: Exercise) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def _idea(exercise: Exercise) -> str:
+    """What to say to who does something unknown."""
+    return MENDED_OTHERWISE if exercise.buggy else exercise.hints[0]
+
+
+MENDED_OTHERWISE = (
+    "this does something else than the function with the bug did, but not yet what is asked for; "
+    "go through these arguments by hand, line by line"
+)
+
+
+def _draws(exercise: Exercise) -> Iterator[tuple[Any, ...]]:
     if exercise.draw is None:
         return
     generator = torch.Generator()
     generator.seed()  # other arguments at each check
     for _ in range(N_DRAWS):
-        arguments = exercise.draw(generator)
+        yield exercise.draw(generator)
+
+
+def _drawn(exercise: Exercise) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    for arguments in _draws(exercise):
         yield arguments, outcome_of(exercise.solution, arguments).value
 
 
@@ -184,64 +241,113 @@ def _is_text(line: ast.stmt) -> bool:
 
 def _failure_at(
     exercise: Exercise, answer: Answer, arguments: tuple, expected: Any, fallback: str
-) -> str:
+) -> _Failure | None:
     outcome = outcome_of(answer, arguments)
-    found = failure(outcome, expected)
+    found = failure(outcome, expected, any_float=not _has_floats(arguments))
+    if found and _rounds_otherwise(exercise, answer, arguments, outcome):
+        found = ""
+    call = _call(exercise, arguments)
     if not found:
-        changed = difference(outcome.arguments, arguments)
-        return f"{_call(exercise, arguments)}: {CHANGES}" if changed else ""
-    reason = explain(exercise, answer, arguments) or fallback
-    return f"{_call(exercise, arguments)}: {found}.\nHint: {reason}"
+        return _Failure(f"{call}: {CHANGES}") if changes(outcome.arguments, arguments) else None
+    if _is_memory(outcome):
+        return _Failure(f"{call}: {found}", TOO_MUCH)
+    return _Failure(f"{call}: {found}", fallback, lambda: explain(exercise, answer, arguments))
 
 
+def _has_floats(arguments: tuple) -> bool:
+    """Whether the precision of a result follows from the arguments."""
+    return any(isinstance(a, Tensor) and a.is_floating_point() for a in arguments)
+
+
+def _is_memory(outcome: Outcome) -> bool:
+    return isinstance(outcome.error, MemoryError) or "allocate memory" in str(outcome.error)
+
+
+TOO_MUCH = (
+    f"it asks for more than {MEMORY >> 30} GB of memory; does a list or a tensor grow without end?"
+)
 ONLY_SMALL = (
     "the small cases are right, and others are not; is a size, an order or a result of the small "
     "cases written into your function?"
 )
 CHANGES = (
     "the result is right, but your function changes its arguments.\n"
-    "Hint: `+=`, `x[i] = ...` and methods that end in _ write into the tensor of the caller; "
-    "make a new one"
+    "Hint: `+=`, `x[i] = ...` and methods that end in _, `requires_grad_()` too, change the tensor "
+    "of the caller; make a new one"
 )
 
 
-def _broken(exercise: Exercise, answer: Answer, holds: Property) -> str:
-    outcome = outcome_of(holds, (answer,))
+def _broken(exercise: Exercise, answer: Answer, holds: Property) -> _Failure | None:
+    outcome = outcome_of(holds, (answer,), quoted=answer)
     if outcome.error is None:
-        return str(outcome.value)
-    return f"{failure(outcome, None)}.\nHint: {exercise.hints[0]}"
+        return _Failure(outcome.value) if outcome.value else None
+    return _Failure(failure(outcome, None), _idea(exercise))
 
 
-def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> str:
+def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> _Failure | None:
     """Whether the gradient of a weighted sum of the result is that of the solution."""
-    expected = _gradients(exercise, exercise.solution, arguments)
-    assert expected is not None  # the solution has a graph
-    outcome = outcome_of(lambda: _gradients(exercise, answer, arguments), ())
+    expected = _gradients(exercise, exercise.solution, arguments) or {}
+    outcome = outcome_of(partial(_gradients, exercise, answer), (arguments,), quoted=answer)
     if outcome.error is not None:
-        return f"the values are right, but with gradients {failure(outcome, None)}"
+        return _Failure(f"the values are right, but with gradients {failure(outcome, None)}", CUT)
     if outcome.value is None:
-        return (
-            "the values are right, but no gradient flows through your function.\nHint: `.item()`, "
-            "`.detach()`, `.data`, `torch.tensor(...)` and `no_grad` cut the graph; later the "
-            "outer loop must differentiate through this step"
+        return _Failure(
+            "the values are right, but no gradient flows through your function", CUT_OFF
         )
-    found = difference(outcome.value, expected, "the gradients by the arguments")
-    if not found:
-        return ""
-    by_gradients = partial(_by_gradients, exercise)
+    found = _gradient_difference(outcome.value, expected)
+    if not found or _agree_in_double(exercise, answer, arguments):
+        return None
+    return _Failure(
+        f"{_call(exercise, arguments)}: the values are right, but {found}",
+        _cut_off(outcome.value, expected) or CUT,
+        lambda: _gradient_mistake(exercise, answer, arguments),
+    )
+
+
+def _gradient_difference(got: Any, expected: Any) -> str:
+    return difference(got, expected, "the gradients by the arguments")
+
+
+def _agree_in_double(exercise: Exercise, answer: Answer, arguments: tuple) -> bool:
+    """Whether the gradients are the same with twice as many digits, so that rounding was all."""
+    exact = _exact(arguments)
+    with contextlib.suppress(Exception):  # an answer may be made for float32 alone
+        expected = _gradients(exercise, exercise.solution, exact)
+        return not _gradient_difference(_gradients(exercise, answer, exact), expected)
+    return False
+
+
+def _rounds_otherwise(
+    exercise: Exercise, answer: Answer, arguments: tuple, outcome: Outcome
+) -> bool:
+    """Whether the values are nearly right, and right with twice as many digits."""
+    if difference(outcome.value, outcome_of(exercise.solution, arguments).value, rtol=0.02):
+        return False
+    exact = _exact(arguments)
+    again, expected = outcome_of(answer, exact), outcome_of(exercise.solution, exact)
+    return again.error is None and not difference(again.value, expected.value, rtol=1e-6)
+
+
+def _exact(arguments: tuple) -> tuple:
+    return tuple(
+        a.detach().double().requires_grad_(a.requires_grad)
+        if isinstance(a, Tensor) and a.dtype == torch.float32
+        else a
+        for a in arguments
+    )
+
+
+def _gradient_mistake(exercise: Exercise, answer: Answer, arguments: tuple) -> str:
+    """The hint of a known mistake with these gradients, and with the same values."""
     values = outcome_of(exercise.solution, arguments).value
-    mistakes = [
+    by_gradients = partial(_by_gradients, exercise)
+    mistakes: list[Mistake | Edit] = [
         Mistake(by_gradients(m.wrong), m.hint)
         for m in exercise.mistakes
-        if not failure(outcome_of(m.wrong, arguments), values)  # as with the answer
+        if not failure(outcome_of(m.wrong, arguments), values)
     ]
     other = replace(exercise, solution=by_gradients(exercise.solution), mistakes=mistakes)
-    reason = (
-        known_mistake(other, by_gradients(answer), arguments)
-        or _cut_off(outcome.value, expected)
-        or CUT
-    )
-    return f"{_call(exercise, arguments)}: the values are right, but {found}.\nHint: {reason}"
+    return known_mistake(other, by_gradients(answer), arguments)
 
 
 def _cut_off(got: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
@@ -251,6 +357,10 @@ def _cut_off(got: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
 
 
 LOST = "`.detach()`, `.data`, `.item()` or `no_grad` cuts it off"
+CUT_OFF = (
+    "`.item()`, `.detach()`, `.data`, `torch.tensor(...)` and `no_grad` cut the graph; later the "
+    "outer loop must differentiate through this step"
+)
 CUT = (
     "does a part of the computation go through `.detach()` or `.data`, or does a small constant "
     "stand in another place? `backward()` inside the function adds to the gradients, too"
@@ -259,25 +369,25 @@ CUT = (
 
 def _by_gradients(exercise: Exercise, function: Answer) -> Answer:
     """The function with its gradients as the result: some mistakes show in these alone."""
-    return wraps(function)(lambda *arguments: _gradients(exercise, function, arguments))
+    return lambda *arguments: _gradients(exercise, function, arguments)
 
 
 def _gradients(exercise: Exercise, function: Answer, arguments: tuple) -> dict[str, Tensor] | None:
-    """What `backward()` leaves in each float tensor among the arguments; None without a graph."""
+    """What `backward()` leaves in each argument that counts; None without a graph."""
     arguments = copy_of(arguments)
     names = inspect.signature(exercise.solution).parameters
     leaves = {
         name: a
         for name, a in zip(names, arguments, strict=False)
-        if isinstance(a, Tensor) and a.is_floating_point()
+        if name in exercise.gradients and isinstance(a, Tensor)
     }
     for leaf in leaves.values():
         leaf.requires_grad_()
     torch.manual_seed(0)
     result = function(*arguments)
-    parts = [result] if isinstance(result, Tensor) else result
+    parts = result if isinstance(result, tuple | list) else [result]
     parts = [part for part in parts if isinstance(part, Tensor) and part.is_floating_point()]
-    if not all(part.requires_grad for part in parts):
+    if not parts or not all(part.requires_grad for part in parts):
         return None
     flat = torch.cat([part.flatten() for part in parts])
     weights = torch.arange(1, len(flat) + 1) / len(flat)  # each value counts differently
@@ -297,7 +407,7 @@ def _call(exercise: Exercise, arguments: Iterable[Any]) -> str:
 
 def _first_lines(printed: io.StringIO, n: int = 5) -> list[str]:
     lines = list(dict.fromkeys(printed.getvalue().splitlines()))
-    return ["It printed:", *(f"    {line[:100]}" for line in lines[:n])] if lines else []
+    return ["It printed:", *(f"    {line[:300]}" for line in lines[:n])] if lines else []
 
 
 def _imports(function: Answer, text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,7 @@ def scalar_meta_gradient(
 
 def _draw_scalar(generator: Generator) -> tuple[float, float, float, float, bool]:
     w, support, query = (3 * torch.randn(3, generator=generator)).tolist()
-    inner_lr = 0.05 + 0.9 * torch.rand((), generator=generator).item()
+    inner_lr = 0.05 + 2.5 * torch.rand((), generator=generator).item()
     return w, support, query, inner_lr, bool(draw_int(0, 2, generator))
 
 
@@ -103,6 +104,7 @@ SCALAR = Exercise(
         Case((2.0, 1.0, 3.0, 0.1, True), -1.1),
         Case((-1.0, 4.0, 0.0, 0.5, False), 0.75),  # w' = 1.5
         Case((2.0, 1.0, 3.0, 0.0, False), -1.0),  # no step: the plain slope
+        Case((2.0, 1.0, 3.0, 2.0, False), 3.0),  # w' = 0, past the target: factor -1
     ],
     draw=_draw_scalar,
     mistakes=[
@@ -1216,7 +1218,7 @@ ADAPTED = Exercise(
         "`torch.autograd.grad` can return a gradient that has a graph itself, as in section 2.",
         "The argument is called `create_graph`.",
     ],
-    differentiable=True,
+    gradients=("w",),
 )
 
 
@@ -1233,6 +1235,15 @@ def adapt_anywhere(support_loss: Loss, w: Tensor, inner_lr: float, num_inner_ste
         loss.backward()
         with torch.no_grad():
             fast_w -= inner_lr * fast_w.grad
+    return fast_w.detach()
+
+
+def _new_tensor_each_step(support_loss: Loss, w: Tensor, inner_lr: float, steps: int) -> Tensor:
+    fast_w = w.detach().clone().requires_grad_()
+    for _ in range(steps):
+        with torch.enable_grad():
+            support_loss(fast_w).backward()
+        fast_w = fast_w - inner_lr * cast(Tensor, fast_w.grad)
     return fast_w.detach()
 
 
@@ -1311,6 +1322,7 @@ STILL_A_GRAPH = (
 
 def _draw_anywhere(generator: Generator) -> tuple[Loss, Tensor, float, int]:
     support_loss, _, w, inner_lr, steps, _ = _draw_meta(generator)
+    w.requires_grad_(bool(draw_int(0, 2, generator)))  # as the weights of a network do
     return support_loss, w, inner_lr, steps
 
 
@@ -1331,10 +1343,16 @@ ANYWHERE = Exercise(
     mistakes=[
         Mistake(
             lambda s, w, lr, k: w,
-            "these are the weights of the start. A loss that is computed under `no_grad` has no "
-            "graph, so `backward()` never arrives at fast_w: `enable_grad` must stand around the "
-            "line that computes the loss. (If it does: is it the loss of fast_w, and do you return "
-            "fast_w?)",
+            "these are the weights of the start: no step moved them. A loss that is computed under "
+            "`no_grad` has no graph, so `backward()` never arrives at fast_w: `enable_grad` must "
+            "stand around the line that computes the loss. (If it does: is it the loss of fast_w, "
+            "is its gradient still there at the step, and do you return fast_w?)",
+        ),
+        Mistake(
+            _new_tensor_each_step,
+            "`fast_w = fast_w - ...` makes a tensor that is no leaf, and `backward()` leaves "
+            "nothing in its `.grad`; change fast_w in place under `no_grad`, or make the new one "
+            "a leaf, `.detach().requires_grad_()`",
         ),
         Mistake(
             _without_the_cure,

@@ -510,7 +510,6 @@ READ = Exercise(
         "length 1 it is `(slots,)`.",
         "`torch.softmax(sharpness * cosine, dim=0)`.",
     ],
-    differentiable=True,
 )
 
 
@@ -532,10 +531,11 @@ def _all_in_one(usage: Tensor, n_heads: int) -> Tensor:
 
 
 def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
-    slots = draw_int(3, 80, generator)  # many: of few, an `argsort` that is not stable is right too
-    usage = torch.rand(slots, generator=generator)
-    if draw_int(0, 4, generator):  # fresh slots have equal usage
-        usage = (usage * 3).floor()
+    many = draw_int(0, 6, generator)  # of few, an `argsort` that is not stable is right too
+    slots = draw_int(3, 80 if many else 7, generator)
+    dtype = (torch.float32, torch.float64)[draw_int(0, 2, generator)]
+    usage = torch.rand(slots, generator=generator, dtype=dtype)
+    usage = (3 * usage).floor() if many else 20 * usage  # fresh slots have equal usage
     return usage, draw_int(1, min(slots, 5), generator)
 
 
@@ -1107,6 +1107,13 @@ OFTEN = {
 }
 
 
+def _wiped_too(share: Tensor, memory: Tensor, usage: Tensor, *rest: Any) -> Tensor:
+    """The new memory if a share of each slot is wiped besides the least used one."""
+    least = _rows_of(usage.argmin()[None], usage)[0]
+    kept = memory * ((1 - least) * (1 - share))[:, None]
+    return kept + _gain(memory, usage, *rest)
+
+
 def _writing_mistakes() -> list[Mistake]:
     """One thing done wrongly, then two."""
     single = [{place: name} for place in WRONG for name in WRONG[place]]
@@ -1126,9 +1133,12 @@ def _draw_write(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, float, Tensor, float]:
     slots, d = draw_int(3, 9, generator), draw_int(2, 6, generator)
     before, now = _shares(2, slots, generator)
+    usage = 3 * torch.rand(slots, generator=generator)
+    if draw_int(0, 4, generator) == 0:  # slots that nobody used are equal
+        usage = usage.floor()
     return (
         torch.randn(slots, d, generator=generator),
-        3 * torch.rand(slots, generator=generator),
+        usage,
         before,
         now,
         draw_int(1, 10, generator) / 11,
@@ -1147,7 +1157,7 @@ STEP = Exercise(
         # usage (2, 0.5, 1): slot 1 goes; write (0.25, 0.75, 0)
         Case(
             (
-                torch.tensor([[1.0], [8.0], [3.0]]),
+                torch.tensor([[7.0], [8.0], [3.0]]),
                 torch.tensor([2.0, 0.5, 1.0]),
                 torch.tensor([1.0, 0.0, 0.0]),
                 torch.tensor([0.0, 1.0, 0.0]),
@@ -1155,7 +1165,7 @@ STEP = Exercise(
                 torch.tensor([4.0]),
                 0.5,
             ),
-            (torch.tensor([[2.0], [3.0], [3.0]]), torch.tensor([1.25, 2.0, 0.5])),
+            (torch.tensor([[8.0], [3.0], [3.0]]), torch.tensor([1.25, 2.0, 0.5])),
         ),
         # step 3 of the table in the lesson: slot 2 is wiped, half of the row goes to 0 and to 2
         Case(
@@ -1172,6 +1182,19 @@ STEP = Exercise(
                 torch.tensor([[2.0, 3.0], [1.0, 1.0], [1.0, 2.0]]),
                 torch.tensor([2.25, 0.5, 0.75]),
             ),
+        ),
+        # a fresh memory: all usages are equal, and the first slot goes
+        Case(
+            (
+                torch.tensor([[2.0], [3.0], [4.0]]),
+                torch.zeros(3),
+                torch.tensor([0.0, 0.0, 1.0]),
+                torch.tensor([0.0, 1.0, 0.0]),
+                0.25,
+                torch.tensor([4.0]),
+                0.5,
+            ),
+            (torch.tensor([[3.0], [3.0], [5.0]]), torch.tensor([0.75, 1.0, 0.25])),
         ),
     ],
     draw=_draw_write,
@@ -1192,6 +1215,22 @@ STEP = Exercise(
             "the slots read in this step are wiped; only the least used slot is",
         ),
         Mistake(
+            lambda memory, usage, before, *rest: (
+                _wiped_too(before, memory, usage, before, *rest),
+                write_step(memory, usage, before, *rest)[1],
+            ),
+            "the slots read before are wiped besides the least used one; only that one is",
+        ),
+        Mistake(
+            lambda memory, usage, before, now, gate, *rest: (
+                memory * (1 - (1 - gate) * _rows_of(usage.argmin()[None], usage))[0, :, None]
+                + _gain(memory, usage, before, now, gate, *rest),
+                write_step(memory, usage, before, now, gate, *rest)[1],
+            ),
+            "the least used slot is wiped by its share 1 - gate; it is wiped wholly, whatever "
+            "the gate may be",
+        ),
+        Mistake(
             lambda *step: write_step(*step)[::-1], "memory first, then usage; yours are exchanged"
         ),
         Mistake(lambda *step: write_step(*step)[0], "return two things: the memory and the usage"),
@@ -1203,7 +1242,6 @@ STEP = Exercise(
         "`F.one_hot(usage.argmin(), len(usage))` is the one-hot row; the last line is "
         "`decay * usage + read_now + write`.",
     ],
-    differentiable=True,
 )
 
 
@@ -1445,7 +1483,6 @@ INPUTS = Exercise(
         "and drop the last step.",
         "`torch.cat([torch.zeros_like(known[:, :1]), known[:, :-1]], dim=1)`.",
     ],
-    differentiable=True,
 )
 
 
@@ -1468,8 +1505,14 @@ def heard_at(stream: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, t
     return int(changed.int().argmax()) if changed.any() else len(y)
 
 
-def _hears(delay: int, keeps: bool, large: float) -> Stream:
-    """Scores from the items up to a step and the labels that came `delay` steps late."""
+def _hears(delay: int, keeps: bool, large: float, scale: float = 1.0) -> Stream:
+    """Scores from the items up to a step and the labels that came `delay` steps late.
+
+    Args:
+        keeps: a label is heard at all later steps, too.
+        large: how much the items count.
+        scale: of all scores; a change is a change, however small.
+    """
 
     def stream(x: Tensor, y: Tensor) -> Tensor:
         known = F.one_hot(y, 5).to(x.dtype)
@@ -1480,7 +1523,7 @@ def _hears(delay: int, keeps: bool, large: float) -> Stream:
             arrived[:delay] = known[-delay:]
         heard = arrived.cumsum(dim=0) if keeps else arrived
         by_items = large * x.cumsum(dim=0).sum(dim=1, keepdim=True) * torch.arange(5.0)
-        return by_items + heard
+        return scale * (by_items + heard)
 
     return stream
 
@@ -1553,9 +1596,10 @@ def _place_in_table(stream: Stream, x: Tensor, y: Tensor, t: int) -> int:
 def _draw_stream(generator: Generator) -> tuple[Stream, Tensor, Tensor, int]:
     length = draw_int(3, 9, generator)
     x = torch.randint(1, 4, (length, 2), generator=generator).float()
-    y = torch.randint(5, (length,), generator=generator)
+    y = torch.randint((1, 5)[draw_int(0, 3, generator) > 0], (length,), generator=generator)
     delay, keeps = draw_int(-3, 4, generator), bool(draw_int(0, 2, generator))
-    return _hears(delay, keeps, 10.0), x, y, draw_int(0, length, generator)
+    scale = (1.0, 0.02)[draw_int(0, 2, generator)]
+    return _hears(delay, keeps, 10.0, scale), x, y, draw_int(0, length, generator)
 
 
 _ITEMS = torch.tensor([[1.0], [2.0], [1.0], [3.0], [1.0], [2.0]])
@@ -1573,6 +1617,8 @@ HEARD = Exercise(
         Case((_hears(-1, False, 0.0), _ITEMS, _LABELS, 3), 2),  # one step too early
         Case((_hears(-2, False, 0.0), _ITEMS, _LABELS, 1), 6),  # step -1 does not exist
         Case((_hears(1, True, 0.0), _ITEMS, _LABELS, 5), 6),  # the last label arrives nowhere
+        Case((_hears(0, False, 0.0), _ITEMS, 0 * _LABELS, 5), 5),  # all labels 0, at the last step
+        Case((_hears(1, True, 0.0, 0.02), _ITEMS, _LABELS, 0), 1),  # a change of 0.02
     ],
     draw=_draw_stream,
     mistakes=[
@@ -2038,7 +2084,6 @@ LOOP = Exercise(
         "One name is enough: what a step leaves behind is what the next step reads.",
         "`memory = memory + write[:, None] * row`, after the reading; `written` can go.",
     ],
-    differentiable=True,
 )
 
 

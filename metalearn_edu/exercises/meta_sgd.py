@@ -361,7 +361,8 @@ def _draw_line(generator: Generator) -> Pair:
     slope, shift, height = torch.rand(3, generator=generator).tolist()
     s, noise = torch.randn(2, n, generator=generator)
     s = s + 1 + 2 * shift
-    return s, (1.4 * slope - 0.8) * s + 0.3 * noise + 2 * height + 0.5
+    slope = 1.4 * slope - 0.8 if draw_int(0, 3, generator) else 1.5 + slope  # never near 1
+    return s, slope * s + 0.3 * noise + 2 * height + 0.5
 
 
 LINE = Exercise(
@@ -380,6 +381,11 @@ LINE = Exercise(
         Case(
             (torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 3.0, 2.0])),
             (torch.tensor(2.0), torch.tensor(0.5)),
+        ),
+        # slope (-1 * 0 + 1 * 4) / 2 = 2, intercept -2 = (1 - 2) w
+        Case(
+            (torch.tensor([1.0, 3.0]), torch.tensor([0.0, 4.0])),
+            (torch.tensor(2.0), torch.tensor(2.0)),
         ),
         # the query target is always 4: no step, and the start is 4
         Case(
@@ -1062,6 +1068,8 @@ DATA = Exercise(
             (bowl, far_bowl, _leaf(2.0, 0.0), torch.tensor([0.1, -0.2])),
             torch.tensor(5.725),
         ),
+        # 1 - 0.1 = 0.9: 0.1^2 / 2; the slope of a cube needs the weights that it was taken at
+        Case((cube, bowl, _leaf(1.0), _TENTH), torch.tensor(0.005)),
     ],
     draw=_draw_one,
     mistakes=[
@@ -1129,7 +1137,7 @@ DATA = Exercise(
         "The same line hides the step from autograd. Give the adapted weights a name of their own.",
         "`fast_w = w - rates * gradient` is a new tensor with a graph.",
     ],
-    differentiable=True,
+    gradients=("w", "rates"),
 )
 
 
@@ -1386,6 +1394,6 @@ EXERCISES: list[Exercise | Question] = [
             "Two lines stand before the loop that belong into it.",
             "In each step: `loss = support_loss(fast_w)`, its gradient by `fast_w`, then the step.",
         ],
-        differentiable=True,
+        gradients=("w", "rates"),
     ),
 ]

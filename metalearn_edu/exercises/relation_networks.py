@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .draws import draw_int, draw_labels
-from .exercise import Case, Exercise, Mistake
+from .exercise import Answer, Case, Exercise, Mistake
 from .question import Option, Question
 
 __all__ = [
@@ -93,7 +95,6 @@ PAIRS = Exercise(
         ),
     ],
     draw=_draw_pairs,
-    differentiable=True,
     mistakes=[
         Mistake(lambda c, q: torch.cat(_both(c, q)[::-1], dim=2), PAIRS_QUERY_FIRST),
         Mistake(lambda c, q: all_pairs(q, c), PAIRS_TURNED + "; and the query comes first"),
@@ -342,6 +343,41 @@ RELU_APART = (
 RELATION_AXIS = (
     "(n_way, h) and (Q, h) cannot be added for all pairs; give the query part an axis, `[:, None]`"
 )
+
+
+class _Made(TorchDispatchMode):
+    """Remembers the shapes of all tensors that are made, but for views of what was there."""
+
+    def __init__(self, *there: Tensor) -> None:
+        super().__init__()
+        self.there = {tensor.untyped_storage().data_ptr() for tensor in there}
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for part in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(part, Tensor) and part.untyped_storage().data_ptr() not in self.there:
+                self.shapes.add(tuple(part.shape))
+        return result
+
+
+def _makes_no_pairs(answer: Answer) -> str:
+    """Whether nothing holds the 2d numbers of a class and a query, one pair or all of them."""
+    n_way, n_queries, d, h = 5, 7, 11, 3  # 2d is the size of nothing else
+    generator = torch.Generator().manual_seed(0)
+    class_z, query_z = (torch.randn(n, d, generator=generator) for n in (n_way, n_queries))
+    bias, score = torch.randn(2, h, generator=generator)
+    weight = torch.randn(h, 2 * d, generator=generator)
+    with _Made(weight) as made:
+        answer(class_z, query_z, weight, bias, score)
+    others = made.shapes - {(h, 2 * d), (2 * d, h)}  # a copy of the weights, say
+    return PAIRS_MADE if any(2 * d in shape for shape in others) else ""
+
+
+PAIRS_MADE = (
+    "the logits are right, but they are made from pairs: somewhere a class and a query stand side "
+    "by side, 2d numbers. Let each meet its own half of the weights, and add the two products"
+)
 _CLASSES = torch.tensor([[1.0, 1.0], [4.0, 4.0], [0.0, 2.0]])
 _DISTANCE = torch.tensor([[1.0, 0, -1, 0], [-1, 0, 1, 0], [0, 1, 0, -1], [0, -1, 0, 1]])
 RELATION = Exercise(
@@ -373,7 +409,7 @@ RELATION = Exercise(
         ),
     ],
     draw=_draw_relation,
-    differentiable=True,
+    properties=[_makes_no_pairs],
     mistakes=[
         Mistake(lambda c, q, w, b, s: _hidden(c, q, w, b) @ s, "the ReLU is missing"),
         Mistake(_relu_of_parts, RELU_APART),
@@ -682,7 +718,6 @@ SQUARED = Exercise(
         ),
     ],
     draw=_draw_scores,
-    differentiable=True,
     mistakes=[
         Mistake(
             lambda s, y: _gap(s, y).square().sum(),
@@ -977,7 +1012,6 @@ SCORES = Exercise(
         ),
     ],
     draw=_draw_items,
-    differentiable=True,
     mistakes=[
         Mistake(lambda s, y, n: _summed_scores(s, y, n), SCORES_SUM),
         Mistake(
@@ -1065,7 +1099,7 @@ SCORES = Exercise(
         ),
         Mistake(
             lambda s, y, n: torch.stack([k.mean() for k in _of_each_class(s, y, n)]),
-            "this averages over the queries too; each query has its own scores, dim=1",
+            "this averages over the queries too; each query has its own scores",
         ),
         Mistake(
             lambda s, y, n: class_scores(s, y, n).mean(dim=0),
@@ -1244,7 +1278,8 @@ def _entropy_of_sigmoids(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _draw_logits(generator: Generator) -> tuple[Tensor, Tensor]:
     n_queries, n_way = draw_int(1, 7, generator), draw_int(2, 6, generator)
-    logits = 2 * torch.randn(n_queries, n_way, generator=generator)
+    scale = (2, 60)[draw_int(0, 2, generator)]  # large ones, too: exp of them is infinite
+    logits = scale * torch.randn(n_queries, n_way, generator=generator)
     return logits, torch.randint(n_way, (n_queries,), generator=generator)
 
 
@@ -1265,9 +1300,9 @@ ENTROPY = Exercise(
             torch.tensor((math.log(4 / 3) + math.log(2)) / 2),
         ),
         Case((torch.tensor([[30.0, 0.0, 0.0, 0.0, 0.0]]), torch.tensor([0])), torch.tensor(0.0)),
+        Case((torch.tensor([[200.0, 0.0]]), torch.tensor([1])), torch.tensor(200.0)),
     ],
     draw=_draw_logits,
-    differentiable=True,
     mistakes=[
         Mistake(
             lambda s, y: _entropy_of_sigmoids(s, y),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -49,11 +49,12 @@ CHANGES: dict[type, dict[str, Function]] = {
 }
 
 
-def slips(solution: Function, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Function]]:
-    """(what was confused, the solution with this slip) for arguments of these kinds."""
+def slips(solution: Function, calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, Function]]:
+    """(what was confused, the solution with this slip) for arguments like those of some calls."""
     names = list(inspect.signature(solution).parameters)
+    arguments = calls[0]
     for i, (name, value) in enumerate(zip(names, arguments, strict=True)):
-        for text, change in CHANGES.get(type(value), {}).items():
+        for text, change in _changes_of([call[i] for call in calls]):
             yield _instead(text.format(n=name), name), _with(solution, {i: (i, change)})
         for j, other in enumerate(names):
             if i == j or type(arguments[j]) is not type(value):
@@ -66,10 +67,29 @@ def slips(solution: Function, arguments: tuple[Any, ...]) -> Iterator[tuple[str,
     yield from _rows_left_out(solution, names, arguments)
 
 
-def variants(function: Function, place: int, value: Any) -> Iterator[Function]:
-    """The function that gets another argument of the kind of `value` in a place."""
-    for change in CHANGES.get(type(value), {}).values():
-        yield _with(function, {place: (place, change)})
+def _changes_of(seen: Sequence[Any]) -> Iterator[tuple[str, Function]]:
+    """Changes of an argument; minus is none of what is never negative."""
+    has_minus = any(number < 0 for value in seen for number in _numbers(value))
+    for text, change in CHANGES.get(type(seen[0]), {}).items():
+        if has_minus or not text.startswith("-"):
+            yield text, change
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, int | float):
+        return [value]
+    return value.flatten().tolist() if isinstance(value, Tensor) else []
+
+
+def variants(value: Any, seen: Sequence[Any]) -> Iterator[Any]:
+    """Other arguments for the place of `value`, of those that were seen there, or their rows."""
+    if isinstance(value, Tensor):
+        yield from (x for x in seen if x.shape == value.shape and not torch.equal(x, value))
+        if value.ndim and len(value) > 1:
+            yield value.detach().flip(0)
+            yield value.detach().roll(1, 0)
+    elif isinstance(value, bool | int | float) or callable(value):
+        yield from (x for x in dict.fromkeys(seen) if x != value)
 
 
 ROWS = {"without the last row": slice(None, -1), "without the first row": slice(1, None)}

@@ -308,7 +308,6 @@ POOL = Exercise(
         "Mean and spread are `(d,)` each; `torch.cat` puts them one behind the other.",
         "`(z - mean).square().mean(dim=0)` is the variance with n below.",
     ],
-    differentiable=True,
 )
 
 
@@ -684,7 +683,6 @@ FILM = Exercise(
         "rows of `h`.",
         "With both zero the layer must be `F.relu(h)`, so the factor is `1 + gamma`.",
     ],
-    differentiable=True,
 )
 
 
@@ -1126,7 +1124,6 @@ CLASSES = Exercise(
         "`one_hot = F.one_hot(y, n_way).to(z.dtype)`; the sums are `one_hot.T @ z`, the counts "
         "`one_hot.sum(dim=0)[:, None]`.",
     ],
-    differentiable=True,
 )
 
 
@@ -1429,7 +1426,6 @@ INPUT = Exercise(
         "`mean_and_spread(z)` is `(2 E,)`, `weight` is `(E, 2 E)`. Which argument is never used?",
         "`e = weight @ mean_and_spread(z) + bias`.",
     ],
-    differentiable=True,
 )
 
 
@@ -1701,7 +1697,6 @@ PAIRS = Exercise(
         "A pair is an item with its own target beside it, on the last axis.",
         "`torch.cat([support_x, support_y], dim=-1)`.",
     ],
-    differentiable=True,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -82,10 +83,8 @@ def _places_of_items(class_ids: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _draw_labels(generator: Generator) -> tuple[Tensor, Tensor]:
-    n_way, n_items = draw_int(2, 7, generator), draw_int(4, 15, generator)
-    n_classes = (10, 1000)[
-        draw_int(0, 2, generator)
-    ]  # numbers that are labels, too, and far from it
+    n_way, n_items = draw_int(1, 8, generator), draw_int(1, 15, generator)
+    n_classes = (10, 9000)[draw_int(0, 2, generator)]  # numbers that are labels, and far from it
     chosen = torch.randperm(n_classes, generator=generator)[:n_way]
     return chosen[torch.randint(n_way, (n_items,), generator=generator)], chosen
 
@@ -419,8 +418,16 @@ def _one_less(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query:
     return math.perm(n_classes, n_way) * items**n_way
 
 
+def _in_floats(n_classes: int, class_size: int, n_way: int, n_shot: int, n_query: int) -> int:
+    whole = count_episodes(n_classes, class_size, n_way, n_shot, n_query)
+    return whole if whole < 2**53 else int(float(whole))
+
+
 def _draw_count(generator: Generator) -> tuple[int, int, int, int, int]:
+    """Small pools, and some as large as Omniglot, whose counts fit into no int64 and no float."""
     n_way, n_shot, n_query = (draw_int(2, 5, generator) for _ in range(3))
+    if draw_int(0, 2, generator):
+        n_way, n_shot, n_query = 2 * n_way, 2 * n_shot, 3 * n_query
     n_classes, spare = n_way + draw_int(0, 4, generator), draw_int(1, 5, generator)
     return n_classes, n_shot + n_query + spare, n_way, n_shot, n_query
 
@@ -477,6 +484,11 @@ COUNT = Exercise(
             "this draws from all classes together, so that one class may get more items than "
             "another; each class chooses on its own, to the power n_way",
         ),
+        Mistake(
+            _in_floats,
+            "a float keeps 16 digits and an int64 ends at 9 · 10¹⁸; Python's own whole numbers "
+            "have no end, so stay with them: no `float`, `gamma`, `prod` of NumPy or torch",
+        ),
         Mistake(_one_less, "class_size - n_shot items are left for the queries"),
     ],
     hints=[
@@ -524,6 +536,16 @@ def _own_seed(class_size: int, n_items: int, n_draws: int, generator: Generator)
     return draw_items(class_size, n_items, n_draws, torch.Generator().manual_seed(0))
 
 
+def _same_seed_again(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    own = torch.Generator().manual_seed(generator.initial_seed())
+    return draw_items(class_size, n_items, n_draws, own)
+
+
+def _rows_in_turns(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
+    first = draw_items(class_size, n_items, (n_draws + 1) // 2, generator)
+    return first.repeat_interleave(2, dim=0)[:n_draws]
+
+
 def _own_numbers(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
     return torch.rand(n_draws, class_size).argsort(dim=1)[:, :n_items]
 
@@ -536,13 +558,36 @@ NO_NEW_NUMBERS = (
     "from a generator in another state come the same results; draw from `generator` as it comes, "
     "without a seed or a generator of your own"
 )
+AGAIN = (
+    "called twice with the same generator, it gives the same results: each episode would be the "
+    "one before; draw from `generator` itself, without a seed or a generator of your own"
+)
 SAME_ROWS = "all rows are the same; each needs random numbers of its own"
-REPEATS = "a number occurs twice in a row; an item would be support and query at once"
+REPEATS = "a number occurs twice in a row; whoever is chosen is not chosen again"
+FIRST_ITEMS = (
+    "only the first numbers are ever drawn, as many as a row is long; every one of the class must "
+    "have the same chance"
+)
+IN_ORDER = "every row is in increasing order, so the smallest number is always first"
+ONE_ORDER = (
+    "the numbers of every row stand in the same order, such as the largest first; the order must "
+    "be drawn, too"
+)
+PLACES = (
+    "some numbers stand in some columns more often than in others; every number must have the "
+    "same chance in every column"
+)
+UNFAIR = (
+    "some pairs of numbers stand in two columns more often than others; each row must be an "
+    "ordered choice in which all have the same chance"
+)
+FOLLOWS = "a row tells something about the next one; each row is drawn anew"
 
 
-def _a_table(answer: Answer, size: int, width: int, rows: int, seed: int) -> tuple[str, Tensor]:
+def _a_table(
+    answer: Answer, size: int, width: int, rows: int, generator: Generator
+) -> tuple[str, Tensor]:
     """What is wrong with the kind of the result, and the result."""
-    generator = torch.Generator().manual_seed(seed)
     table = answer(size, width, rows, generator)
     if not isinstance(table, Tensor) or table.dtype != torch.int64:
         kind = getattr(table, "dtype", type(table).__name__)
@@ -554,47 +599,75 @@ def _a_table(answer: Answer, size: int, width: int, rows: int, seed: int) -> tup
     return "", table
 
 
+def _seeded(seed: int) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def _is_a_draw(answer: Answer) -> str:
     """Whether rows without repeats come from the generator."""
-    for size, width, rows in ((9, 4, 200), (3, 3, 50), (6, 2, 100)):
-        problem, table = _a_table(answer, size, width, rows, 0)
-        again = _a_table(answer, size, width, rows, 0)[1]
+    for size, width, rows in ((9, 4, 200), (3, 3, 50), (6, 2, 100), (5, 1, 40)):
+        problem, table = _a_table(answer, size, width, rows, _seeded(0))
         if problem:
             return problem
-        if not torch.equal(table, again):
+        if not torch.equal(table, _a_table(answer, size, width, rows, _seeded(0))[1]):
             return SAME_NUMBERS
         if (table.sort(dim=1).values.diff(dim=1) == 0).any():
             return REPEATS
     return ""
 
 
-def _pairs_are_fair(answer: Answer) -> str:
-    """Whether any two numbers stand in the first and the last column equally often."""
-    rows, seed = 6000, torch.Generator().seed() % 2**40
-    table = _a_table(answer, 5, 3, rows, seed)[1]
+def _rows_are_fair(answer: Answer) -> str:
+    """Whether numbers, pairs and rows come equally often, at each call anew."""
+    rows, generator = 6000, _seeded(torch.Generator().seed() % 2**40)
+    for size, width in ((5, 3), (4, 4), (6, 5), (7, 1)):
+        table = _a_table(answer, size, width, rows, generator)[1]
+        found = _of_one_kind(table) if width > 1 else ""
+        if found:
+            return found
+        if torch.equal(table, _a_table(answer, size, width, rows, generator)[1]):
+            other = _a_table(answer, size, width, rows, _seeded(generator.initial_seed() + 1))[1]
+            return NO_NEW_NUMBERS if torch.equal(table, other) else AGAIN
+        found = _unfair(table, size)
+        if found:
+            return found
+    return ""
+
+
+def _of_one_kind(table: Tensor) -> str:
+    """What all rows have in common that they should not."""
     if (table == table[0]).all():
         return SAME_ROWS
-    if table.max() < 3:
+    if table.max() < 3 and table.shape[1] == 3:
         return FIRST_ITEMS
     if (table.diff(dim=1) > 0).all():
         return IN_ORDER
-    if torch.equal(table, _a_table(answer, 5, 3, rows, seed + 1)[1]):
-        return NO_NEW_NUMBERS
-    share = torch.bincount(5 * table[:, 0] + table[:, 2], minlength=25).view(5, 5) / rows
-    fair = (1 - torch.eye(5)) / 20
-    spread = 6 * math.sqrt(0.05 * 0.95 / rows)  # six standard deviations of a share
-    return "" if ((share - fair).abs() < spread).all() else UNFAIR
+    order = table.argsort(dim=1)
+    return ONE_ORDER if (order == order[0]).all() else ""
 
 
-FIRST_ITEMS = (
-    "only the first numbers are ever drawn, as many as a row is long; every one of the class must "
-    "have the same chance"
-)
-IN_ORDER = "every row is in increasing order, so the smallest number is always first"
-UNFAIR = (
-    "some pairs of numbers come together more often than others; each row must be an ordered "
-    "choice in which all have the same chance"
-)
+def _unfair(table: Tensor, size: int) -> str:
+    columns = list(table.T)
+    if not all(_equally_often([column], size) for column in columns):
+        return PLACES
+    pairs = itertools.combinations(columns, 2)
+    if not all(_equally_often(list(pair), size, unlike=True) for pair in pairs):
+        return UNFAIR
+    following = itertools.product(columns, repeat=2)
+    if not all(_equally_often([a[:-1], b[1:]], size) for a, b in following):
+        return FOLLOWS
+    return ""
+
+
+def _equally_often(columns: list[Tensor], size: int, unlike: bool = False) -> bool:
+    """Whether all values side by side come equally often, up to 7 standard deviations."""
+    place, n = columns[0], len(columns[0])
+    for column in columns[1:]:
+        place = size * place + column
+    share = torch.bincount(place, minlength=size ** len(columns)) / n
+    fair = (1 - torch.eye(size)).flatten() if unlike else torch.ones_like(share)
+    fair = fair / fair.sum()
+    return bool(((share - fair).abs() <= 7 * (fair * (1 - fair) / n).sqrt()).all())
+
 
 ITEMS = Exercise(
     solution=draw_items,
@@ -605,7 +678,7 @@ ITEMS = Exercise(
     difficulty="easy",
     cases=[],
     draw=None,
-    properties=[_is_a_draw, _pairs_are_fair],
+    properties=[_is_a_draw, _rows_are_fair],
     mistakes=[
         Mistake(_shuffled_first, FIRST_ITEMS),
         Mistake(_with_replacement, REPEATS),
@@ -613,6 +686,8 @@ ITEMS = Exercise(
         Mistake(_neighbours, UNFAIR),
         Mistake(_own_numbers, SAME_NUMBERS),
         Mistake(_own_seed, NO_NEW_NUMBERS),
+        Mistake(_same_seed_again, AGAIN),
+        Mistake(_rows_in_turns, FOLLOWS),
     ],
     hints=[
         "Which items can `torch.arange(n_items)` never name?",
@@ -644,6 +719,19 @@ def _one_order(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -
     return _sorted_classes(n_classes, n_way, n_tasks, generator).roll(1, dims=1)
 
 
+def _turned(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -> Tensor:
+    """In order, but for where the row begins."""
+    classes = _sorted_classes(n_classes, n_way, n_tasks, generator)
+    start = torch.randint(n_way, (n_tasks, 1), generator=generator)
+    return classes.gather(1, (start + torch.arange(n_way)) % n_way)
+
+
+def _middle_sorted(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -> Tensor:
+    classes = deal_classes(n_classes, n_way, n_tasks, generator)
+    classes[:, 1:-1] = classes[:, 1:-1].sort(dim=1).values
+    return classes
+
+
 EXERCISES: list[Exercise | Question] = [
     LABELS,
     SPLIT,
@@ -658,15 +746,19 @@ EXERCISES: list[Exercise | Question] = [
         difficulty="medium",
         cases=[],
         draw=None,
-        properties=[_is_a_draw, _pairs_are_fair],
+        properties=[_is_a_draw, _rows_are_fair],
         mistakes=[
-            Mistake(_backwards, UNFAIR),
-            Mistake(_one_order, UNFAIR),
+            Mistake(_backwards, ONE_ORDER),
+            Mistake(_one_order, ONE_ORDER),
+            Mistake(_turned, UNFAIR),
+            Mistake(_middle_sorted, PLACES),
             Mistake(_shuffled_first, FIRST_ITEMS),
             Mistake(_with_replacement, REPEATS),
             Mistake(_one_draw, SAME_ROWS),
             Mistake(_own_numbers, SAME_NUMBERS),
             Mistake(_own_seed, NO_NEW_NUMBERS),
+            Mistake(_same_seed_again, AGAIN),
+            Mistake(_rows_in_turns, FOLLOWS),
         ],
         hints=[
             "In which column can class 0 stand? And the last class?",

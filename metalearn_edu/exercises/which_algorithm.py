@@ -8,8 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from .draws import draw_int
-from .exercise import Case, Exercise, Mistake
+from .edits import mistakes_of
+from .exercise import Case, Exercise
 from .question import Option, Question
+
+LESSON = "11_which_algorithm.txt"
 
 __all__ = ["EXERCISES", "best_measured", "error_of_study", "expected_between"]
 
@@ -26,54 +29,6 @@ def error_of_study(accuracy: Tensor) -> float:
     n_seeds, n_episodes = accuracy.shape
     of_seeds = accuracy.mean(dim=1).var() / n_seeds
     of_episodes = accuracy.mean(dim=0).var() / n_episodes
-    return (of_seeds + of_episodes).sqrt().item()
-
-
-def _episodes_alone(accuracy: Tensor) -> float:
-    return (accuracy.mean(dim=0).var() / accuracy.shape[1]).sqrt().item()
-
-
-def _seeds_alone(accuracy: Tensor) -> float:
-    return (accuracy.mean(dim=1).var() / accuracy.shape[0]).sqrt().item()
-
-
-def _all_scores_alike(accuracy: Tensor) -> float:
-    return (accuracy.var() / accuracy.numel()).sqrt().item()
-
-
-def _no_division(accuracy: Tensor) -> float:
-    return (accuracy.mean(dim=1).var() + accuracy.mean(dim=0).var()).sqrt().item()
-
-
-def _exchanged(accuracy: Tensor) -> float:
-    n_seeds, n_episodes = accuracy.shape
-    by_seed, by_episode = accuracy.mean(dim=1).var(), accuracy.mean(dim=0).var()
-    return (by_seed / n_episodes + by_episode / n_seeds).sqrt().item()
-
-
-def _sum_of_errors(accuracy: Tensor) -> float:
-    return _episodes_alone(accuracy) + _seeds_alone(accuracy)
-
-
-def _no_root(accuracy: Tensor) -> float:
-    return error_of_study(accuracy) ** 2
-
-
-def _half_width(accuracy: Tensor) -> float:
-    return 1.96 * error_of_study(accuracy)
-
-
-def _n_not_n_minus_1(accuracy: Tensor) -> float:
-    n_seeds, n_episodes = accuracy.shape
-    of_seeds = accuracy.mean(dim=1).var(correction=0) / n_seeds
-    of_episodes = accuracy.mean(dim=0).var(correction=0) / n_episodes
-    return (of_seeds + of_episodes).sqrt().item()
-
-
-def _mean_of_variances(accuracy: Tensor) -> float:
-    n_seeds, n_episodes = accuracy.shape
-    of_seeds = accuracy.var(dim=0).mean() / n_seeds
-    of_episodes = accuracy.var(dim=1).mean() / n_episodes
     return (of_seeds + of_episodes).sqrt().item()
 
 
@@ -98,27 +53,7 @@ ERROR = Exercise(
         Case((torch.tensor([[0.5, 1.0], [1.0, 0.5]]),), 0.0),
     ],
     draw=_draw_accuracy,
-    mistakes=[
-        Mistake(_episodes_alone, "the luck of training is missing: seeds have a spread too"),
-        Mistake(_seeds_alone, "the luck of the episodes is missing"),
-        Mistake(
-            _all_scores_alike,
-            "this takes all scores for independent; those of one seed share its luck, so take the "
-            "mean of each seed first",
-        ),
-        Mistake(_no_division, "a variance of a mean is divided by how many there are"),
-        Mistake(
-            _exchanged, "divide the spread of seeds by n_seeds, and that of episodes by n_episodes"
-        ),
-        Mistake(_sum_of_errors, "variances are added, not their roots; take the root at the end"),
-        Mistake(
-            _mean_of_variances,
-            "this averages variances; average the accuracies first, the spread is that of means",
-        ),
-        Mistake(_no_root, "this is the variance; take its root"),
-        Mistake(_half_width, "the standard error is asked for, without the 1.96"),
-        Mistake(_n_not_n_minus_1, "with a sample the variance divides by n - 1, as `var` does"),
-    ],
+    mistakes=mistakes_of(error_of_study, lesson=LESSON),
     hints=[
         "Two kinds of luck: average over the other one first, then take the variance.",
         "`accuracy.mean(dim=1)` has one number a seed, `accuracy.mean(dim=0)` one an episode.",
@@ -135,47 +70,6 @@ def expected_between(low: float, high: float, p_low: float, p_high: float, x: fl
     logits = [math.log(p / (1 - p)) for p in (p_low, p_high)]
     logit = (1 - share) * logits[0] + share * logits[1]
     return 1 / (1 + math.exp(-logit))
-
-
-def _linear_in_x(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    share = (x - low) / (high - low)
-    return expected_between(1.0, math.e, p_low, p_high, math.exp(share))
-
-
-def _no_logit(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    share = math.log(x / low) / math.log(high / low)
-    return (1 - share) * p_low + share * p_high
-
-
-def _other_way_round(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    return expected_between(low, high, p_high, p_low, x)
-
-
-def _still_a_logit(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    p = expected_between(low, high, p_low, p_high, x)
-    return math.log(p / (1 - p))
-
-
-def _nearest(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    return p_low if x * x < low * high else p_high
-
-
-def _middle(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    return expected_between(1.0, 4.0, p_low, p_high, 2.0)
-
-
-def _linear(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    return p_low + (p_high - p_low) * (x - low) / (high - low)
-
-
-def _mixed_odds(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    share = math.log(x / low) / math.log(high / low)
-    odds = (1 - share) * p_low / (1 - p_low) + share * p_high / (1 - p_high)
-    return odds / (1 + odds)
-
-
-def _held_inside(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    return expected_between(low, high, p_low, p_high, min(max(x, low), high))
 
 
 def _draw_between(generator: Generator) -> tuple[float, float, float, float, float]:
@@ -197,21 +91,7 @@ BETWEEN = Exercise(
         Case((5.0, 20.0, 0.8, 0.5, 80.0), 0.2),  # odds 4 and 1; as far again: 1/4
     ],
     draw=_draw_between,
-    mistakes=[
-        Mistake(_linear_in_x, "linear in log x: from 50 to 100 is as far as from 100 to 200"),
-        Mistake(_no_logit, "this is linear in the accuracy, and passes 1 beyond the cells"),
-        Mistake(
-            _linear,
-            "a straight line in x and in the accuracy; the line wanted goes in log x and in the "
-            "logit",
-        ),
-        Mistake(_mixed_odds, "this mixes the odds p / (1 - p); mix their logarithms, the logits"),
-        Mistake(_held_inside, "beyond the cells the line goes on; this stops at the edge"),
-        Mistake(_other_way_round, "at `low` the accuracy is `p_low`; the weights are exchanged"),
-        Mistake(_still_a_logit, "this is the logit; turn it back, 1 / (1 + exp(-logit))"),
-        Mistake(_nearest, "this is the nearer of the two cells; x lies between them"),
-        Mistake(_middle, "the weights depend on x; this always takes one half"),
-    ],
+    mistakes=mistakes_of(expected_between, lesson=LESSON),
     hints=[
         "How large a share of the way from log(low) to log(high) is log(x)?",
         "The logit of p is log(p / (1 - p)). Mix the two logits, then turn back.",
@@ -239,47 +119,8 @@ def _rule_of_thumb(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
     return 1 if n_images < 1000 else 2  # a relation network, or MAML
 
 
-def _best_on_average(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    return int(accuracy.mean(dim=0).argmax())
-
-
-def _best_anywhere(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    return int(accuracy.max(dim=0).values.argmax())
-
-
-def _no_logarithm(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    distance = (settings - request).square().sum(dim=1)
-    return int(accuracy[distance.argmin()].argmax())
-
-
-def _images_alone(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    distance = (settings[:, 0].log() - request[0].log()).abs()
-    return int(accuracy[distance.argmin()].argmax())
-
-
-def _distances(settings: Tensor, request: Tensor) -> Tensor:
-    return (settings.log() - request.log()).square().sum(dim=1)
-
-
-def _no_squares(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    distance = (settings.log() - request.log()).abs().sum(dim=1)
-    return int(accuracy[distance.argmin()].argmax())
-
-
-def _farthest(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    return int(accuracy[_distances(settings, request).argmax()].argmax())
-
-
-def _worst(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    return int(accuracy[_distances(settings, request).argmin()].argmin())
-
-
-def _which_setting(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
-    return int(_distances(settings, request).argmin())
-
-
 def _draw_measured(generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    n_settings, n_algorithms = draw_int(4, 9, generator), draw_int(3, 7, generator)
+    n_settings, n_algorithms = draw_int(4, 40, generator), draw_int(3, 30, generator)
     highest = torch.tensor([9.0, 3.5, 3.0])
     settings = (1 + highest * torch.rand(n_settings, 3, generator=generator)).exp()
     accuracy = torch.rand(n_settings, n_algorithms, generator=generator)
@@ -321,27 +162,32 @@ RULE = Exercise(
         Case(
             (
                 torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[1000.0, 5.0, 1.0], [1000.0, 5.0, 5.0]]),
+                torch.tensor([1000.0, 5.0, 4.0]),
+            ),
+            1,  # as many images and classes in both, and 5 shots are nearer to 4
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
                 torch.tensor([[1000.0, 20.0, 1.0], [2500.0, 11.0, 1.0]]),
                 torch.tensor([1000.0, 5.0, 1.0]),
             ),
             1,  # logs 0, ln 4 from the first: 1.92; ln 2.5 and ln 2.2 from the second: 1.46
         ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[2700.0, 13.5, 2.7], [3300.0, 5.0, 1.0]]),
+                torch.tensor([1000.0, 5.0, 1.0]),
+            ),
+            1,  # three times (ln 2.7)^2: 2.96; once (ln 3.3)^2: 1.43
+        ),
     ],
     draw=_draw_measured,
-    mistakes=[
-        Mistake(_best_on_average, "best on average is not best for this request"),
-        Mistake(_best_anywhere, "this looks for the highest figure, wherever it was measured"),
-        Mistake(_no_logarithm, "near in the logarithms: else the number of images decides alone"),
-        Mistake(_images_alone, "n_way and n_shot count for the distance too"),
-        Mistake(
-            _no_squares, "square the differences of the logarithms, then add: near is a distance"
-        ),
-        Mistake(_farthest, "this takes the setting that is farthest away"),
-        Mistake(_worst, "this is the worst algorithm in that setting"),
-        Mistake(_which_setting, "this is the number of the setting; which algorithm won there?"),
-    ],
+    mistakes=mistakes_of(best_measured, lesson=LESSON),
     hints=[
-        "The rule never looks at `accuracy`. Where in it is the answer to the request?",
+        "Which of the three arguments does the rule look at? Where in `accuracy` is the answer?",
         "The distance of two settings: the sum of squares of the differences of their logarithms.",
     ],
 )
