@@ -370,8 +370,9 @@ def _check_items(items: Tensor) -> None:
         what = "without values" if items.is_meta else f"of layout {items.layout}"
         raise ValueError(f"items must be a dense tensor, got one {what}")
     if items.dtype not in (torch.uint8, *FLOATS):
-        kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS)
-        raise ValueError(f"items must be uint8 images or {kinds}, got {items.dtype}")
+        raise ValueError(
+            f"items must be uint8 images or floating point, got {items.dtype}; .float() makes it so"
+        )
     if items.is_floating_point() and not torch.isfinite(items).all():
         bad = (~torch.isfinite(items)).flatten(1).any(dim=1).nonzero().flatten()
         raise ValueError(f"items hold NaN or infinity in {len(bad)} rows, first row {int(bad[0])}")

@@ -206,8 +206,11 @@ def _read_classes(data: Any, labels: list[Any], key: str | None) -> tuple[Tensor
 
 
 def _leaf(data: Any, i: int) -> tuple[Any, int]:
-    """The data set below Subset and ConcatDataset that entry i comes from, and its number there."""
-    while isinstance(data, Subset | ConcatDataset):
+    """The data set below Subset and ConcatDataset that entry i comes from, and its number there.
+
+    Not below classes of their own kind with another __getitem__: their labels may mean other things.
+    """
+    while type(data).__getitem__ in (Subset.__getitem__, ConcatDataset.__getitem__):
         if isinstance(data, Subset):
             data, i = data.dataset, int(data.indices[i])
         else:
@@ -399,8 +402,8 @@ def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
     """Labels 0..n_classes-1, (N,), in sorted order of what they were; and that as text."""
     values = _label_array(y, where)
     if values.ndim != 1:
-        column = "give y[:, 0]" if values.shape[-1:] == (1,) else "of one-hot labels, y.argmax(1)"
-        advice = f"; {column}" if values.ndim == 2 else ""
+        of_column = "give y[:, 0]" if values.shape[-1:] == (1,) else _ONE_HOT
+        advice = f"; {of_column}" if values.ndim == 2 else ""
         raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}{advice}")
     infinite = np.isinf(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
     for what, found in (("NaN", values != values), ("infinity", infinite)):  # NaN is not itself
@@ -458,6 +461,9 @@ def _kind(label: Any) -> str:
     if isinstance(label, bool | None):
         return "None" if label is None else "bool"
     return "a number" if isinstance(label, Number) else type(label).__name__
+
+
+_ONE_HOT = "of one-hot labels, give y.argmax(1)"
 
 
 # ---------------------------------------------------------------- in words
