@@ -208,7 +208,7 @@ def _read_classes(data: Any, labels: list[Any], key: str | None) -> tuple[Tensor
 def _leaf(data: Any, i: int) -> tuple[Any, int]:
     """The data set below Subset and ConcatDataset that entry i comes from, and its number there.
 
-    Not below classes of their own kind with another __getitem__: their labels may mean other things.
+    Not below kinds of these with a __getitem__ of their own: labels may mean other things there.
     """
     while type(data).__getitem__ in (Subset.__getitem__, ConcatDataset.__getitem__):
         if isinstance(data, Subset):
