@@ -647,6 +647,10 @@ def plot_embedding(
         raise ValueError(f"z must be (N, 2), got {points.shape}; project it on two axes first")
     if labels.shape != points.shape[:1]:
         raise ValueError(f"labels must be one an item: {len(points)} items, labels {labels.shape}")
+    if class_names is not None and not np.isin(labels, range(len(class_names))).all():
+        raise ValueError(
+            f"class_names has {len(class_names)} entries for labels up to {labels.max()}"
+        )
     ax = ax or _pyplot_axes(5.6, 4)
     for label in np.unique(labels):
         name = str(label) if class_names is None else _label(f"{label}  {class_names[label]}")

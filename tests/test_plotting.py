@@ -398,6 +398,9 @@ def test_numbers_that_no_figure_can_have_are_refused():
             plotting.plot_episode(task, n_shown=value, fig=plotting.new_figure())
     with pytest.raises(ValueError, match=r"3 items, labels \(2,\)"):
         plotting.plot_embedding(torch.rand(3, 2), [0, 1])
+    for labels in ([0, 1], [-1, 0]):
+        with pytest.raises(ValueError, match="class_names has 1 entries for labels up to"):
+            plotting.plot_embedding(torch.rand(2, 2), labels, class_names=["a"])
 
 
 def test_pictures_of_one_large_number_and_of_short_floats():

@@ -66,10 +66,10 @@ NOT_READ = frozenset(
 """Endings of pictures that we do not read, but do not pass over without a word."""
 HEIF = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 KNOWN_WHITES = {"integers": 65535.0, "floats": 1.0}
-BITS = (1, 2, 4, 8, 10, 12, 14, 16, 20, 24, 28, 32)
+DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16, 20, 24, 28, 32)
 TOO_DARK = 64  # of 255: with fewer bits in 16 than 14, the upper byte alone is darker
 DULL = 32  # of 255: less between dark and bright than this is nearly one colour
-BITS_PER_SAMPLE, PHOTOMETRY, ORIENTATION, PLANES, SAMPLE_FORMAT = 258, 262, 274, 284, 339
+BITS, PHOTOMETRY, ORIENTATION, SAMPLES, PLANES, SAMPLE_FORMAT = 258, 262, 274, 277, 284, 339
 """Tags of TIFF and EXIF."""
 WHITE_IS_ZERO, APART, SIGNED = 0, 2, 2  # what they say
 
@@ -247,15 +247,17 @@ def _mend(image: Image.Image) -> None:
     """Set right, before it is decoded, what Pillow would read wrongly without a word; or refuse.
 
     Raises:
-        ValueError: a TIFF file of other than 8 bits whose colours lie one after the other.
+        ValueError: a TIFF file whose colours lie one after the other, in a way that is not read.
     """
-    if _tag(image, PLANES, APART) and not _tag(image, BITS_PER_SAMPLE, 8):
+    packed = any(tile[0] == "libtiff" for tile in _tiles(image))
+    several = getattr(image, "tag_v2", {}).get(SAMPLES, 1) > 1
+    if _tag(image, PLANES, APART) and not (_tag(image, BITS, 8) if several else packed):
         raise ValueError(
-            "it is a TIFF of other than 8 bits with its colours in separate planes, which is not "
-            "read; save the colours of a pixel together"
+            "it is a TIFF with its colours in separate planes, of a kind that is not read; save "
+            "the colours of a pixel together"
         )
     # libtiff gives numbers in the order of this machine; Pillow takes them for those of the file.
-    if any(tile[0] == "libtiff" for tile in _tiles(image)):
+    if packed:
         _unpack_by(image, lambda raw: re.sub(r";(16|32)B?([SF])$", r";\1N\2", raw))
     # Of 2 and 4 bits the greys are stretched to 8, but not the one that is transparent.
     clear, bits = image.info.get("transparency"), _raw_mode(image).partition("L;")[2]
@@ -327,7 +329,7 @@ def _black_and_white(kind: str, low: float, high: float) -> tuple[float, float]:
     if low < 0 or (kind == "floats" and high <= 0.25):
         black = min(low, 0.0)
         return black, high if high > black else black + 1
-    return 0.0, float(next((2**bits - 1 for bits in BITS if high < 2**bits), high))
+    return 0.0, float(next((2**bits - 1 for bits in DEPTHS if high < 2**bits), high))
 
 
 def _eight_bits(image: Image.Image, file: Path, greys: Greys) -> tuple[Image.Image, Numbers | None]:

@@ -42,7 +42,7 @@ def png_of(**chunks):
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def tiff(pixels, photometry=1, order="<", packed=False):
+def tiff(pixels, photometry=1, order="<", packed=False, planes=1):
     """A grey TIFF file, written by hand; Pillow does not write all these kinds."""
     kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     height, width = pixels.shape
@@ -50,6 +50,7 @@ def tiff(pixels, photometry=1, order="<", packed=False):
     numbers = zlib.compress(numbers) if packed else numbers
     sizes = {256: width, 257: height, 258: 8 * pixels.itemsize, 278: height, 279: len(numbers)}
     tags = {**sizes, 259: 8 if packed else 1, 262: photometry, 273: 0, 277: 1, 339: kind}
+    tags[284] = planes
     tags[273] = 8 + 2 + 12 * len(tags) + 4  # where the pixels begin
     entries = b"".join(struct.pack(f"{order}HHII", t, 4, 1, tags[t]) for t in sorted(tags))
     directory = struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
@@ -166,6 +167,15 @@ def test_colours_in_separate_planes_are_refused(tmp_path, packed):
     pixels = np.repeat((RAMP * 65535).astype("u2")[..., None], 3, axis=2)
     (tmp_path / "a.tif").write_bytes(tiff16(pixels, packed, "<", planes=2))
     with pytest.raises(ValueError, match=r"in separate planes.*save the colours of a pixel togeth"):
+        load_picture(tmp_path / "a.tif")
+
+
+def test_separate_planes_of_grey_alone(tmp_path):
+    deep = (RAMP * 65535).astype("u2")
+    (tmp_path / "a.tif").write_bytes(tiff(deep, packed=True, planes=2))
+    assert same_ramp(tile(tmp_path / "a.tif")[0])
+    (tmp_path / "a.tif").write_bytes(tiff((255 - RAMP * 255).astype("u1"), 0, planes=2))
+    with pytest.raises(ValueError, match="in separate planes"):  # Pillow would read a negative
         load_picture(tmp_path / "a.tif")
 
 
