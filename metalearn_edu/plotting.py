@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
+from .arguments import as_integer
 from .names import for_figure
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def plot_items(
     pictures = _pictures(items, invert)
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f"titles has {len(titles)} entries for {len(pictures)} items")
-    n_columns = min(n_columns, len(pictures))
+    n_columns = min(as_integer("n_columns", n_columns), len(pictures))
     n_rows = -(-len(pictures) // n_columns)
     side = min(0.95, 9 / n_columns)  # inches a picture
     room = 0.42 if titles else 0.0  # inches below it for its title
@@ -225,7 +226,7 @@ def plot_episode(
     """
     if task.support_y.is_floating_point():
         return _regression_task(task, fig or _pyplot_figure(6.4, 3.4))
-    n_way = int(task.support_y.max()) + 1
+    n_way, n_shown = int(task.support_y.max()) + 1, as_integer("n_shown", n_shown)
     if class_names is not None and len(class_names) != n_way:
         raise ValueError(f"class_names has {len(class_names)} entries for {n_way} classes")
     support = _by_class(_pictures(task.support_x, invert), task.support_y, n_way)
@@ -262,7 +263,7 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
         fig: to draw on; its size is set.
     """
     found = [finding for finding in report.findings if finding.kind != "other"]
-    shown = found[:n_shown]
+    shown = found[: as_integer("n_shown", n_shown, 0)]
     fig = fig or _pyplot_figure(1, 1)
     fig.set_size_inches(6.8, 0.5 + 0.62 * max(len(shown), 1))
     ax = fig.add_subplot()
@@ -332,7 +333,7 @@ def _pictures(items: Any, invert: bool) -> np.ndarray:
         )
     low, high = array.min(), array.max()
     if low < 0 or high > 1:
-        array = (array - low) / (high - low)
+        array = (array - low) / ((high - low) or 1)
     if array.shape[1] == 1:
         array = np.repeat(1 - array if invert else array, 3, axis=1)
     scale = -(-FINE // min(array.shape[2:]))  # tiny pictures get several dots a pixel
@@ -644,6 +645,12 @@ def plot_embedding(
     points, labels = _array(z), _array(labels)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"z must be (N, 2), got {points.shape}; project it on two axes first")
+    if labels.shape != points.shape[:1]:
+        raise ValueError(f"labels must be one an item: {len(points)} items, labels {labels.shape}")
+    if class_names is not None and not np.isin(labels, range(len(class_names))).all():
+        raise ValueError(
+            f"class_names has {len(class_names)} entries for labels up to {labels.max()}"
+        )
     ax = ax or _pyplot_axes(5.6, 4)
     for label in np.unique(labels):
         name = str(label) if class_names is None else _label(f"{label}  {class_names[label]}")
@@ -721,22 +728,25 @@ def _legend(ax: Axes, title: str | None = None) -> None:
         ax.legend(handles, labels, ncols=columns, columnspacing=0.8, handlelength=1.6, **place)
 
 
-def _label(name: str, points: float = 130) -> str:
+def _label(name: Any, points: float = 130) -> str:
     """A name for a legend, which would leave out what begins with an underscore."""
     text = _wrap(name, points)
     return f" {text}" if text.startswith("_") else text
 
 
-def _wrap(text: str, points: float, max_lines: int = 2) -> str:
+def _wrap(text: Any, points: float, max_lines: int = 2) -> str:
     """A name in at most `max_lines` lines, each about `points` wide, as Matplotlib takes it."""
     width = max(4, int(points / (0.56 * SMALL)))
-    lines = textwrap.wrap(text.rstrip(), width, max_lines=max_lines, placeholder=" …")
+    lines = textwrap.wrap(str(text).rstrip(), width, max_lines=max_lines, placeholder=" …")
     return for_figure("\n".join(lines))  # now, so that no escape is cut in two
 
 
 def _array(values: Any) -> np.ndarray:
     """A tensor, array or list as a NumPy array."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    values = values.detach().cpu()  # NumPy has no bfloat16
+    return np.asarray(values.float() if "bfloat16" in str(values.dtype) else values)
 
 
 def _flat(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -387,3 +387,27 @@ def test_a_name_is_wrapped_before_it_is_escaped():
 def test_a_legend_leaves_no_name_out():
     ax = plotting.plot_curves([0, 1], {"_cat": [0, 1], "dog": [1, 0]}, ax=axes())
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [" _cat", "dog"]
+
+
+def test_numbers_that_no_figure_can_have_are_refused():
+    items, task = torch.rand(3, 8, 8), picture_task(3, 2, 4)
+    for value in (0, -1, 2.5, None, True):
+        with pytest.raises(ValueError, match="n_columns must be an integer of at least 1"):
+            plotting.plot_items(items, n_columns=value, fig=plotting.new_figure())
+        with pytest.raises(ValueError, match="n_shown must be an integer of at least 1"):
+            plotting.plot_episode(task, n_shown=value, fig=plotting.new_figure())
+    with pytest.raises(ValueError, match=r"3 items, labels \(2,\)"):
+        plotting.plot_embedding(torch.rand(3, 2), [0, 1])
+    for labels in ([0, 1], [-1, 0]):
+        with pytest.raises(ValueError, match="class_names has 1 entries for labels up to"):
+            plotting.plot_embedding(torch.rand(2, 2), labels, class_names=["a"])
+
+
+def test_pictures_of_one_large_number_and_of_short_floats():
+    assert np.array_equal(
+        plotting._pictures(torch.full((2, 1, 28, 28), 7.0), False), np.zeros((2, 28, 28, 3))
+    )
+    items = torch.rand(2, 3, 28, 28).bfloat16()
+    assert np.array_equal(
+        plotting._pictures(items, False), items.float().permute(0, 2, 3, 1).numpy()
+    )

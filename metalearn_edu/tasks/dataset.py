@@ -23,6 +23,8 @@ from .random import uniforms
 
 __all__ = ["FewShotDataset", "as_dataset"]
 
+FLOATS = torch.float16, torch.bfloat16, torch.float32, torch.float64
+
 
 class FewShotDataset:
     """Labelled items for few-shot tasks. Introduced in notebook 01.
@@ -81,7 +83,8 @@ class FewShotDataset:
             X: also a list of tensors, arrays or pictures of Pillow.
             channels: "first" or "last": which axis of (N, C, H, W) or (N, H, W, C) holds the
                 channels. None: the last if it is 1, 3 or 4 long and the second is not; of floats
-                only where height and width are above 4, for they may be maps of many channels.
+                only where height and width are above 4, for they may be maps of many channels. Of
+                bytes also where the second and third are equal and longer.
             names: class_names (in sorted order of the labels), class_groups, name and files, as
                 above.
         Raises:
@@ -159,10 +162,15 @@ class FewShotDataset:
         Raises:
             ValueError: `rows` are not integers in 0..N-1.
         """
-        return scale(self.take(self._as_rows(rows)))
+        return scale(self.take(rows))
 
     def take(self, rows: Tensor) -> Tensor:
-        """Items at `rows` (any shape) as they are stored, (*rows.shape, *item)."""
+        """Items at `rows` (any shape) as they are stored, (*rows.shape, *item).
+
+        Raises:
+            ValueError: `rows` are not integers in 0..N-1.
+        """
+        rows = self._as_rows(rows)
         flat = rows.flatten().to(self.items.device)
         return self.items.index_select(0, flat).view(*rows.shape, *self.item_shape)
 
@@ -358,8 +366,13 @@ def _check_items(items: Tensor) -> None:
         )
     if items.dtype == torch.uint8 and items.ndim != 4:
         raise ValueError(f"uint8 images must be (N, C, H, W), got {tuple(items.shape)}")
-    if items.dtype != torch.uint8 and not items.is_floating_point():
-        raise ValueError(f"items must be uint8 images or floating point, got {items.dtype}")
+    if items.layout != torch.strided or items.is_meta:
+        what = "without values" if items.is_meta else f"of layout {items.layout}"
+        raise ValueError(f"items must be a dense tensor, got one {what}")
+    if items.dtype not in (torch.uint8, *FLOATS):
+        raise ValueError(
+            f"items must be uint8 images or floating point, got {items.dtype}; .float() makes it so"
+        )
     if items.is_floating_point() and not torch.isfinite(items).all():
         bad = (~torch.isfinite(items)).flatten(1).any(dim=1).nonzero().flatten()
         raise ValueError(f"items hold NaN or infinity in {len(bad)} rows, first row {int(bad[0])}")

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from ..arguments import as_integer
-from .folder_layout import class_folders, listed, parts_said, passed_over, pictures, same_in_groups
+from .cache import as_path
+from .folder_layout import class_folders, layout_said, listed, passed_over, pictures
 from .near_duplicates import first_alike
 from .picture import (
     IMAGE_SUFFIXES,
@@ -136,7 +137,10 @@ def check_image_folder(
         FileNotFoundError, NotADirectoryError: there is no such folder.
         ValueError: it holds no class folders, or pictures and folders mixed.
     """
-    root, need = Path(path), as_integer("n_shot", n_shot) + as_integer("n_query", n_query)
+    root, need = (
+        as_path("path", path),
+        as_integer("n_shot", n_shot) + as_integer("n_query", n_query),
+    )
     folders = class_folders(root)
     inside = {name: [p for f in places for p in pictures(f)] for name, places in folders.items()}
     files = [file for files in inside.values() for file in files]
@@ -165,7 +169,7 @@ def _of_folders(
     root: Path, folders: Mapping[str, list[Path]], sizes: Mapping[str, int], need: int
 ) -> list[Finding]:
     """What is wrong with the folders as such."""
-    layout = parts_said(root) or same_in_groups(folders)
+    layout = layout_said(root, folders)
     findings = [Finding(root, "layout", layout)] if layout else []
     return findings + [
         Finding(folders[name][0], "small", f"{n} pictures, an episode takes {need}")
@@ -200,7 +204,8 @@ def _why_other(file: Path) -> str:
 def _files(folders: Mapping[str, list[Path]], root: Path) -> set[Path]:
     """All files in the class folders and above them."""
     below = {folder for places in folders.values() for folder in places}
-    places = {root, *below, *(f.parent for f in below)}
+    above = {f for folder in below for f in folder.parents if root in f.parents}
+    places = {root, *below, *above}
     return {f for place in places for f in listed(place) if os.path.isfile(f)}
 
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 from .picture import IMAGE_SUFFIXES, in_line, remedy
 
-__all__ = ["class_folders", "listed", "parts_said", "passed_over", "pictures", "same_in_groups"]
+__all__ = ["class_folders", "layout_said", "listed", "passed_over", "pictures"]
 
 PART = re.compile(
-    "(?:images?|imgs?|pictures?|photos?|data|meta)?"
-    "(?:train(?:ing)?|val(?:id(?:ation)?)?|dev(?:elopment)?|test(?:ing)?|eval(?:uation)?|holdout"
-    "|support|query)"
+    "(.*?)(?:images?|imgs?|pictures?|photos?|data(?:set)?|meta)?"
+    "(?:train(?:ing)?|trn|val(?:id(?:ation)?)?|dev(?:elopment)?|test(?:ing)?|tst|eval(?:uation)?"
+    "|holdout|support|query)+"
     "(?:images?|imgs?|pictures?|photos?|data|set|split)*[a-z]?"
 )
-"""Names of parts of a data set, by their letters alone, in lower case."""
+"""Names of parts of a data set, by their letters alone, in lower case; first the data set's own."""
 
 
 def class_folders(root: Path) -> dict[str, list[Path]]:
@@ -39,44 +39,42 @@ def class_folders(root: Path) -> dict[str, list[Path]]:
         raise NotADirectoryError(
             f"path {in_line(root)} is a file; give the folder of the class folders"
         )
-    folders = list(_folders_with_pictures(root))
-    parts = {place: _parts(place) for place in {root, *(f.parent for f in folders)}}
     classes: dict[str, list[Path]] = {}
-    for folder in folders:
-        classes.setdefault(_class_name(root, folder, parts), []).append(folder)
-    return dict(sorted(classes.items())) if any(parts.values()) else classes
+    for folder, names in _lowest(root):
+        if not names:
+            raise ValueError(_why_no_classes(root))
+        classes.setdefault("/".join(names), []).append(folder)
+    return dict(sorted(classes.items(), key=lambda of_class: Path(of_class[0])))
 
 
-def _folders_with_pictures(root: Path) -> Iterator[Path]:
-    """Where pictures belong, by the levels alone."""
-    folders = _folders(root)
-    if not folders:
+def _lowest(
+    place: Path, names: tuple[str, ...] = (), *, is_root: bool = True
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The folders that hold no others, and the names on the way, without parts of a data set."""
+    inner = _folders(place)
+    if not inner:
+        yield place, names
+    elif len(names) == 2 or (pictures(place) and not is_root):
         raise ValueError(
-            f"{in_line(root)} holds no class folders: put the pictures of each class into a "
-            f"folder of its own, such as {in_line(root / 'cat')} and {in_line(root / 'dog')}"
+            f"{in_line(place)} holds folders where pictures should be: the levels are "
+            "class/picture or group/class/picture"
         )
-    for folder in folders:
-        inner = _folders(folder)
-        for below in inner:
-            if _folders(below) or pictures(folder):
-                mixed = below if _folders(below) else folder
-                raise ValueError(
-                    f"{in_line(mixed)} holds folders where pictures should be: the levels are "
-                    "class/picture or group/class/picture"
-                )
-        yield from inner or [folder]
+    parts = _parts(inner)
+    for folder in inner:
+        more = () if folder.name in parts else (folder.name,)
+        yield from _lowest(folder, names + more, is_root=False)
 
 
-def _class_name(root: Path, folder: Path, parts: Mapping[Path, list[str]]) -> str:
-    """The path below the root, without parts of a data set."""
-    above = [folder, *(f for f in folder.parents if root in f.parents)][::-1]
-    names = [f.name for f in above if f.name not in parts[f.parent]]
-    if not names:
-        raise ValueError(
-            f"{in_line(root)} holds {_list(parts[root])}, which are parts of a data set, not "
-            "classes: put all pictures of a class into one folder"
+def _why_no_classes(root: Path) -> str:
+    if parts := _parts(_folders(root)):
+        return (
+            f"{in_line(root)} holds {_list(parts)}, which are parts of a data set, not classes: "
+            "put all pictures of a class into one folder"
         )
-    return "/".join(names)
+    return (
+        f"{in_line(root)} holds no class folders: put the pictures of each class into a folder of "
+        f"its own, such as {in_line(root / 'cat')} and {in_line(root / 'dog')}"
+    )
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -104,10 +102,15 @@ def listed(folder: Path) -> list[Path]:
         return []  # it is left out as a class without pictures
 
 
+def layout_said(root: Path, classes: Iterable[str]) -> str:
+    """What to say of how the folders are taken; empty where it is plain."""
+    return "; ".join(filter(None, (parts_said(root), same_in_groups(classes))))
+
+
 def parts_said(root: Path) -> str:
     """What to say of a folder that comes in parts, such as train and test; empty of others."""
     for place in [root, *_folders(root)]:
-        if parts := _parts(place):
+        if parts := _parts(_folders(place)):
             best = next((name for name in parts if "train" in name.casefold()), parts[0])
             alone = f"; for one part alone give {in_line(root / best)}" if place == root else ""
             return (
@@ -117,10 +120,12 @@ def parts_said(root: Path) -> str:
     return ""
 
 
-def _parts(place: Path) -> list[str]:
-    """The folders in it that are parts of a data set; one alone may be any class, a train's."""
-    parts = [f.name for f in _folders(place) if _is_part(f.name)]
-    return parts if len(parts) > 1 else []
+def _parts(folders: list[Path]) -> list[str]:
+    """Those of one place that are parts of a data set; one alone may be any class, a train's."""
+    named = [(f.name, PART.fullmatch(_letters(f.name))) for f in folders]
+    found = [(name, match[1]) for name, match in named if match]
+    count = Counter(of for _, of in found)
+    return [name for name, of in found if count[of] > 1]
 
 
 def _list(names: list[str]) -> str:
@@ -130,9 +135,9 @@ def _list(names: list[str]) -> str:
 
 def same_in_groups(names: Iterable[str]) -> str:
     """What to say of groups that seem to hold the same classes; empty where they do not."""
-    pairs = [name.split("/") for name in names if "/" in name]
+    pairs = {tuple(name.casefold().rpartition("/")[::2]) for name in names}
     groups = {group for group, _ in pairs}
-    count = Counter(name.casefold() for _, name in pairs)
+    count = Counter(name for _, name in pairs)
     shared = sorted(name for name, n in count.items() if n > 1 and not _is_number(name))
     if len(shared) < 2 or 2 * len(shared) < len(count):
         return ""
@@ -143,8 +148,8 @@ def same_in_groups(names: Iterable[str]) -> str:
     )
 
 
-def _is_part(name: str) -> bool:
-    return PART.fullmatch(re.sub(r"[\W\d_]", "", name.casefold())) is not None
+def _letters(name: str) -> str:
+    return re.sub(r"[\W\d_]", "", name.casefold())
 
 
 def _is_number(name: str) -> bool:

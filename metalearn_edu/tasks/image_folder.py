@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 
 from ..arguments import as_integer
+from .cache import as_path
 from .dataset import FewShotDataset, scale
-from .folder_layout import class_folders, parts_said, passed_over, pictures, same_in_groups
+from .folder_layout import class_folders, layout_said, passed_over, pictures
 from .picture import (
     IMAGE_SUFFIXES,
     KNOWN_WHITES,
@@ -98,7 +99,7 @@ def load_image_folder(
 
     Folders such as train, val and test are no groups: what they hold of a class is one class, with
     a warning. Hidden files and files that are no pictures by their ending are passed over, pictures
-    of formats that are not read with a warning.
+    of formats that are not read, or beside the class folders, with a warning.
 
     Args:
         path: the folder that holds the class folders, or group folders that hold them.
@@ -148,7 +149,7 @@ def read_image_folder(
     """
     channels, size, given = _checked(size, channels, ink, greys)
     _check_choice("on_error", on_error, ("skip", "raise"))
-    root, skipped = Path(path), _LeftOut(on_error)
+    root, skipped = as_path("path", path), _LeftOut(on_error)
     folders = class_folders(root)
     inside = {name: [p for f in places for p in pictures(f)] for name, places in folders.items()}
     files = [file for files in inside.values() for file in files]
@@ -160,8 +161,13 @@ def read_image_folder(
     classes = {name: [f for f in files if f in read] for name, files in inside.items()}
     others = passed_over(folders)
     skipped.empty([root / name for name, files in classes.items() if not files], others)
-    layout = parts_said(root) or same_in_groups(folders)
-    for text in _said(read, known, given, skipped, others, layout):
+    stray = _some([in_line(file.name) for file in pictures(root)])
+    more = {
+        "passed over pictures that are not read: ": others,
+        "passed over pictures that lie in no class folder: ": stray,
+        "": layout_said(root, folders),
+    }
+    for text in _said(read, known, given, skipped, more):
         warnings.warn(f"{in_line(root)}: {text}", stacklevel=3)
     return _assembled(root, classes, read, known, ink, others)
 
@@ -187,7 +193,7 @@ def load_picture(
     """
     channels, size, given = _checked(size, channels, ink, greys)
     _check_memory(1, channels, size)
-    file = Path(path)
+    file = as_path("path", path)
     try:
         picture = read_picture(file, size, channels, given)
     except Exception as error:  # Pillow raises many kinds on damaged files
@@ -282,17 +288,15 @@ class _LeftOut(list[str]):
 
 
 def _said(
-    read: Mapping[Path, Picture], known: Greys, given: Greys, left_out: list[str], *more: str
+    read: Mapping[Path, Picture],
+    known: Greys,
+    given: Greys,
+    left_out: list[str],
+    more: Mapping[str, str],
 ) -> list[str]:
     """What must be said of a folder, a sentence each."""
     noted = [f"{in_line(f)} ({why})" for f, p in read.items() for why in remarks(p, known)]
-    others, layout = more
-    sentences = {
-        "left out ": _some(left_out),
-        "passed over pictures that are not read: ": others,
-        "": layout,
-        "not used as they are: ": _some(noted),
-    }
+    sentences = {"left out ": _some(left_out), **more, "not used as they are: ": _some(noted)}
     said = [start + text for start, text in sentences.items() if text]
     return [*said, *_guessed(known, given)]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .archives import LARGEST_FILE, Files, open_archive
 from .cache import as_path, cache_folder, read_bounded
-from .dataset import FewShotDataset, scale
+from .dataset import FewShotDataset, as_dataset, scale
 from .downloads import fetch
 from .episodes import EpisodeBatch
 from .omniglot import OFFICIAL_URL, THREE_WAYS, load_omniglot, read_drawing
@@ -98,6 +98,7 @@ class OneShotTasks(EpisodeSampler):
     def __init__(
         self, dataset: FewShotDataset, n_way: int = N_CHARACTERS, *, rotations: bool = False
     ) -> None:
+        dataset = as_dataset(dataset)
         sizes = sorted(set(dataset.class_sizes.tolist()))
         if len(sizes) > 1:
             raise ValueError(

@@ -178,7 +178,7 @@ def _as_label(i: int, label: Any) -> Any:
     shape = _shape(label)
     if isinstance(label, Tensor | np.ndarray | np.generic) and shape in ((), (1,)):
         label = label.item()
-    if isinstance(label, str | Number):
+    if isinstance(label, str | bytes | Number):
         return label
     advice = "; of one-hot labels, give label.argmax()" if shape and len(shape) == 1 else ""
     raise ValueError(
@@ -202,12 +202,15 @@ def _read_classes(data: Any, labels: list[Any], key: str | None) -> tuple[Tensor
         labels = names  # a number means another class in another part of the data
     numbers, classes = as_classes(labels, "the data")
     called = dict(zip(labels, names, strict=True))
-    return numbers, [str(called[label]) for label in sorted(called)] if first else classes
+    return numbers, [_as_name(called[label]) for label in sorted(called)] if first else classes
 
 
 def _leaf(data: Any, i: int) -> tuple[Any, int]:
-    """The data set below Subset and ConcatDataset that entry i comes from, and its number there."""
-    while isinstance(data, Subset | ConcatDataset):
+    """The data set below Subset and ConcatDataset that entry i comes from, and its number there.
+
+    Not below kinds of these with a __getitem__ of their own: labels may mean other things there.
+    """
+    while type(data).__getitem__ in (Subset.__getitem__, ConcatDataset.__getitem__):
         if isinstance(data, Subset):
             data, i = data.dataset, int(data.indices[i])
         else:
@@ -326,9 +329,12 @@ def _channels_come_last(X: Tensor, channels: Channels) -> bool:
                 f"channels={channels!r} is for items of four axes, got shape {tuple(X.shape)}"
             )
         return False
-    looks_so = X.shape[-1] in (1, 3, 4) and X.shape[1] not in (1, 3, 4)
-    pictures = X.dtype == torch.uint8 or min(X.shape[1:3]) > 4
-    return channels == "last" or (channels is None and looks_so and pictures)
+    if channels is not None or X.shape[1] in (1, 3, 4):
+        return channels == "last"
+    is_bytes, (_, height, width, last) = X.dtype == torch.uint8, X.shape
+    if last in (1, 3, 4):
+        return is_bytes or min(height, width) > 4
+    return is_bytes and height == width > last
 
 
 def _as_tensor(X: Any, where: str) -> Tensor:
@@ -396,8 +402,8 @@ def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
     """Labels 0..n_classes-1, (N,), in sorted order of what they were; and that as text."""
     values = _label_array(y, where)
     if values.ndim != 1:
-        one_hot = values.ndim == 2 and values.shape[1] > 1
-        advice = "; of one-hot labels, give y.argmax(1)" if one_hot else ""
+        of_column = "give y[:, 0]" if values.shape[-1:] == (1,) else _ONE_HOT
+        advice = f"; {of_column}" if values.ndim == 2 else ""
         raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}{advice}")
     infinite = np.isinf(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
     for what, found in (("NaN", values != values), ("infinity", infinite)):  # NaN is not itself
@@ -409,7 +415,12 @@ def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
         classes, labels = np.unique(values, return_inverse=True)
     except TypeError as error:
         raise ValueError(f"the labels in {where} must be of one type: {error}") from None
-    return torch.as_tensor(labels), [str(c) for c in classes]
+    return torch.as_tensor(labels), [_as_name(c) for c in classes]
+
+
+def _as_name(label: Any) -> str:
+    """A label as text; that of HDF5 and MATLAB files comes as bytes."""
+    return label.decode(errors="backslashreplace") if isinstance(label, bytes) else str(label)
 
 
 def _label_array(y: Any, where: str) -> np.ndarray:
@@ -450,6 +461,9 @@ def _kind(label: Any) -> str:
     if isinstance(label, bool | None):
         return "None" if label is None else "bool"
     return "a number" if isinstance(label, Number) else type(label).__name__
+
+
+_ONE_HOT = "of one-hot labels, give y.argmax(1)"
 
 
 # ---------------------------------------------------------------- in words

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import sys
 import warnings
@@ -65,11 +66,12 @@ NOT_READ = frozenset(
 """Endings of pictures that we do not read, but do not pass over without a word."""
 HEIF = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 KNOWN_WHITES = {"integers": 65535.0, "floats": 1.0}
-BITS = (1, 2, 4, 8, 10, 12, 14, 16, 20, 24, 28, 32)
+DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16, 20, 24, 28, 32)
 TOO_DARK = 64  # of 255: with fewer bits in 16 than 14, the upper byte alone is darker
 DULL = 32  # of 255: less between dark and bright than this is nearly one colour
-PHOTOMETRY, ORIENTATION, SAMPLE_FORMAT = 262, 274, 339  # tags of TIFF and EXIF
-WHITE_IS_ZERO, SIGNED = 0, 2  # what they say
+BITS, PHOTOMETRY, ORIENTATION, SAMPLES, PLANES, SAMPLE_FORMAT = 258, 262, 274, 277, 284, 339
+"""Tags of TIFF and EXIF."""
+WHITE_IS_ZERO, APART, SIGNED = 0, 2, 2  # what they say
 
 
 def _readers() -> tuple[str, ...]:
@@ -189,6 +191,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
             file.seek(0)
             raise ValueError(_contents(file.read(32))) from None
         with image:
+            _mend(image)
             yield image
 
 
@@ -237,6 +240,51 @@ def _contents(head: bytes) -> str:
     return "its contents are no picture"
 
 
+# ---------------------------------------------------------------- what Pillow decodes wrongly
+
+
+def _mend(image: Image.Image) -> None:
+    """Set right, before it is decoded, what Pillow would read wrongly without a word; or refuse.
+
+    Raises:
+        ValueError: a TIFF file whose colours lie one after the other, in a way that is not read.
+    """
+    packed = any(tile[0] == "libtiff" for tile in _tiles(image))
+    several = getattr(image, "tag_v2", {}).get(SAMPLES, 1) > 1
+    if _tag(image, PLANES, APART) and not (_tag(image, BITS, 8) if several else packed):
+        raise ValueError(
+            "it is a TIFF with its colours in separate planes, of a kind that is not read; save "
+            "the colours of a pixel together"
+        )
+    # libtiff gives numbers in the order of this machine; Pillow takes them for those of the file.
+    if packed:
+        _unpack_by(image, lambda raw: re.sub(r";(16|32)B?([SF])$", r";\1N\2", raw))
+    # Of 2 and 4 bits the greys are stretched to 8, but not the one that is transparent.
+    clear, bits = image.info.get("transparency"), _raw_mode(image).partition("L;")[2]
+    if bits in ("2", "4") and isinstance(clear, int) and clear < 2 ** int(bits):
+        image.info["transparency"] = clear * 255 // (2 ** int(bits) - 1)
+
+
+def _tiles(image: Image.Image) -> list[Any]:
+    return getattr(image, "tile", None) or []
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the pixels lie in the file, such as "RGB;16B"; empty where that is not known."""
+    arguments: Any = next((tile[3] for tile in _tiles(image)), "")
+    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return raw if isinstance(raw, str) else ""
+
+
+def _unpack_by(image: Image.Image, renamed: Callable[[str], str]) -> None:
+    """Let Pillow unpack the pixels by another raw mode."""
+    tiles, raw = _tiles(image), renamed(_raw_mode(image))
+    for number, tile in enumerate(tiles):
+        make = getattr(type(tile), "_make", tuple)  # before Pillow 11 it is a plain tuple
+        arguments = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
+        tiles[number] = make((*tile[:3], arguments))
+
+
 # ---------------------------------------------------------------- deep pictures
 
 
@@ -281,7 +329,7 @@ def _black_and_white(kind: str, low: float, high: float) -> tuple[float, float]:
     if low < 0 or (kind == "floats" and high <= 0.25):
         black = min(low, 0.0)
         return black, high if high > black else black + 1
-    return 0.0, float(next((2**bits - 1 for bits in BITS if high < 2**bits), high))
+    return 0.0, float(next((2**bits - 1 for bits in DEPTHS if high < 2**bits), high))
 
 
 def _eight_bits(image: Image.Image, file: Path, greys: Greys) -> tuple[Image.Image, Numbers | None]:
@@ -301,9 +349,8 @@ def _eight_bits(image: Image.Image, file: Path, greys: Greys) -> tuple[Image.Ima
 
 def _deep_values(image: Image.Image, file: Path) -> tuple[np.ndarray | None, Image.Image | None]:
     """All bits of a deep picture, (H, W) or (H, W, 3), and its transparency; None of others."""
-    sixteen = _sixteen_bit_colour(image)
-    if sixteen:
-        return _both_bytes(image, file, sixteen)
+    if _is_sixteen_bit_colour(image):
+        return _both_bytes(image, file)
     if image.mode[0] not in "IF" and not _tag(image, SAMPLE_FORMAT, SIGNED):
         return None, None
     values = np.asarray(image)
@@ -311,44 +358,45 @@ def _deep_values(image: Image.Image, file: Path) -> tuple[np.ndarray | None, Ima
         values = values.view(np.int8)  # Pillow takes signed bytes for unsigned ones
     if image.mode == "I" and image.format == "TIFF" and not _tag(image, SAMPLE_FORMAT, SIGNED):
         values = values.view(np.uint32)  # and 32 bits without a sign for bits with one
-    return values, None
+    return values, _where_not(values, image.info.get("transparency"))
 
 
-def _sixteen_bit_colour(image: Image.Image) -> str:
-    """How Pillow unpacks 16 bits a channel into 8, such as "RGB;16B"; empty for other pictures."""
-    tiles: Any = getattr(image, "tile", None) or [(None, None, None, "")]
-    arguments = tiles[0][3]
-    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    deep = isinstance(raw, str) and ";16" in raw and image.mode[0] not in "IF"
-    return raw if deep else ""
+def _is_sixteen_bit_colour(image: Image.Image) -> bool:
+    """Whether Pillow unpacks 16 bits a channel into 8."""
+    if image.mode[0] in "IF":
+        return False
+    largest = [tile[3][1] for tile in _tiles(image) if tile[0] in ("ppm", "ppm_plain")]
+    return ";16" in _raw_mode(image) or any(number > 255 for number in largest)
 
 
-def _both_bytes(
-    image: Image.Image, file: Path, raw: str
-) -> tuple[np.ndarray | None, Image.Image | None]:
+def _both_bytes(image: Image.Image, file: Path) -> tuple[np.ndarray | None, Image.Image | None]:
     """Of 16 bits a channel Pillow keeps the upper byte; so the lower one is read in its place."""
+    raw, clear = _raw_mode(image), image.info.get("transparency")
     upper = np.asarray(image.convert("RGB"))
-    if raw.split(";")[0] in ("RGB", "RGBA"):
-        lower = np.asarray(_lower_bytes(file, raw).convert("RGB"))
-        alpha = image.getchannel("A") if image.mode == "RGBA" else None
-        return 256 * upper.astype(np.uint16) + lower, alpha
+    if raw.split(";")[0] in ("RGB", "RGBA", "RGBX") and ";16" in raw:
+        lower = np.asarray(_lower_bytes(file).convert("RGB"))
+        both = 256 * upper.astype(np.uint16) + lower
+        alpha = image.getchannel("A") if image.mode == "RGBA" else _where_not(both, clear)
+        return both, alpha
     if upper.max() < TOO_DARK:
         raise ValueError("of its 16 bits a channel only the upper 8 can be read, and are all dark")
     return None, None
 
 
-def _lower_bytes(file: Path, raw: str) -> Image.Image:
-    order = raw[-1]
-    if order == "N":
-        order = "L" if sys.byteorder == "little" else "B"
-    swapped = raw[:-1] + {"L": "B", "B": "L"}[order]
+def _lower_bytes(file: Path) -> Image.Image:
+    orders = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
     with open_picture(file) as image:
-        for number, tile in enumerate(image.tile):  # type: ignore[attr-defined]
-            arguments = (swapped, *tile[3][1:]) if isinstance(tile[3], tuple) else swapped
-            make = getattr(type(tile), "_make", tuple)  # before Pillow 11 it is a plain tuple
-            image.tile[number] = make((*tile[:3], arguments))  # type: ignore[attr-defined]
+        _unpack_by(image, lambda raw: raw[:-1] + orders[raw[-1]])
         image.load()
         return image.copy()
+
+
+def _where_not(values: np.ndarray, clear: Any) -> Image.Image | None:
+    """Transparency that is full where a pixel has the one value that a file calls clear."""
+    if clear is None:
+        return None
+    shows = (np.atleast_3d(values) != clear).any(axis=2)
+    return Image.fromarray(np.where(shows, 255, 0).astype(np.uint8))
 
 
 def _measured(values: np.ndarray) -> Numbers:

@@ -156,6 +156,9 @@ SPOILT = {
     "single numbers": (lambda x, y: (x[:, 0, 0, 0].float(), y), r"got \(6,\); single numbers are"),
     "no channel axis": (lambda x, y: (x[:, 0], y), r"must be \(N, C, H, W\), got \(6, 2, 2\)"),
     "integers": (lambda x, y: (x.int(), y), "uint8 images or floating point, got torch.int32"),
+    "eight bits of floats": (lambda x, y: (x.to(torch.float8_e4m3fn), y), "float8_e4m3fn; .float"),
+    "no values": (lambda x, y: (x.to("meta"), y), "a dense tensor, got one without values"),
+    "sparse": (lambda x, y: (x.flatten(1).float().to_sparse(), y), "of layout torch.sparse_coo"),
     "a gap": (
         lambda x, y: (x, y * 2),
         r"the 3 different labels must be 0\.\.2, got 0 to 4 without 1; .*from_arrays remaps",
@@ -384,3 +387,42 @@ def test_a_class_that_does_not_exist_is_refused(class_index):
 def test_names_come_in_order(names):
     with pytest.raises(ValueError, match="class_names must be"):
         small(class_names=names)
+
+
+def test_rows_that_are_not_there_are_not_taken():
+    data = FewShotDataset(images(6), torch.tensor([2, 1, 2, 0, 1, 2]))
+    assert torch.equal(data.take([[5], [0]])[:, 0], data.items[[5, 0]])
+    for rows in (-1, 6, [0.5], [True], None, "0"):
+        with pytest.raises(ValueError, match=r"rows must be integers in 0\.\.5"):
+            data.take(rows)
+
+
+def test_labels_that_come_as_bytes_have_names_of_text():
+    for labels in ([b"bee", b"ant"] * 3, np.array([b"bee", b"ant"] * 3)):
+        data = FewShotDataset.from_arrays(np.zeros((6, 2)), labels)
+        assert data.class_names == ["ant", "bee"] and data.labels.tolist() == [1, 0] * 3
+    pairs = [(np.zeros(2), b"bee"), (np.ones(2), b"ant")]
+    assert FewShotDataset.from_pairs(pairs).class_names == ["ant", "bee"]
+
+
+def test_a_column_of_labels_is_told_from_one_hot_ones():
+    with pytest.raises(ValueError, match=r"got shape \(6, 1\); give y\[:, 0\]$"):
+        FewShotDataset.from_arrays(np.zeros((6, 2)), np.arange(6)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("shape", "item"),
+    [
+        ((32, 32, 13), (13, 32, 32)),  # a satellite's
+        ((32, 32, 2), (2, 32, 32)),
+        ((13, 32, 32), (13, 32, 32)),
+        ((2, 8, 12), (2, 8, 12)),
+        ((4, 4, 2), (4, 4, 2)),
+    ],
+)
+def test_bytes_of_many_channels(shape, item):
+    X = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+    data = FewShotDataset.from_arrays(X, [0, 1])
+    assert data.item_shape == item
+    expected = X if shape == item else X.transpose(0, 3, 1, 2)
+    assert np.array_equal(data.items.numpy(), expected)

@@ -40,6 +40,11 @@ def loaded(root, **options):
         ("support", "query"),
         ("01_train", "02_test"),
         ("trainA", "testA"),
+        ("seg_train", "seg_test"),
+        ("asl_alphabet_train", "asl_alphabet_test"),
+        ("dataset_train", "dataset_val"),
+        ("trainval", "test"),
+        ("trn", "tst"),
     ],
 )
 def test_parts_with_the_same_classes_hold_each_class_once(tmp_path, parts):
@@ -63,6 +68,44 @@ def test_train_and_test_within_each_class(tmp_path):
     dataset, said = loaded(tmp_path)
     assert dataset.class_names == ["cat", "dog"] and dataset.class_sizes.tolist() == [2, 2]
     assert "train" in said and "test" in said
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        (("ds/train/cat", "ds/train/dog", "ds/test/cat", "ds/test/dog"), ("ds/cat", "ds/dog")),
+        (
+            ("train/Greek/a", "train/Latin/a", "test/Greek/a", "test/Latin/b"),
+            ("Greek/a", "Latin/a", "Latin/b"),
+        ),
+    ],
+)
+def test_parts_do_not_count_as_levels(tmp_path, folders, classes):
+    dataset, said = loaded(folder(tmp_path, *folders))
+    assert dataset.class_names == list(classes) and len(dataset) == 4
+    assert dataset.class_groups == [name.split("/")[0] for name in classes]
+    assert "test and train are parts of a data set" in said
+    stray = tmp_path / folders[0].split("/")[0] / "notes.txt"
+    stray.write_text("")
+    found = check_image_folder(tmp_path, n_query=1).of_kind("other")
+    assert [finding.file for finding in found] == [stray]
+
+
+def test_another_folder_beside_the_parts_with_the_same_classes_is_said(tmp_path):
+    folder(
+        tmp_path, *(f"{part}/{c}" for part in ("train", "test", "extra") for c in ("cat", "dog"))
+    )
+    dataset, said = loaded(tmp_path)
+    assert dataset.class_names == ["cat", "dog", "extra/cat", "extra/dog"]
+    assert "test and train are parts" in said and "same names (cat, dog)" in said
+
+
+def test_pictures_beside_the_class_folders_are_said(tmp_path):
+    folder(tmp_path, "cat", "dog")
+    Image.new("L", (28, 28)).save(tmp_path / "stray.png")
+    dataset, said = loaded(tmp_path)
+    assert len(dataset) == 2
+    assert "passed over pictures that lie in no class folder: stray.png" in said
 
 
 def test_parts_with_other_classes_in_each(tmp_path):
@@ -100,6 +143,8 @@ def test_parts_without_classes_are_refused(tmp_path):
         ("restaurant", "contest"),
         ("trainer", "tester"),
         ("latest", "protest"),
+        ("crash test", "steam train"),
+        ("a", "A", "b", "B"),
     ],
 )
 def test_honest_classes_are_taken_as_they_are(tmp_path, classes):

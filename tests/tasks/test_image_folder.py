@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from metalearn_edu import check_image_folder, load_picture
 from metalearn_edu.tasks.image_folder import load_image_folder
 
 
@@ -249,3 +250,10 @@ def test_names_reach_no_terminal_as_commands(tmp_path):
     with pytest.raises(ValueError, match="cannot be read") as error:
         load_image_folder(tmp_path, on_error="raise")
     assert "\x1b" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"x", "a\0b"])
+def test_what_is_no_path_is_refused(path):
+    for read in (load_image_folder, load_picture, check_image_folder):
+        with pytest.raises(ValueError, match="path must be a path"):
+            read(path)

@@ -309,6 +309,8 @@ def test_one_shot_tasks_refuse_classes_by_different_people():
     uneven = FewShotDataset(torch.rand(5, 3), torch.tensor([0, 0, 1, 1, 1]))
     with pytest.raises(ValueError, match="2 to 3 items"):
         OneShotTasks(uneven, 2)
+    with pytest.raises(ValueError, match="dataset must be a FewShotDataset"):
+        OneShotTasks(None)
 
 
 def test_hausdorff_distance_by_hand():

@@ -348,3 +348,16 @@ def test_labels_beyond_64_bits_stay_apart():
 def test_texts_are_sorted_letter_by_letter_and_numbers_by_value():
     assert as_dataset((X, ["10", "2"] * 6)).class_names == ["10", "2"]
     assert as_dataset((X, [10, 2] * 6)).class_names == ["2", "10"]
+
+
+def test_labels_that_a_kind_of_subset_gives_anew_keep_no_old_names():
+    class Renumbered(Subset):
+        def __getitem__(self, i):
+            item, label = super().__getitem__(i)
+            return item, 1 - label
+
+        def __getitems__(self, indices):
+            return [self[i] for i in indices]
+
+    assert as_dataset(Subset(Folder(), [0, 1])).class_names == ["ant", "bee"]
+    assert as_dataset(Renumbered(Folder(), [0, 1])).class_names == ["0", "1"]

@@ -31,24 +31,31 @@ def png16(pixels):
     height, width, channels = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return png_of(IHDR=head, IDAT=zlib.compress(rows), IEND=b"")
+
+
+def png_of(**chunks):
+    named = [(name.encode(), data) for name, data in chunks.items()]
     body = b"".join(
-        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in named
     )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def tiff(pixels, photometry=1):
-    """An uncompressed grey TIFF file, written by hand; Pillow does not write all these kinds."""
+def tiff(pixels, photometry=1, order="<", packed=False, planes=1):
+    """A grey TIFF file, written by hand; Pillow does not write all these kinds."""
     kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     height, width = pixels.shape
-    sizes = {256: width, 257: height, 258: 8 * pixels.itemsize, 278: height, 279: pixels.nbytes}
-    tags = {**sizes, 259: 1, 262: photometry, 273: 0, 277: 1, 339: kind}
+    numbers = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    numbers = zlib.compress(numbers) if packed else numbers
+    sizes = {256: width, 257: height, 258: 8 * pixels.itemsize, 278: height, 279: len(numbers)}
+    tags = {**sizes, 259: 8 if packed else 1, 262: photometry, 273: 0, 277: 1, 339: kind}
+    tags[284] = planes
     tags[273] = 8 + 2 + 12 * len(tags) + 4  # where the pixels begin
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
-    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
-    numbers = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
-    return b"II*\0" + struct.pack("<I", 8) + directory + numbers
+    entries = b"".join(struct.pack(f"{order}HHII", t, 4, 1, tags[t]) for t in sorted(tags))
+    directory = struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(f"{order}I", 8) + directory + numbers
 
 
 def tile(path, **options):
@@ -102,6 +109,13 @@ def test_a_ramp_of_any_depth_stays_a_ramp(tmp_path, name):
     assert "nearly as one colour" not in said
 
 
+@pytest.mark.parametrize("name", [name for name in DEEP if DEEP[name].dtype != np.uint32])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_ramp_in_the_other_order_of_bytes(tmp_path, name, packed):
+    (tmp_path / "a.tif").write_bytes(tiff(DEEP[name], order=">", packed=packed))
+    assert same_ramp(tile(tmp_path / "a.tif")[0])
+
+
 @pytest.mark.parametrize("top", [65535, 4095, 255])
 def test_sixteen_bit_png_files(tmp_path, top):
     deep = (RAMP * top).astype("u2")
@@ -118,13 +132,13 @@ def test_sixteen_bit_png_files(tmp_path, top):
     assert (greys[:13] == 255).all() and greys[-1, 0] < 9
 
 
-def tiff16(pixels, packed, order):
+def tiff16(pixels, packed, order, planes=1):
     """A TIFF file of 16 bits a channel, written by hand: (H, W, 3) or, with alpha, (H, W, 4)."""
     height, width, channels = pixels.shape
     numbers = pixels.astype(f"{order}u2").tobytes()
     numbers = zlib.compress(numbers) if packed else numbers
     tags = {256: width, 257: height, 258: 0, 259: 8 if packed else 1, 262: 2, 273: 0, 277: channels}
-    tags |= {278: height, 279: len(numbers)} | ({338: 2} if channels == 4 else {})
+    tags |= {278: height, 279: len(numbers), 284: planes} | ({338: 2} if channels == 4 else {})
     tags[258] = 8 + 2 + 12 * len(tags) + 4  # where the bits of each channel are said
     tags[273] = tags[258] + 2 * channels
     directory = struct.pack(f"{order}H", len(tags)) + b"".join(
@@ -146,6 +160,57 @@ def test_sixteen_bit_colour_in_tiff_files(tmp_path, channels, packed, order):
     pixels[..., :3] = (RAMP * 4095)[..., None]
     (tmp_path / "a.tif").write_bytes(tiff16(pixels, packed, order))
     assert same_ramp(tile(tmp_path / "a.tif")[0])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_colours_in_separate_planes_are_refused(tmp_path, packed):
+    pixels = np.repeat((RAMP * 65535).astype("u2")[..., None], 3, axis=2)
+    (tmp_path / "a.tif").write_bytes(tiff16(pixels, packed, "<", planes=2))
+    with pytest.raises(ValueError, match=r"in separate planes.*save the colours of a pixel togeth"):
+        load_picture(tmp_path / "a.tif")
+
+
+def test_separate_planes_of_grey_alone(tmp_path):
+    deep = (RAMP * 65535).astype("u2")
+    (tmp_path / "a.tif").write_bytes(tiff(deep, packed=True, planes=2))
+    assert same_ramp(tile(tmp_path / "a.tif")[0])
+    (tmp_path / "a.tif").write_bytes(tiff((255 - RAMP * 255).astype("u1"), 0, planes=2))
+    with pytest.raises(ValueError, match="in separate planes"):  # Pillow would read a negative
+        load_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("top", [65535, 4095])
+def test_colour_of_sixteen_bits_in_ppm_files(tmp_path, top):
+    pixels = np.repeat((RAMP * top).astype(">u2")[..., None], 3, axis=2)
+    (tmp_path / "a.ppm").write_bytes(b"P6 40 40 65535\n" + pixels.tobytes())
+    if top == 65535:
+        assert same_ramp(tile(tmp_path / "a.ppm")[0])
+        return
+    with pytest.raises(ValueError, match="only the upper 8 can be read, and are all dark"):
+        load_picture(tmp_path / "a.ppm")
+
+
+@pytest.mark.parametrize(
+    ("bits", "channels"), [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (8, 3), (16, 3)]
+)
+def test_the_value_that_is_called_transparent_is_white(tmp_path, bits, channels):
+    top = 2**bits - 1
+    values = np.array([0, top, top // 3]).repeat(10)[None].repeat(30, axis=0)  # three stripes
+    values = np.minimum(values, top)
+    numbers = values[..., None].repeat(channels, axis=2).reshape(30, -1)
+    if bits < 8:
+        rows = np.unpackbits(numbers.astype("u1")[..., None], axis=2)[..., -bits:]
+        rows = np.packbits(rows.reshape(30, -1), axis=1)
+    else:
+        rows = np.frombuffer(numbers.astype(f">u{bits // 8}").tobytes(), "u1").reshape(30, -1)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    head = struct.pack(">IIBBBBB", 30, 30, bits, 0 if channels == 1 else 2, 0, 0, 0)
+    for clear in {0, top // 3}:
+        said = struct.pack(f">{channels}H", *[clear] * channels)
+        (tmp_path / "a.png").write_bytes(png_of(IHDR=head, tRNS=said, IDAT=data, IEND=b""))
+        expected = np.where(values == clear, 255, values * 255 // top)
+        greys = 255 * load_picture(tmp_path / "a.png", size=30)[0]
+        assert np.abs(greys.numpy() - expected).max() <= 1
 
 
 def test_all_sixteen_bits_as_ever():
