@@ -139,6 +139,7 @@ DRAWERS = 20
 CHARACTERS = 1623
 WHOLE = {
     "images": "8167dffec9d3ee72541f00f4f120b260f19aebf40a2a4c142dfc5a700a187882",
+    "char_number": "a272c35ee6495154b3759a58b2fc2b44441a1422eaa372b717c29990757accc6",
     "char_vinyals": "debb16441ee33d459921aa1c0d8490c82c3b433e860ff159436fb3e04c1926d5",
 }
 """sha256 of the bytes of all characters, in our order."""

@@ -342,11 +342,11 @@ def test_the_whole_of_omniglot_is_known_drawing_by_drawing(arrays, tmp_path, mon
     assert load_omniglot("evaluation", path=save(tmp_path, without)).n_classes == 2
     for name, change in {
         "images": lambda images: images[::-1],
-        "char_number": lambda numbers: numbers[[1, 0, 2, 3, 4]],
+        "char_number": lambda numbers: numbers + 1,
         "char_vinyals": lambda parts: (parts + 1) % 3,
     }.items():
         other = save(tmp_path, arrays | {name: change(arrays[name])})
-        says = f"all 5 characters, but {name.replace('char_number', 'images')} is not as in"
+        says = f"all 5 characters, but {name} is not as in"
         with pytest.raises(ValueError, match=says):
             load_omniglot(path=other)
 
