@@ -45,7 +45,7 @@ try:
     import urllib.request
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import TextIO
+    from typing import BinaryIO
 except KeyboardInterrupt:  # the imports are most of the time until the first line appears
     sys.exit(stopped())
 
@@ -82,26 +82,23 @@ CACHE_FOLDERS = {
 LOCK = "set-up.lock"
 CACHE_NAMES = {Path(folder).parts[0] for folder in CACHE_FOLDERS.values()}
 CACHE_NAMES |= {LOCK, "pytest", "benchmarks.json"}  # the last is from `make bench`
-# Settings of pip that mean another place than .venv, or nothing installed, and what undoes them:
-# variables, and, for what is set in files, .venv's own file, where empty means not set.
-NOT_HERE = {"user": "false", "target": "", "prefix": "", "root": "", "python": ""}
-NOT_HERE |= {"dry-run": "false", "no-deps": "false"}
-PIP_VARIABLES = {f"PIP_{name.upper().replace('-', '_')}": to for name, to in NOT_HERE.items()}
-PIP_SECTION = "\n".join(f"{name} = {to}" for name, to in NOT_HERE.items())
+# Settings of pip that mean another place than .venv, and what undoes them: variables, and, for
+# what is set in files, .venv's own file, where empty means not set.
+NOT_HERE = {"user": "false", "target": "", "prefix": "", "root": ""}
+PIP_VARIABLES = {f"PIP_{name.upper()}": value for name, value in NOT_HERE.items()}
+PIP_SECTION = "\n".join(f"{name} = {value}" for name, value in NOT_HERE.items())
 PIP_SETTINGS = f"[global]\n{PIP_SECTION}\n[install]\n{PIP_SECTION}\n"
 HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
 CLOSE = "Close the programs that use it (JupyterLab, a terminal in it), then run the command again."
 CLOSED = "It belongs to another user, or is read-only." if os.name != "nt" else CLOSE
+FULL = "Make room, about 2 GB, then run the same command again."
 ADVICE = {
-    errno.EACCES: CLOSED,
-    errno.EPERM: CLOSED,
-    errno.EROFS: CLOSED,
-    errno.EBUSY: CLOSE,
-    errno.ENOTEMPTY: CLOSE,
-    errno.EDQUOT: "Make room, about 2 GB, then run the same command again.",
-    errno.ENOSPC: "Make room, about 2 GB, then run the same command again.",
-    errno.EEXIST: "Something else is in its place: rename that.",
-    errno.ENOTDIR: "Something else is in its place: rename that.",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), CLOSED),
+    **dict.fromkeys((errno.EBUSY, errno.ENOTEMPTY), CLOSE),
+    **dict.fromkeys((errno.EDQUOT, errno.ENOSPC, errno.EFBIG), FULL),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "Something else is in its place: rename that."
+    ),
     errno.ENOENT: "Take a file of the course from its repository again, make a link's folder.",
 }
 
@@ -226,7 +223,7 @@ def is_ready() -> bool:
 def alone() -> Iterator[None]:
     """Wait until no other course.py sets up this folder; the system ends the hold of a dead one."""
     make_folder(CACHE)
-    with (CACHE / LOCK).open("w") as file:
+    with (CACHE / LOCK).open("ab+", buffering=0) as file:  # changes nothing behind a link
         for half_seconds in itertools.count():
             if hold(file):
                 break
@@ -236,7 +233,7 @@ def alone() -> Iterator[None]:
         yield
 
 
-def hold(file: TextIO) -> bool:
+def hold(file: BinaryIO) -> bool:
     """Take the lock on a file unless another process has it; closing the file gives it back."""
     try:
         if os.name == "nt":

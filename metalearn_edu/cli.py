@@ -650,8 +650,10 @@ def study(
     course, which takes hours.
     """
     from .study import SMALL, Grid, check_folder, check_workers, run_study, state_of
+    from .tasks.cache import as_path
 
     loaded()
+    output = as_path("--output", output)
     check_workers(jobs, backend, scheduler)
     given = {
         "algorithms": _listed("--algorithms", algorithms, str),

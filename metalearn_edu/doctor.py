@@ -53,7 +53,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _package(requirement: Requirement) -> Finding:
-    install = f"python -m pip install '{requirement}' -c constraints.txt"
+    install = f"python -m pip install '{requirement}'"
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:

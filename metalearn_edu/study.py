@@ -691,7 +691,7 @@ def check_folder(folder: Path) -> None:
         ValueError: study.csv, study.npz or runs is there and not of this program, or of a later
             version of it.
     """
-    for place in (folder, folder / "runs"):
+    for place in (*folder.parents, folder, folder / "runs"):
         if os.path.lexists(place) and not place.is_dir():
             raise ValueError(f"{place} is there and is no folder; choose another one for the study")
     if os.path.lexists(folder / "study.csv"):
@@ -738,7 +738,7 @@ def _content(path: Path) -> dict[str, Any] | None:
         content = json.loads(read_bounded(path, LARGEST_FILE))
         _check_content(content)
         return content
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except _LaterVersionError as error:
         raise ValueError(

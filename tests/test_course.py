@@ -648,6 +648,19 @@ def test_what_the_system_refuses_is_one_line(copy, monkeypatch, where, number, a
 
 
 @UNIX
+def test_what_a_lock_leads_to_stays_as_it_is(copy, tmp_path):
+    (tmp_path / "mine").write_text("days of work")
+    copy.CACHE.mkdir()
+    (copy.CACHE / copy.LOCK).symlink_to(tmp_path / "mine")
+    copy.prepare()
+    assert (tmp_path / "mine").read_text() == "days of work"
+    (copy.CACHE / copy.LOCK).unlink()
+    os.mkfifo(copy.CACHE / copy.LOCK)  # whose other end nobody opens
+    with copy.alone():
+        assert copy.is_ready()
+
+
+@UNIX
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_disk_without_locks_needs_no_waiting(copy, monkeypatch, number, capsys):
     monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(number, "none")))
@@ -677,14 +690,14 @@ def test_a_held_lock_is_waited_for_with_a_line_each_minute(copy, monkeypatch, nu
 
 
 def test_settings_that_cannot_hold_in_our_environment_do_not(copy, monkeypatch):
-    settings = {"USER": "1", "TARGET": "/x", "PREFIX": "/x", "DRY_RUN": "1", "INDEX_URL": "/mine"}
+    settings = {"USER": "1", "TARGET": "/x", "PREFIX": "/x", "ROOT": "/x", "INDEX_URL": "/mine"}
     for name, value in settings.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     seen = []
     monkeypatch.setattr(course.subprocess, "run", lambda *_, env, **__: seen.append(env) or done)
     done = subprocess.CompletedProcess([], 0)
     assert course.run(["pip"]) == 0
-    assert [seen[0][f"PIP_{name}"] for name in settings] == ["false", "", "", "false", "/mine"]
+    assert [seen[0][f"PIP_{name}"] for name in settings] == ["false", "", "", "", "/mine"]
     assert course.environment()["PIP_USER"] == "1"  # the programs of the course see the person's
 
 

@@ -347,8 +347,9 @@ def test_other_arrays_and_other_things_are_never_overwritten(tmp_path):
     (tmp_path / "study.csv").mkdir()
     with pytest.raises(ValueError, match=r"study.csv is no table of a study"):
         small(tmp_path)
-    with pytest.raises(ValueError, match="is no folder"):
-        small(Path(os.devnull))
+    for folder in (Path(os.devnull), Path(os.devnull) / "a" / "study"):
+        with pytest.raises(ValueError, match=rf"{os.devnull} is there and is no folder"):
+            small(folder)
 
 
 def later(folder):

@@ -19,7 +19,7 @@ from typing import Any
 
 import platformdirs
 
-from ..tasks.cache import locked, open_atomically, read_bounded
+from ..tasks.cache import as_path, locked, open_atomically, read_bounded
 
 __all__ = ["Record", "progress_file", "read_record", "reset_record", "update_record"]
 
@@ -35,7 +35,7 @@ def progress_file() -> Path | None:
     named = os.environ.get("METALEARN_EDU_PROGRESS")
     if named == "off":
         return None
-    return Path(named) if named else _default_file()
+    return as_path("METALEARN_EDU_PROGRESS", named) if named else _default_file()
 
 
 def _default_file() -> Path:

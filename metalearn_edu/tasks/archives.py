@@ -75,10 +75,10 @@ def check_total(size: int, path: Path) -> None:
 
 def _check_place(info: zipfile.ZipInfo, path: Path) -> None:
     name = info.orig_filename.replace("\\", "/")
-    if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:", name):
+    if "\0" in name or name.startswith("/") or ".." in name.split("/") or name[1:2] == ":":
         raise ValueError(
             f"{path} is refused, and nothing was read from it: the path {info.orig_filename!r} "
-            f"in it leads out of its folder. {_HELP}"
+            f"in it leads out of its folder, or is none. {_HELP}"
         )
 
 

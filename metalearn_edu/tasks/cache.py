@@ -56,13 +56,14 @@ def cache_folder() -> Path:
     """The folder for made and downloaded data; it need not exist yet."""
     import pooch  # not before it is needed: writing a checkpoint needs `open_atomically` alone
 
-    return Path(os.environ.get("METALEARN_EDU_CACHE") or pooch.os_cache("metalearn_edu"))
+    named = os.environ.get("METALEARN_EDU_CACHE")
+    return as_path("METALEARN_EDU_CACHE", named or pooch.os_cache("metalearn_edu"))
 
 
 def as_path(name: str, value: Any) -> Path:
-    """`value` as a Path; `name` is what the caller calls it. Raises ValueError if it is none."""
+    """`value` as a Path, "~" as a shell reads it; ValueError, with `name`, if it is none."""
     try:
-        path = Path(value)
+        path = Path(os.path.expanduser(Path(value)))
         os.fspath(path).encode("utf-8", "surrogateescape")
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a path, got {value!r}") from None

@@ -136,6 +136,13 @@ Split = Literal["meta-train", "meta-val", "meta-test", "background", "evaluation
 
 NPZ_NAME = "omniglot28.npz"
 DRAWERS = 20
+CHARACTERS = 1623
+WHOLE = {
+    "images": "8167dffec9d3ee72541f00f4f120b260f19aebf40a2a4c142dfc5a700a187882",
+    "char_number": "a272c35ee6495154b3759a58b2fc2b44441a1422eaa372b717c29990757accc6",
+    "char_vinyals": "debb16441ee33d459921aa1c0d8490c82c3b433e860ff159436fb3e04c1926d5",
+}
+"""sha256 of the bytes of all characters, in our order."""
 THREE_WAYS = (
     "There are three ways to give it: "
     "(1) load_omniglot(..., download=True) fetches the official archives, about 16 MB, once; "
@@ -177,6 +184,7 @@ def load_omniglot(
     """
     _check_choice(split, protocol)
     place, arrays = _find(path, download, progress)
+    _check_whole(arrays, place)
     keep = _classes_of(split, protocol, arrays, place)
     images = torch.from_numpy(arrays["images"][np.isin(arrays["char_index"], keep)])
     alphabets = arrays["alphabet_names"][arrays["char_alphabet"][keep]].tolist()
@@ -376,6 +384,9 @@ def _check_drawings(arrays: Arrays) -> None:
         arrays["char_alphabet"][index], arrays.get("alphabet_index", arrays["char_alphabet"][index])
     ):
         raise ValueError("alphabet_index does not fit char_index and char_alphabet")
+    ink = arrays["images"].mean(axis=(1, 2)) / 255
+    if not ((ink > 0) & (ink <= 0.5)).all():
+        raise ValueError("images must show bright ink on black paper, 0 to 255: none is empty")
 
 
 def _drawers(arrays: Arrays) -> np.ndarray:
@@ -399,6 +410,24 @@ def _in_order(arrays: Arrays) -> Arrays:
     columns = [name for name in arrays if name in ("char_alphabet", "char_number", "char_vinyals")]
     ordered |= {name: arrays[name][characters] for name in columns}
     return ordered | {"alphabet_names": arrays["alphabet_names"]}
+
+
+def _check_whole(arrays: Arrays, place: Path) -> None:
+    """Refuse what has every character of Omniglot, if it is not Omniglot drawing by drawing.
+
+    So drawings in an order that nothing in the file tells of cannot come under wrong names. Of a
+    part we cannot say. Raises ValueError.
+    """
+    if len(arrays["char_number"]) < CHARACTERS:
+        return
+    for name in [name for name in WHOLE if name in arrays]:
+        content = arrays[name].astype(np.uint8).tobytes()
+        if hashlib.sha256(content).hexdigest() != WHOLE[name]:
+            raise ValueError(
+                f"{place} has all {CHARACTERS:,} characters, but {name} is not as in Omniglot: it "
+                "is of other drawings, made smaller in another way, or in another order than the "
+                f"file says; take the official archives. {THREE_WAYS}"
+            )
 
 
 # ---------------------------------------------------------------- download
@@ -580,8 +609,9 @@ def read_drawing(png: bytes, source: str) -> np.ndarray:
             ink = np.asarray(image.convert("L")) < 128
     except Exception as error:  # what a damaged file makes Pillow raise is not always an OSError
         raise ValueError(f"{source} cannot be read: {error}") from error
-    if ink.mean() > 0.5:
-        raise ValueError(f"{source} cannot be read: it has more ink than paper, white on black?")
+    if not 0 < ink.mean() <= 0.5:
+        what = "more ink than paper, white on black?" if ink.any() else "no ink"
+        raise ValueError(f"{source} cannot be read: it has {what}")
     return shrink_drawing(ink)
 
 

@@ -150,7 +150,7 @@ def load_one_shot_runs(
             load_omniglot("evaluation", path=path)
         )
     places = os.environ.get("METALEARN_EDU_DATA"), cache_folder() / "omniglot"
-    for place in (Path(place) for place in places if place):
+    for place in (as_path("METALEARN_EDU_DATA", place) for place in places if place):
         if place.exists() and (runs := _runs_at(place)) is not None:
             return runs
     try:

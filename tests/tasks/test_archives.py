@@ -44,6 +44,13 @@ def test_only_the_wanted_files_are_there(tmp_path):
     assert contents(path) == {"x/class01.png": b"one"}
 
 
+def test_a_path_that_ends_before_its_end_is_refused(tmp_path):
+    path = archive(tmp_path / "a.zip", [("x/class01.png", b"one"), ("y/class02.png", b"two")])
+    path.write_bytes(path.read_bytes().replace(b"y/class02", b"y\0class02"))
+    with pytest.raises(ValueError, match=r"nothing was read from it: the path 'y\\x00class02"):
+        contents(path)
+
+
 @pytest.mark.parametrize(
     ("offset", "value", "says"),
     [

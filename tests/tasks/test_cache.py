@@ -13,6 +13,7 @@ import pytest
 
 from metalearn_edu.tasks.cache import (
     as_path,
+    cache_folder,
     cached_arrays,
     load_arrays,
     locked,
@@ -55,6 +56,13 @@ def test_where_nothing_can_be_written_the_block_runs_without(tmp_path):
     with locked(Path(tmp_path / "file" / ".lock")):
         ran = True
     assert ran
+
+
+def test_a_home_is_meant_where_a_shell_would_mean_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: str(path).replace("~", str(tmp_path)))
+    assert as_path("folder", "~/data") == as_path("folder", Path("~/data")) == tmp_path / "data"
+    monkeypatch.setenv("METALEARN_EDU_CACHE", "~/cache")
+    assert cache_folder() == tmp_path / "cache"
 
 
 def test_where_the_system_knows_no_locks_the_block_runs_without(tmp_path, monkeypatch):

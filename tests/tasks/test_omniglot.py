@@ -332,6 +332,35 @@ def test_without_people_the_stored_order_is_theirs(toy, arrays, tmp_path):
     assert torch.equal(found.items, turned)
 
 
+def test_the_whole_of_omniglot_is_known_drawing_by_drawing(arrays, tmp_path, monkeypatch):
+    """Rows that were mixed up are told from Omniglot's own, whatever the other arrays say."""
+    monkeypatch.setattr(omniglot, "CHARACTERS", len(arrays["char_number"]))
+    known = {name: hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in omniglot.WHOLE}
+    monkeypatch.setattr(omniglot, "WHOLE", known)
+    assert load_omniglot(path=save(tmp_path, arrays)).n_classes == 5
+    without = {name: a for name, a in arrays.items() if name != "char_vinyals"}
+    assert load_omniglot("evaluation", path=save(tmp_path, without)).n_classes == 2
+    for name, change in {
+        "images": lambda images: images[::-1],
+        "char_number": lambda numbers: numbers + 1,
+        "char_vinyals": lambda parts: (parts + 1) % 3,
+    }.items():
+        other = save(tmp_path, arrays | {name: change(arrays[name])})
+        says = f"all 5 characters, but {name} is not as in"
+        with pytest.raises(ValueError, match=says):
+            load_omniglot(path=other)
+
+
+def test_the_real_omniglot_mixed_up_is_refused(omniglot_folder, tmp_path):
+    if not (omniglot_folder / "omniglot28.npz").exists():
+        pytest.skip(f"no omniglot28.npz in {omniglot_folder}")
+    real = cache_module.load_arrays(omniglot_folder / "omniglot28.npz")
+    assert load_omniglot(path=save(tmp_path, real)).n_classes == 1623
+    rows = np.random.default_rng(0).permutation(len(real["images"]))
+    with pytest.raises(ValueError, match=r"images is not as in Omniglot"):
+        load_omniglot(path=save(tmp_path, real | {"images": real["images"][rows]}))
+
+
 def without_first(name):
     return lambda a: a | {name: a[name][1:]}
 
@@ -343,6 +372,8 @@ def without_first(name):
         (lambda a: a | {"images": a["images"] / 255}, r"images is float64 .* where uint8"),
         (lambda a: a | {"images": a["images"].astype(np.int16)}, "images is int16"),
         (lambda a: a | {"images": a["images"][..., None]}, "images is uint8 of shape"),
+        (lambda a: a | {"images": 255 - a["images"]}, "images must show bright ink on black"),
+        (lambda a: a | {"images": 0 * a["images"]}, "images must show bright ink on black"),
         (
             lambda a: a | {"images": a["images"][:60]},
             r"char_index is .* where int of shape \(60,\)",
@@ -490,6 +521,7 @@ def test_a_drawing_that_was_saved_anew_is_the_same(mode):
         (saved_as("RGBA"), "it is of mode RGBA, not black ink on white paper"),
         (saved_as("I;16"), "it is of mode I;16"),
         (saved_as("L", 255, 0), "more ink than paper"),
+        (saved_as("L", 255, 255), "it has no ink"),
         (png(3)[:150], "cannot be read"),
         (png(3)[:40], "cannot be read"),
     ],
