@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .arguments import as_integer
+from .arguments import as_integer, as_number
 from .tasks.augmented import N_NUMBERS, warp
 from .tasks.random import uniforms
 
@@ -49,14 +49,15 @@ class MLP(nn.Sequential):
         hidden_dims: width of each hidden layer; one int for a single layer.
         output_dim: width of the output.
     Raises:
-        ValueError: a width below 1.
+        ValueError: a width that is no integer of at least 1.
     """
 
     def __init__(self, input_dim: int, hidden_dims: int | Sequence[int], output_dim: int) -> None:
-        hidden = [hidden_dims] if isinstance(hidden_dims, int) else list(hidden_dims)
+        hidden = list(hidden_dims) if isinstance(hidden_dims, Sequence) else [hidden_dims]
+        _check_counts(input_dim=input_dim, output_dim=output_dim)
+        for width in hidden:
+            as_integer("hidden_dims", width)
         widths = [input_dim, *hidden, output_dim]
-        if min(widths) < 1:
-            raise ValueError(f"every width of an MLP must be at least 1, got {widths}")
         layers: list[nn.Module] = [nn.Flatten()]
         for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
             layers += [nn.ReLU()] * (i > 0) + [nn.Linear(fan_in, fan_out)]
@@ -120,10 +121,16 @@ class ConvNet(nn.Sequential):
         as_integer("n_blocks", n_blocks)
         widths = list(width) if isinstance(width, Sequence) else [width] * n_blocks
         n_halvings = len(widths) if n_halvings is None else as_integer("n_halvings", n_halvings, 0)
-        counts = [("in_channels", in_channels), *(("width", w) for w in widths)]
-        counts += [] if output_dim is None else [("output_dim", output_dim)]
-        for argument, count in counts:
-            as_integer(argument, count)
+        for one in widths:
+            as_integer("width", one)
+        _check_counts(in_channels=in_channels)
+        if output_dim is not None:
+            _check_counts(output_dim=output_dim)
+        if not widths or n_halvings > len(widths):
+            raise ValueError(
+                f"need one block or more, and at most one halving in each; got {len(widths)} "
+                f"widths and n_halvings {n_halvings}"
+            )
         _check_choice("downsample", downsample, ("pool", "stride"))
         _check_choice("norm", norm, tuple(NORMS))
         dim = _embedding_dim(widths[-1], downsample, n_halvings, image_size)
@@ -201,6 +208,7 @@ class Standardise(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        as_integer("dim", dim)
         self.shift = nn.Parameter(torch.zeros(dim))
         self.scale = nn.Parameter(torch.ones(dim))
 
@@ -234,7 +242,8 @@ class Views(nn.Module):
     def __init__(self, encoder: nn.Module, n_views: int, amount: float = 0.5) -> None:
         super().__init__()
         self.encoder = encoder
-        self.n_views, self.amount = as_integer("n_views", n_views), amount
+        self.n_views = as_integer("n_views", n_views)
+        self.amount = amount = as_number("amount", amount)
         draws = torch.from_numpy(2 * uniforms(0, 0, n_views, N_NUMBERS) - 1).float() * amount
         draws[0] = 0
         self.register_buffer("changes", draws, persistent=False)
@@ -256,6 +265,7 @@ class PairLinear(nn.Module):
 
     def __init__(self, a_dim: int, b_dim: int, output_dim: int) -> None:
         super().__init__()
+        _check_counts(a_dim=a_dim, b_dim=b_dim, output_dim=output_dim)
         whole = nn.Linear(a_dim + b_dim, output_dim)  # drawn whole, for the usual first scale
         part_a, part_b = whole.weight.detach().split([a_dim, b_dim], dim=1)
         self.weight_a, self.weight_b = nn.Parameter(part_a.clone()), nn.Parameter(part_b.clone())
@@ -274,6 +284,7 @@ class PairConv(nn.Module):
 
     def __init__(self, a_channels: int, b_channels: int, width: int) -> None:
         super().__init__()
+        _check_counts(a_channels=a_channels, b_channels=b_channels, width=width)
         whole = nn.Conv2d(a_channels + b_channels, width, kernel_size=3, padding=1)
         part_a, part_b = whole.weight.detach().split([a_channels, b_channels], dim=1)
         self.weight_a, self.weight_b = nn.Parameter(part_a.clone()), nn.Parameter(part_b.clone())
@@ -333,6 +344,12 @@ def _check_images(x: Tensor, in_channels: int, image_size: int | tuple[int, int]
 def _n_groups(width: int) -> int:
     """The largest number of groups up to 8 that divides the width."""
     return max(g for g in range(1, 9) if width % g == 0)
+
+
+def _check_counts(**counts: Any) -> None:
+    """Refuse a width that is no integer of at least 1."""
+    for name, count in counts.items():
+        as_integer(name, count)
 
 
 def _check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -445,7 +445,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _schedule(schedule: str | Schedule) -> Schedule:
     if callable(schedule):
         return schedule
-    if schedule not in SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
         raise ValueError(
             f"schedule must be {' or '.join(SCHEDULES)} or a function, got {schedule!r}"
         )

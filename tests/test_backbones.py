@@ -58,7 +58,7 @@ def test_mlp_refuses_what_cannot_work():
     ):
         MLP(12, 8, 3)(torch.zeros(2, 3, 5))
     for bad in ((0, 8, 3), (12, 0, 3), (12, [8, 0], 3), (12, 8, 0)):
-        with pytest.raises(ValueError, match="every width of an MLP must be at least 1"):
+        with pytest.raises(ValueError, match="must be an integer of at least 1, got 0"):
             MLP(*bad)
 
 
@@ -346,3 +346,26 @@ def test_impossible_sizes_are_refused_in_one_line(network, size):
 def test_the_shorter_side_counts():
     with pytest.raises(ValueError, match=r"image_size \(8, 64\) is too small .*at least 16"):
         ConvNet(image_size=(8, 64))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, float("nan"), "3", True, None, []])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda n: MLP(n, 8, 3), "input_dim"),
+        (lambda n: MLP(4, [n], 3), "hidden_dims"),
+        (lambda n: ConvNet(width=[8, n]), "width"),
+        (lambda n: Standardise(n), "dim"),
+        (lambda n: PairLinear(n, 2, 3), "a_dim"),
+        (lambda n: PairConv(2, 2, n), "width"),
+    ],
+)
+def test_widths_are_counts(make, name, wrong):
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got"):
+        make(wrong)
+
+
+def test_halvings_need_blocks():
+    for options in ({"width": []}, {"n_halvings": 5}, {"n_halvings": 10**30}):
+        with pytest.raises(ValueError, match="one block or more, and at most one halving in each"):
+            ConvNet(**options)

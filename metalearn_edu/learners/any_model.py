@@ -29,7 +29,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 from .norms import answering
 from .outputs import tensor_of
 
-__all__ = ["OverTasks", "call", "check_for_higher", "plain_kernels", "taken_in", "wearing"]
+__all__ = [
+    "OverTasks",
+    "call",
+    "check_for_higher",
+    "check_weights_are_found",
+    "plain_kernels",
+    "taken_in",
+    "wearing",
+]
 
 
 def taken_in(model: nn.Module) -> nn.Module:
@@ -110,7 +118,7 @@ def call(
     """
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     worn = buffers | {name: p.clone() for name, p in params.items()}
-    with plain_kernels(model), wearing(model, worn):
+    with plain_kernels(model), wearing(model, worn), _nothing_computed_later(model):
         if support_x is None:
             output = model(x.clone())  # it may write on it
         else:
@@ -123,6 +131,56 @@ def call(
             if now.get(n) is not b or (b._version if not b.is_inference() else 0)
         ]
     return tensor_of(output, model), written
+
+
+@contextmanager
+def _nothing_computed_later(model: nn.Module) -> Iterator[None]:
+    """Refuse activation checkpoints: they would be computed again with the model's own weights."""
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(_LATER):
+            yield
+    except RuntimeError as error:
+        if _LATER not in str(error):
+            raise
+        raise ValueError(f"forward of {type(model).__name__} {_LATER}") from None
+
+
+_LATER = (
+    "saves no activations (torch.utils.checkpoint, or hooks on saved tensors) and would compute "
+    "them again later, with other weights than those of the task; switch that off"
+)
+
+
+def check_weights_are_found(model: nn.Module, x: Tensor) -> None:
+    """Refuse a model that uses a weight which it holds where no other can take its place.
+
+    Args:
+        x: items (B, *item), for one call.
+    Raises:
+        ValueError: a function or an object of the model's holds a parameter.
+    """
+    own = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    other = {n: p.detach().clone().requires_grad_() for n, p in own.items()}
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        output, _ = call(model, other, x.detach())
+    used = {id(leaf) for leaf in _leaves(output)}
+    held = [name for name, p in own.items() if id(p) in used]
+    if held:
+        raise ValueError(
+            f"{type(model).__name__} holds {', '.join(held[:3])} in a function or an object of its "
+            "own, where no other weight can take its place; use it as an attribute of a module"
+        )
+
+
+def _leaves(x: Tensor) -> Iterator[Tensor]:
+    """The tensors that x was computed from and has a gradient by."""
+    seen, left = set(), [x.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            left += [before for before, _ in node.next_functions]
+            yield from [node.variable] if hasattr(node, "variable") else []
 
 
 @contextmanager
@@ -218,6 +276,7 @@ class OverTasks:
 
     def __init__(self, what: str, *, one_by_one: bool = False) -> None:
         self.what, self.one_by_one, self.said = what, one_by_one, False
+        self.checked = False
 
     def __call__(self, function: Callable[..., Tensor], *parts: Any) -> Tensor:
         """function(*parts) of each task, stacked.

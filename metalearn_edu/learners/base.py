@@ -11,21 +11,35 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from ..arguments import as_integer, as_number
 from ..memory import keep_pages
 from ..tasks import EpisodeBatch
+from .any_model import wearing
+from .losses import (
+    LossFunction,
+    as_function,
+    check_loss,
+    growth,
+    is_cross_entropy,
+    kind_of,
+    said_kind,
+)
 
 __all__ = [
+    "LossFunction",
     "MetaLearner",
+    "as_function",
     "as_learner",
     "count_classes",
     "eval_mode",
@@ -33,7 +47,6 @@ __all__ = [
     "kept_modes",
 ]
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 _MISSING = object()
 
 
@@ -80,9 +93,19 @@ class MetaLearner(nn.Module, ABC):
         if callable(value) and not isinstance(value, nn.Module):  # may take a module's place
             modules.pop(name, None)
         super().__setattr__(name, value)
-        hidden = of_class is not _MISSING and name in modules
-        if hidden and not isinstance(of_class, _Default):
-            setattr(type(self), name, _Default(name, of_class))
+        self._show_modules()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As of copies and of pickled learners: another process has another class."""
+        super().__setstate__(state)
+        self._show_modules()
+
+    def _show_modules(self) -> None:
+        """Let the class's attributes give way to modules of their names."""
+        for name in vars(self).get("_modules", {}):
+            of_class = inspect.getattr_static(type(self), name, _MISSING)
+            if of_class is not _MISSING and not isinstance(of_class, _Default):
+                setattr(type(self), name, _Default(name, of_class))
 
     @abstractmethod
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Any:
@@ -99,7 +122,7 @@ class MetaLearner(nn.Module, ABC):
             ValueError: not numbers, shapes do not fit, a class has no support item, or items hold
                 NaN.
         """
-        with _inner_gradients(self):
+        with _in_use(self):
             support_x, support_y = self._support(support_x, support_y)
             query_x = self._queries(support_x, query_x)
             return self.predict(self.learn_task(support_x, support_y), query_x)
@@ -110,7 +133,8 @@ class MetaLearner(nn.Module, ABC):
         """A predictor for ONE task: from query_x (Q, *item) to scores (Q, n_way).
 
         Learns and answers in eval mode, whatever mode the learner is in: that of MAML's test
-        steps, without dropout. The learner is left unchanged; works under torch.no_grad() and
+        steps, without dropout. The learner is left unchanged, and the predictor goes on with the
+        weights of this moment if the learner is trained later; works under torch.no_grad() and
         torch.inference_mode().
 
         Args:
@@ -120,20 +144,26 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             ValueError: as `forward`; so does the predictor.
         """
-        with eval_mode(self), _inner_gradients(self):
+        with _in_use(self), eval_mode(self):
             support_x, support_y = self._support(
                 self._moved(as_items("support_x", support_x))[None],
                 as_tensor("support_y", support_y)[None],
             )
-            state = self.learn_task(support_x, support_y, **options)
+            learned = self.learn_task(support_x, support_y, **options)
+            state = tree_map(torch.clone, learned)  # not the weights themselves
+        then = {name: t.detach().clone() for name, t in _tensors(self).items()}
 
         def predictor(query_x: Tensor) -> Tensor:
-            with eval_mode(self), _inner_gradients(self):
+            with _in_use(self), self._wearing(then), eval_mode(self):
                 query_x = self._moved(as_items("query_x", query_x))
                 queries = self._queries(support_x, query_x[None])
                 return self.predict(state, queries)[0]
 
         return predictor
+
+    def _wearing(self, weights: dict[str, Tensor]) -> AbstractContextManager[None]:
+        """The learner with the weights that it had, if they have changed since."""
+        return nullcontext() if _equal(_tensors(self), weights) else wearing(self, weights)
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
         """Mean query loss over the tasks, a scalar in the units of `loss_fn` (nats).
@@ -150,7 +180,8 @@ class MetaLearner(nn.Module, ABC):
 
     def _score_loss(self, scores: Tensor, targets: Tensor) -> Tensor:
         """`loss_fn` of scores (T, Q, out) and labels (T, Q) or targets (T, Q, out): a scalar."""
-        loss = as_function("loss_fn", self.loss_fn)(scores.flatten(0, 1), targets.flatten(0, 1))
+        check_loss(self.loss_fn, targets)
+        loss = self.loss_fn(scores.flatten(0, 1), targets.flatten(0, 1))
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"loss_fn must return one number, a tensor of shape (), got {shape}")
@@ -209,9 +240,9 @@ class MetaLearner(nn.Module, ABC):
         tasks = self._taken(tasks)
         size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
         require_trainable(self)
-        optimizer = self._present_optimizer() if optimizer is None else optimizer
+        optimizer = self._present_optimizer() if optimizer is None else as_optimizer(optimizer)
         optimizer.zero_grad()
-        with training_mode(self):
+        with _ONE_AT_A_TIME, training_mode(self):
             total = self._backward(tasks, size)
         norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
         _require_finite("the norm of the meta-gradient", norm)
@@ -250,25 +281,29 @@ class MetaLearner(nn.Module, ABC):
     def _loss_over(self, tasks: EpisodeBatch) -> str:
         """Whether `loss_fn` is the "mean" over items, their "sum" or "neither".
 
-        Of PyTorch's own it is known; others are tried once, on one task: its scores, and then
-        these scores twice.
+        Of PyTorch's own without weights it is known; others are tried, once for tasks with equal
+        labels and once for others: of a weighted mean every such task has the same share.
         """
-        said = _said_kind(self.loss_fn)
+        said = said_kind(self.loss_fn)
         if said is not None:
             return said
-        known = vars(self).get("_tried_loss", (None, ""))
+        other = _task_with_other_labels(tasks.query_y)
+        known = vars(self).get("_tried_loss", (None, {}))
         if known[0] is not self.loss_fn:
-            known = self._tried_loss = (self.loss_fn, self._tried_kind(tasks))
-        return known[1]
+            known = (self.loss_fn, {})
+            self._tried_loss: tuple[Any, dict[int | None, str]] = known
+        if other not in known[1]:
+            known[1][other] = self._tried_kind(tasks[0:1], tasks[other or -1 :][:1])
+        return known[1][other]
 
     @torch.no_grad()
-    def _tried_kind(self, tasks: EpisodeBatch) -> str:
+    def _tried_kind(self, *tasks: EpisodeBatch) -> str:
         with eval_mode(self):
-            scores = self(tasks.support_x[:1], tasks.support_y[:1], tasks.query_x[:1])
-        once = self._score_loss(scores, tasks.query_y[:1])
-        targets = torch.cat([tasks.query_y[:1]] * 2)
-        twice = self._score_loss(torch.cat([scores, scores]), targets)
-        return _growth(once.item(), twice.item())
+            scores = [self(task.support_x, task.support_y, task.query_x) for task in tasks]
+        targets = [task.query_y for task in tasks]
+        parts = [self._score_loss(s, y).item() for s, y in zip(scores, targets, strict=True)]
+        whole = self._score_loss(torch.cat(scores), torch.cat(targets))
+        return growth(parts, whole.item(), whole.dtype)
 
     # -------------------------------------------------------------- what comes in
 
@@ -300,21 +335,21 @@ class MetaLearner(nn.Module, ABC):
 def as_learner(name: str, learner: Any) -> MetaLearner:
     """`learner` itself; a ValueError if it is no MetaLearner."""
     if not isinstance(learner, MetaLearner):
-        raise ValueError(f"{name} must be a MetaLearner, got {_kind(learner)}")
+        raise ValueError(f"{name} must be a MetaLearner, got {kind_of(learner)}")
     return learner
 
 
-def as_function(name: str, function: Any) -> Any:
-    """`function` itself, mostly a module; a ValueError if it cannot be called, or is a class."""
-    if not callable(function) or isinstance(function, type):
-        raise ValueError(f"{name} must be a module or a function, got {_kind(function)}")
-    return function
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, by name."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of layout {value.layout}"
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    pairs = [(first.get(name), t) for name, t in second.items()]
+    return all(
+        a is not None and a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in pairs
+    )
 
 
 @contextmanager
@@ -346,13 +381,16 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _inner_gradients(learner: nn.Module) -> Iterator[None]:
-    """Inference mode, which forbids the gradients of inner loops, becomes no_grad in the block."""
+def _in_use(learner: nn.Module) -> Iterator[None]:
+    """A learner at work, for one thread at a time: its modes and weights change meanwhile.
+
+    Inference mode, which forbids the gradients of inner loops, becomes no_grad in the block.
+    """
     try:
-        if torch.is_inference_mode_enabled():
-            with torch.inference_mode(False), torch.no_grad():
-                yield
-        else:
+        with _ONE_AT_A_TIME, ExitStack() as stack:
+            if torch.is_inference_mode_enabled():
+                stack.enter_context(torch.inference_mode(False))
+                stack.enter_context(torch.no_grad())
             yield
     except RuntimeError as error:
         if not any(p.is_inference() for p in learner.parameters()):
@@ -360,20 +398,22 @@ def _inner_gradients(learner: nn.Module) -> Iterator[None]:
         raise ValueError(f"{_MADE_THERE} ({error})") from error
 
 
+_ONE_AT_A_TIME = RLock()  # of all learners, for two may share a model
 _MADE_THERE = (
     "the learner was made under torch.inference_mode(), without gradients; make it outside"
 )
 
 
+def as_optimizer(optimizer: Any) -> Any:
+    """`optimizer` itself; a ValueError if it is none."""
+    if not callable(getattr(optimizer, "zero_grad", None)) or isinstance(optimizer, type):
+        raise ValueError(f"optimizer must be of torch.optim, got {kind_of(optimizer)}")
+    return optimizer
+
+
 def as_limit(name: str, value: Any) -> float:
     """The largest norm that is allowed: None means any."""
     return float("inf") if value is None else as_number(name, value, above=0)
-
-
-def is_cross_entropy(loss_fn: Any) -> bool:
-    """Whether a loss is PyTorch's cross-entropy, as a function, a module or with settings."""
-    plain = getattr(loss_fn, "func", loss_fn)  # of a functools.partial
-    return plain is F.cross_entropy or isinstance(plain, nn.CrossEntropyLoss)
 
 
 def count_classes(support_y: Tensor) -> int:
@@ -408,7 +448,7 @@ def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Items (T, B, *item) through an encoder of (T * B, *item): (T, B, *embedding)."""
     z = encoder(x.flatten(0, 1))
     if not isinstance(z, Tensor) or z.ndim < 2 or len(z) != x.shape[0] * x.shape[1]:
-        got = tuple(z.shape) if isinstance(z, Tensor) else _kind(z)
+        got = tuple(z.shape) if isinstance(z, Tensor) else kind_of(z)
         raise ValueError(
             f"an encoder must return one embedding an item, a tensor (B, d), got {got} for "
             f"{x.shape[0] * x.shape[1]} items"
@@ -428,7 +468,7 @@ def as_tensor(name: str, value: Any) -> Tensor:
         return torch.from_numpy(np.array(value, order="C"))
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(
-            f"{name} must be a tensor or an array of numbers, got {_kind(value)}"
+            f"{name} must be a tensor or an array of numbers, got {kind_of(value)}"
         ) from None
 
 
@@ -446,19 +486,11 @@ def _like(x: Tensor, like: Tensor) -> Tensor:
     return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
 
 
-def _said_kind(loss_fn: Any) -> str | None:
-    """What PyTorch's own losses say of themselves; None of others."""
-    if getattr(loss_fn, "__module__", None) == "torch.nn.functional":
-        return "mean"
-    is_own = type(loss_fn).__module__ == "torch.nn.modules.loss"
-    return loss_fn.reduction if is_own and loss_fn.reduction in ("mean", "sum") else None
-
-
-def _growth(once: float, twice: float) -> str:
-    """What a loss is that gives `once` for some items, and `twice` if each stands there twice."""
-    if np.isclose(twice, once, rtol=1e-3, atol=0, equal_nan=True):
-        return "mean"
-    return "sum" if np.isclose(twice, 2 * once, rtol=1e-3, atol=0) else "neither"
+def _task_with_other_labels(y: Tensor) -> int | None:
+    """The first of T tasks whose labels (T, Q) are not those of task 0, in whatever order."""
+    y = y.flatten(1).sort(dim=1).values
+    other = (y != y[0]).any(dim=1).nonzero()
+    return int(other[0]) if len(other) else None
 
 
 def _require_finite(what: str, value: Tensor) -> None:

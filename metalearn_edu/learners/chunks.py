@@ -26,6 +26,7 @@ __all__ = [
     "KEPT",
     "PIECE",
     "WORK",
+    "Sizes",
     "bytes_computed",
     "loss_in_pieces",
     "tasks_at_once",
@@ -49,6 +50,26 @@ def tasks_at_once(work: Callable[[], Any], n_bytes: int) -> int:
         n_bytes: what all tasks may compute together: WORK, KEPT or PIECE.
     """
     return max(1, n_bytes // max(1, bytes_computed(work)))
+
+
+class Sizes:
+    """`tasks_at_once`, counted once for each kind of work and size of task."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Any, ...], int] = {}
+
+    def of(self, work: Callable[..., Any], n_bytes: int, *task: Tensor, also: Any = None) -> int:
+        """How many tasks a chunk should hold, by what `work(*task)` computes for one task.
+
+        Args:
+            also: what this depends on beside the shape of task[0].
+        """
+        if task[0].device.type != "cpu":
+            n_bytes *= ACCELERATED
+        size = (*task[0].shape, also, n_bytes)
+        if size not in self.known:
+            self.known[size] = tasks_at_once(lambda: work(*task), n_bytes)
+        return self.known[size]
 
 
 def bytes_computed(work: Callable[[], Any]) -> int:

@@ -18,7 +18,17 @@ from torch import Tensor, nn
 from ..arguments import as_number
 from .chunks import Params
 
-__all__ = ["Adam", "Descent", "InnerRule", "chosen_names", "inner_rule", "rates_of"]
+__all__ = [
+    "Adam",
+    "Descent",
+    "InnerRule",
+    "as_rates",
+    "chosen_names",
+    "clipped",
+    "inner_rule",
+    "moving_names",
+    "rates_of",
+]
 
 Names = Iterable[str] | Callable[[str, nn.Parameter], bool]
 
@@ -62,6 +72,15 @@ InnerRule = Descent | Adam
 
 def _mixed(before: Tensor | None, new: Tensor, share: float) -> Tensor:
     return new * (1 - share) if before is None else before * share + new * (1 - share)
+
+
+def clipped(gradient: Params, limit: float) -> Params:
+    """Each task's gradient, (T, *shape) each, shrunk to at most this Euclidean norm."""
+    flat = {n: g.reshape(len(g), -1) for n, g in gradient.items()}
+    squares = torch.stack([g.square().sum(dim=1) for g in flat.values()])
+    norms = (squares.sum(dim=0) + 1e-12).sqrt()[:, None]  # (T, 1)
+    shrink = (limit / norms).clamp(max=1)
+    return {n: (g * shrink).view_as(gradient[n]) for n, g in flat.items()}
 
 
 def _root(squares: Tensor) -> Tensor:
@@ -126,25 +145,75 @@ def chosen_names(model: nn.Module, which: Names | None) -> frozenset[str]:
     if callable(which):
         chosen = frozenset(n for n, p in parameters.items() if which(n, p))
     else:
-        names = [which] if isinstance(which, str) else list(which)
+        names = [which] if isinstance(which, str) else _names(which)
         chosen = frozenset(n for key in names for n in _fitting(model, "inner_params", key))
     if not any(parameters[name].requires_grad for name in chosen):
         raise ValueError("inner_params chooses no parameter that requires a gradient")
     return chosen
 
 
+def _names(which: Any) -> list[Any]:
+    try:
+        return list(which)
+    except TypeError:
+        raise ValueError(
+            f"inner_params must be names, or a function of a name and a parameter; got {which!r}"
+        ) from None
+
+
+def moving_names(
+    model: nn.Module, inner_params: Names | None, inner_lr: float | Mapping[str, float]
+) -> frozenset[str]:
+    """Names of the parameters that move in the inner loop, each with a step size.
+
+    Raises:
+        ValueError: as `chosen_names` and `rates_of`; or one that is chosen has no step size.
+    """
+    chosen, rated = chosen_names(model, inner_params), rates_of(model, inner_lr).keys()
+    if inner_params is not None and chosen - rated:
+        raise ValueError(
+            f"inner_lr has no step size for {sorted(chosen - rated)[0]}, which inner_params chooses"
+        )
+    moving = chosen & rated
+    if not any(p.requires_grad for n, p in model.named_parameters() if n in moving):
+        raise ValueError(
+            "the model has no parameter that requires a gradient and may move: nothing can adapt"
+        )
+    return moving
+
+
+def as_rates(inner_lr: Any) -> Any:
+    """The step size or step sizes that were given, as numbers that stay.
+
+    Raises:
+        ValueError: not finite numbers of at least 0, or to be learned, which Meta-SGD does.
+    """
+    if isinstance(inner_lr, Mapping):
+        return {key: _rate(f"inner_lr[{key!r}]", rate) for key, rate in inner_lr.items()}
+    return _rate("inner_lr", inner_lr)
+
+
+LARGEST_RATE = 1e30
+"""Beyond it a step leaves the numbers of float32."""
+
+
+def _rate(name: str, rate: Any) -> float:
+    if isinstance(rate, Tensor) and rate.requires_grad:
+        raise ValueError(f"{name} requires a gradient, but stays as it is; MetaSGD learns its own")
+    return as_number(name, as_number(name, rate, at_least=0), at_most=LARGEST_RATE)
+
+
 def rates_of(model: nn.Module, inner_lr: float | Mapping[str, float]) -> dict[str, float]:
     """The step size of each parameter that has one; of several that fit, the longest name's.
 
     Raises:
-        ValueError: a name that fits no parameter, or a negative or infinite rate.
+        ValueError: a name that fits no parameter.
     """
     if not isinstance(inner_lr, Mapping):
         return dict.fromkeys(chosen_names(model, None), inner_lr)
     rates: dict[str, float] = {}
-    for key in sorted(inner_lr, key=len):
-        rate = as_number(f"inner_lr[{key!r}]", inner_lr[key], at_least=0)
-        rates |= dict.fromkeys(_fitting(model, "inner_lr", key), rate)
+    for key in sorted(inner_lr, key=lambda key: len(str(key))):
+        rates |= dict.fromkeys(_fitting(model, "inner_lr", key), inner_lr[key])
     return rates
 
 

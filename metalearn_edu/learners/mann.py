@@ -202,6 +202,8 @@ class LSTMController(nn.Module):
 
     def __init__(self, input_dim: int, hidden_dim: int = 200) -> None:
         super().__init__()
+        as_integer("input_dim", input_dim)
+        as_integer("hidden_dim", hidden_dim)
         self.input_dim, self.output_dim = input_dim, hidden_dim
         self.lstm = nn.LSTMCell(input_dim, hidden_dim)
 
@@ -264,8 +266,7 @@ class MANN(MetaLearner):
             raise ValueError(
                 f"memory_size must be at least n_way = {n_way}, a slot for each class; got {slots}"
             )
-        as_number("metric_weight", metric_weight, at_least=0)
-        self.metric_weight = metric_weight
+        self.metric_weight = as_number("metric_weight", metric_weight, at_least=0)
         self.encoder = nn.Flatten() if encoder is None else as_function("encoder", encoder)
         self.controller = controller
         self.head = nn.Linear(controller.output_dim, n_way)

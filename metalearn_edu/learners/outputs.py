@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["tensor_of"]
+__all__ = ["check_scores", "check_width", "tensor_of"]
 
 
 def tensor_of(output: Any, model: nn.Module) -> Tensor:
@@ -45,3 +45,39 @@ def _described(output: Any) -> str:
     if isinstance(output, tuple | list) and output:
         return f"a {type(output).__name__} that begins with a {type(output[0]).__name__}"
     return f"a {type(output).__name__}"
+
+
+def check_scores(model: nn.Module, scores: Tensor, x: Tensor, width: int | None) -> None:
+    """Refuse scores of items x (T, B, *item) that are not (T, B, width); None: any width."""
+    shape, n_items = tuple(scores.shape[1:]), x.shape[1]
+    if len(shape) == 2 and shape[0] == n_items and width in (None, shape[1]):
+        return
+    raise ValueError(
+        f"forward of {type(model).__name__} must give scores ({n_items}, "
+        f"{'n_out' if width is None else width}) for {n_items} items {tuple(x.shape[2:])}, one for "
+        f"each class or target, got {shape}"
+    )
+
+
+def check_width(model: nn.Module, support_y: Tensor, *, any_width: bool, exact: bool) -> int:
+    """How many scores labels (T, S) or targets (T, S, out) need; refused if the model has others.
+
+    Args:
+        any_width: the model can be made to give any number.
+        exact: of classes there may not be fewer than the model's.
+    """
+    regression = support_y.is_floating_point()
+    if regression and support_y.ndim < 3:
+        raise ValueError(
+            f"regression targets must be (T, S, out), got support_y {tuple(support_y.shape)}; give "
+            "it a last axis of 1"
+        )
+    needed = support_y.shape[-1] if regression else int(support_y.max()) + 1
+    width = needed if any_width else getattr(model, "output_dim", needed)
+    if width < needed or (width > needed and (regression or exact)):
+        what = "targets" if regression else "n_way"
+        raise ValueError(
+            f"the model has output_dim {width}, but the tasks need {needed} ({what}); build it "
+            f"with output_dim={needed}, or give zero_head=True, which takes any {what}"
+        )
+    return needed

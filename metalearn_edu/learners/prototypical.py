@@ -96,9 +96,8 @@ class PrototypicalNetwork(MetaLearner):
         super().__init__()
         if not isinstance(distance, str) or distance not in DISTANCES:
             raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {distance!r}")
-        as_number("temperature", temperature, above=0)
         self.encoder, self.distance = as_function("encoder", encoder), distance
-        self.temperature = temperature
+        self.temperature = as_number("temperature", temperature, above=0)
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, B, *item) to embeddings (T, B, d)."""

@@ -28,7 +28,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ..backbones import MLP, Average, ConvNet
-from .any_model import OverTasks, call
+from .any_model import OverTasks, call, check_weights_are_found
 
 __all__ = ["like_its_gradient", "run", "scaled_step"]
 
@@ -81,6 +81,9 @@ def _run_any(
     over_tasks: OverTasks,
     support_x: Tensor | None,
 ) -> Tensor:
+    if not over_tasks.checked:
+        check_weights_are_found(model, x[0])
+        over_tasks.checked = True
     written: dict[str, None] = {}
 
     def one_task(own: dict[str, Tensor], *items: Tensor) -> Tensor:

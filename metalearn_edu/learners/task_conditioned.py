@@ -163,6 +163,7 @@ class TaskConditionedNetwork(MetaLearner):
         regression: bool = False,
     ) -> None:
         super().__init__()
+        as_integer("output_dim", output_dim)
         if not regression and output_dim != 1:
             raise ValueError(
                 f"output_dim must be 1 for classification, one score for each class, whatever "

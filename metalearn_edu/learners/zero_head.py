@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
 from ..backbones import MLP, ConvNet
 from .any_model import call, wearing
 
-__all__ = ["find_head", "last_layer"]
+__all__ = ["Head", "find_head", "last_layer"]
+
+
+class Head:
+    """The layer of a model that starts at 0 in every inner loop, found at once or when first used.
+
+    Args:
+        moving: names of the parameters that move in the inner loop.
+    Raises:
+        ValueError: the model has no linear layer, or that which gives the scores does not move.
+    """
+
+    def __init__(self, model: nn.Module, moving: Collection[str]) -> None:
+        if not any(isinstance(layer, nn.Linear) for layer in model.modules()):
+            raise ValueError("zero_head needs a model with a linear layer as its last; it has none")
+        self.moving = moving
+        self.name = last_layer(model)
+        self._hold(model)
+
+    def look(self, model: nn.Module, x: Tensor) -> None:
+        """Find the layer, if that is still to do, by the scores of items x (B, *item)."""
+        if self.name is None:
+            self.name = find_head(model, x)
+            self._hold(model)
+
+    def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Those of the layer, by their names in the model; empty before it is found."""
+        if self.name is None:
+            return {}
+        own = {id(p) for p in model.get_submodule(self.name).parameters()}
+        return {n: p for n, p in model.named_parameters() if id(p) in own}
+
+    def _hold(self, model: nn.Module) -> None:
+        for name, parameter in self.parameters(model).items():
+            if name not in self.moving:
+                raise ValueError(
+                    f"zero_head: {name} starts at 0 and must be free to move in the inner loop"
+                )
+            parameter.requires_grad_(False)  # always starts at 0: nothing to meta-learn
 
 
 def last_layer(model: nn.Module) -> str | None:

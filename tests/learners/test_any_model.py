@@ -375,6 +375,61 @@ def test_higher_refuses_what_it_would_leave_out():
             MAML(make().double(), engine="higher").loss(episodes())
 
 
+class HeldElsewhere(nn.Module):
+    """Calls its first layer by a function, or an object, that holds the layer's weight."""
+
+    def __init__(self, hold):
+        super().__init__()
+        self.first, self.head = nn.Linear(20, 6), nn.Linear(6, N_WAY)
+        self.call = hold(self.first.weight)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.call(x.flatten(1))))
+
+
+@dataclass
+class Scale:
+    weight: torch.Tensor
+
+    def __call__(self, x):
+        return F.linear(x, self.weight)
+
+
+@pytest.mark.parametrize("engine", ["torch.func", "higher"])
+@pytest.mark.parametrize("hold", [Scale, lambda w: partial(F.linear, weight=w),
+                                  lambda w: lambda x: F.linear(x, w)])  # fmt: skip
+def test_a_weight_that_cannot_be_exchanged_is_refused(hold, engine):
+    model = HeldElsewhere(hold)
+    with pytest.raises(ValueError, match=r"HeldElsewhere holds first\.weight in a function or an"):
+        MAML(model, engine=engine).loss(episodes().to(dtype=torch.float32))
+
+
+class Checkpointed(nn.Module):
+    """Computes its body again when the gradient is asked for; task by task, if recurrent."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.head = body, nn.Linear(5, N_WAY)
+
+    def forward(self, x):
+        z = torch.utils.checkpoint.checkpoint(self.body, x, use_reentrant=False)
+        return self.head(z[0][:, -1] if isinstance(z, tuple) else z)
+
+
+@pytest.mark.parametrize("engine", ["torch.func", "higher"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.GRU(4, 5, batch_first=True),
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(20, 5)),
+    ],
+)
+def test_activations_that_are_computed_again_are_refused(make, engine):
+    learner = MAML(Checkpointed(make()).double(), engine=engine)
+    with pytest.raises(ValueError, match="forward of Checkpointed saves no activations"):
+        learner.loss(episodes())
+
+
 def test_single_precision_works_for_attention_and_recurrence():
     for make in (Transformer, lambda: Recurrent(nn.LSTM, num_layers=2)):
         learner = quiet(MAML(make().double(), 0.3, num_inner_steps=2)).float()
@@ -452,7 +507,7 @@ def test_a_model_that_fails_is_whole_and_says_why_itself(engine):
 
 
 def test_a_shape_mistake_shows_the_models_own_message():
-    with pytest.raises(RuntimeError, match="Expected size for first two dimensions"):
+    with pytest.raises(RuntimeError, match=r"Expected size for first two|cannot be multiplied"):
         MAML(Returns(lambda z, x: z @ x).double()).loss(episodes())
 
 

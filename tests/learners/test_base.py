@@ -3,6 +3,9 @@
 import copy
 import functools
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -235,6 +238,79 @@ def test_a_loss_without_a_gradient_is_refused():
         learner.outer_loop(draw())
 
 
+@every_learner
+@pytest.mark.parametrize("loss_fn", [F.mse_loss, nn.HuberLoss(), nn.BCEWithLogitsLoss()])
+def test_a_distance_from_labels_is_refused(make, loss_fn):
+    """One query a class: scores (3, 3) and labels (3,) would broadcast without a word."""
+    learner = fresh(make)
+    learner.loss_fn = loss_fn
+    with pytest.raises(ValueError, match="class labels, from which scores have no distance"):
+        learner.loss(draw(n_tasks=1, n_query=1))
+
+
+def test_a_loss_module_outlives_its_process(tmp_path):
+    learner = fresh(MAKERS["ProtoNet"])
+    learner.loss_fn = nn.CrossEntropyLoss(label_smoothing=0.5)
+    torch.save(learner, tmp_path / "learner.pt")
+    code = (
+        "import sys, torch\n"
+        "learner = torch.load(sys.argv[1], weights_only=False)\n"
+        "print(learner.loss_fn.label_smoothing)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "learner.pt"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "0.5\n", done.stderr
+
+
+# ---------------------------------------------------------------- predictors
+
+
+@every_learner
+def test_a_predictor_stays_what_it_is_when_the_learner_is_trained_on(make):
+    learner, batch = fresh(make), draw()
+    predictor = learner.adapt(batch.support_x[0], batch.support_y[0])
+    before = predictor(batch.query_x[0])
+    for _ in range(2):
+        learner.outer_loop(batch)
+    weights = copy.deepcopy(learner.state_dict())
+    assert torch.equal(predictor(batch.query_x[0]), before)
+    assert all(torch.equal(t, weights[name]) for name, t in learner.state_dict().items())
+    again = learner.adapt(batch.support_x[0], batch.support_y[0])(batch.query_x[0])
+    assert not torch.equal(again, before)
+
+
+@pytest.mark.parametrize("options", [{"num_test_steps": 0}, {"inner_params": ["5"]}])
+def test_so_do_predictors_that_share_weights_with_their_learner(options):
+    learner, batch = fresh(lambda: MAML(MAMLModel(4, 6, N_WAY), 0.1, **options)), draw()
+    predictor = learner.adapt(batch.support_x[0], batch.support_y[0])
+    before = predictor(batch.query_x[0])
+    learner.outer_loop(batch)
+    assert torch.equal(predictor(batch.query_x[0]), before)
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.GRU(2, 5, batch_first=True), nn.Linear(5, N_WAY)
+
+    def forward(self, x):
+        return self.head(self.body(x.unflatten(1, (2, 2)))[0][:, -1])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_several_threads_may_adapt_one_learner():
+    learner, batch = fresh(lambda: MAML(Recurrent(), 0.3)), draw(n_tasks=8)
+
+    def answers(t):
+        return learner.adapt(batch.support_x[t], batch.support_y[t])(batch.query_x[t])
+
+    one_by_one = [answers(t) for t in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(answers, range(8)))
+    assert all(map(torch.equal, together, one_by_one))
+    assert all(part.training for part in learner.modules())
+
+
 # ---------------------------------------------------------------- chunks
 
 
@@ -265,6 +341,43 @@ def test_a_loss_that_is_neither_sum_nor_mean_is_not_taken_in_chunks():
     assert learner.outer_loop(draw(), chunk_size=4) > 0
     with pytest.raises(ValueError, match="neither a mean over items nor their sum"):
         learner.outer_loop(draw(), chunk_size=2)
+
+
+WEIGHTS = torch.tensor([1.0, 5.0, 10.0])
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [nn.CrossEntropyLoss(weight=WEIGHTS), functools.partial(F.cross_entropy, weight=WEIGHTS)],
+)
+def test_a_weighted_mean_is_taken_in_chunks_of_tasks_with_equal_labels_alone(loss_fn):
+    whole, chunked = (fresh(MAKERS["ProtoNet"]) for _ in range(2))
+    whole.loss_fn = chunked.loss_fn = loss_fn
+    assert whole.outer_loop(draw()) == pytest.approx(chunked.outer_loop(draw(), chunk_size=1))
+    torch.testing.assert_close(gradients(chunked), gradients(whole))
+    unlike = draw()
+    unlike.query_y[2] = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2])
+    with pytest.raises(ValueError, match="neither a mean over items nor their sum"):
+        whole.outer_loop(unlike, chunk_size=1)
+    maml = fresh(MAKERS["MAML"])
+    maml.loss_fn = loss_fn
+    expected = maml.loss(unlike)
+    maml._queries_at_once = lambda tasks: 1
+    torch.testing.assert_close(maml.loss(unlike), expected)
+
+
+def test_the_root_of_a_mean_is_not_taken_in_chunks():
+    learner = fresh(lambda: TaskConditionedNetwork(4, 5, 6, regression=True))
+    learner.loss_fn = lambda scores, targets: F.mse_loss(scores, targets).sqrt()
+    x, y = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)), torch.ones(3, 5, 1)
+    with pytest.raises(ValueError, match="neither a mean over items nor their sum"):
+        learner.outer_loop(EpisodeBatch(x[0], y, x[1], y * torch.rand(3, 1, 1)), chunk_size=1)
+
+
+def test_what_is_no_optimizer_is_refused():
+    for optimizer in (0.1, "adam", torch.optim.Adam):
+        with pytest.raises(ValueError, match=r"optimizer must be of torch\.optim, got"):
+            fresh(MAKERS["ProtoNet"]).outer_loop(draw(), optimizer=optimizer)
 
 
 def test_a_sum_beside_a_metric_loss_is_not_taken_in_chunks():

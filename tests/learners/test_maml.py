@@ -15,7 +15,7 @@ from metalearn_edu.backbones import ConvNet
 from metalearn_edu.diagnostics import check_meta_gradient
 from metalearn_edu.evaluation import evaluate_meta_learner
 from metalearn_edu.learners import MAML, MAMLModel, MetaSGD, maml
-from metalearn_edu.learners.chunks import bytes_computed
+from metalearn_edu.learners.chunks import Sizes, bytes_computed
 from metalearn_edu.tasks import EpisodeBatch, Sinusoids
 
 ENGINES = ("torch.func", "higher")
@@ -423,6 +423,26 @@ def test_queries_piece_by_piece_give_the_same_gradient(monkeypatch, learner, opt
     assert report.ok is not options.get("first_order", False), str(report)
 
 
+class Scaled(nn.Module):
+    """Cross-entropy of scores times a number that is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+    def forward(self, scores, labels):
+        return F.cross_entropy(scores * self.scale, labels)
+
+
+def test_what_a_loss_learns_has_its_gradient_whatever_the_pieces(monkeypatch):
+    whole, pieces = (MAML(network(), 0.3, num_inner_steps=1, loss_fn=Scaled()) for _ in range(2))
+    whole.loss(episodes()).backward()
+    monkeypatch.setattr(maml, "PIECE", 1)
+    pieces.loss(episodes()).backward()
+    same_gradients(whole, pieces)
+    assert abs(pieces.loss_fn.scale.grad.item()) > 1e-3
+
+
 def test_queries_piece_by_piece_are_checked_too(monkeypatch):
     monkeypatch.setattr(maml, "PIECE", 1)
     batch = episodes(n_tasks=2)
@@ -434,7 +454,7 @@ def test_queries_piece_by_piece_are_checked_too(monkeypatch):
 def test_a_gpu_gets_larger_chunks():
     numbers = torch.ones(30)
     sizes = [
-        MAML(network())._at_once(lambda task: numbers + 1, 1200, torch.empty(1, device=device))
+        Sizes().of(lambda task: numbers + 1, 1200, torch.empty(1, device=device))
         for device in ("cpu", "meta")
     ]
     assert sizes == [10, 160]
@@ -473,3 +493,27 @@ def test_memory_stays_flat_over_200_outer_steps():
     assert bytes_computed(lambda: learner.loss(batch)) > 3e6
     assert marks[1][0] == marks[0][0]
     assert marks[1][1] - marks[0][1] < 6e6
+
+
+def test_steps_and_rates_that_would_not_be_taken_are_refused():
+    batch = episodes()
+    for steps in (-1, 1.5, math.nan, "2"):
+        with pytest.raises(ValueError, match="num_inner_steps must be an integer of at least 0"):
+            MAML(network()).adapt(batch.support_x[0], batch.support_y[0], num_inner_steps=steps)
+    rate = nn.Parameter(torch.tensor(0.1))
+    with pytest.raises(ValueError, match=r"inner_lr requires a gradient.* MetaSGD learns its own"):
+        MAML(network(), rate)
+    with pytest.raises(ValueError, match=r"inner_lr\['0'\] requires a gradient"):
+        MAML(network(), {"0": rate})
+    for loss_fn in (None, "mse", nn.CrossEntropyLoss):
+        with pytest.raises(ValueError, match="loss_fn must be a module or a function"):
+            MAML(network(), loss_fn=loss_fn)
+    with pytest.raises(ValueError, match="inner_params must be names, or a function"):
+        MAML(network(), inner_params=3)
+
+
+def test_step_sizes_stay_what_was_given():
+    rates = {"": 0.3}
+    learner, same = MAML(network(), rates), MAML(network(), 0.3)
+    rates[""] = math.nan
+    close(learner.loss(episodes()), same.loss(episodes()))
