@@ -335,10 +335,11 @@ def _trained_way_said(recipe: Recipe, n_way: int | None) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if n_way is None or n_way == recipe.n_way or ALGORITHMS[recipe.algorithm].any_way:
+        if n_way is None or ALGORITHMS[recipe.algorithm].any_way:
             raise
+        other = "" if n_way == recipe.n_way else f", not {n_way}-way"
         raise ValueError(
-            f"the run was trained for {recipe.n_way}-way episodes, not {n_way}-way: {error}"
+            f"the run was trained for {recipe.n_way}-way episodes{other}: {error}"
         ) from None
 
 
@@ -491,12 +492,11 @@ def _refuse_seen(
 
 def _refuse_old(recipe: Recipe, folder: Path) -> None:
     """Of a run of an earlier version all that is known is the folder's name."""
+    from .recipes import EARLIER
+
     if Path(recipe.data).resolve() == folder.resolve():
         raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
-    _warn(
-        "this run is of an earlier version, whose card does not say on which pictures it was "
-        "trained: if some of these were among them, the score says nothing; train it again"
-    )
+    _warn(EARLIER)
 
 
 def _run_folder(run: Path) -> Path:
@@ -681,13 +681,15 @@ def study(
 
 def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[Any, ...] | None:
     """The values of an option that takes several, with commas between."""
+    from .arguments import shown
+
     if text is None:
         return None
     try:
         return tuple(kind(word.strip()) for word in text.split(","))
     except ValueError:
         raise ValueError(
-            f"{option} takes whole numbers with commas between, got {text!r}"
+            f"{option} takes whole numbers with commas between, got {shown(text)}"
         ) from None
 
 
@@ -764,8 +766,7 @@ def _run(arguments: list[str]) -> int:
             warnings.showwarning = _warn
             with command.make_context("metalearn-edu", list(arguments)) as context:
                 command.invoke(context)
-            sys.stdout.flush()
-            return 0
+            return _flushed(0)
     except typer.Exit as ended:
         return _flushed(ended.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -786,7 +787,7 @@ def _refuse_empty(arguments: list[str]) -> None:
 
 def _flushed(status: int) -> int:
     try:
-        sys.stdout.flush()
+        print(end="", flush=True)  # there need be no stdout
     except OSError as error:
         return _fail(error)
     return status

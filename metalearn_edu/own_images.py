@@ -183,8 +183,10 @@ def _softmax(
     items = support.gather(torch.arange(len(support))).to(like)
     with torch.no_grad():
         predictor = learner.adapt(items, support.labels.to(like.device))
-        scores = [predictor(tile[None].to(like))[0] for tile in tiles]
-    return torch.stack(scores).cpu().double().softmax(dim=1)
+        scores = torch.stack([predictor(tile[None].to(like))[0] for tile in tiles])
+    if scores.shape[1] != support.n_classes:
+        raise ValueError(f"it scores {scores.shape[1]} classes, never fewer or more")
+    return scores.cpu().double().softmax(dim=1)
 
 
 def _ranked(support: FewShotDataset, shares: torch.Tensor) -> dict[str, float]:

@@ -46,6 +46,7 @@ from .runs import (
     picture_hashes,
     read_card,
     record_figures,
+    refuse_leaks,
     save_run,
 )
 from .tasks import (
@@ -66,6 +67,7 @@ from .training import History, meta_train
 
 __all__ = [
     "ALGORITHMS",
+    "EARLIER",
     "OWN_QUERIES",
     "Recipe",
     "build_learner",
@@ -606,20 +608,19 @@ def _load_split(recipe: Recipe, split: Split) -> FewShotDataset:
         return _background_split(split)
     if data == "omniglot":
         return load_omniglot(split, "vinyals" if protocol == "vinyals" else "official")
-    if folder := folder_of(recipe):
-        if split not in folder.parts:
-            raise ValueError(
-                f"{data} has too few classes for a {split}; it has {', '.join(folder.parts)}"
-            )
-        return folder.parts[split]
-    raise ValueError(
-        f"data must be glyphs, omniglot, sinusoids or a folder of images that is there; "
-        f"got {data!r}"
-    )
+    folder = folder_of(recipe)
+    if folder is None:
+        raise ValueError("data sinusoids has no classes")
+    if split not in folder.parts:
+        raise ValueError(
+            f"{data} has too few classes for a {split}; it has {', '.join(folder.parts)}"
+        )
+    return folder.parts[split]
 
 
 def _is_folder(data: str) -> bool:
-    return data not in ("glyphs", "omniglot", "sinusoids") and Path(data).is_dir()
+    """Whether data are a folder of images, by its name; it need not be there any more."""
+    return data not in ("glyphs", "omniglot", "sinusoids")
 
 
 @dataclass(frozen=True)
@@ -631,10 +632,19 @@ class PictureFolder:
 
 
 def folder_of(recipe: Recipe) -> PictureFolder | None:
-    """The pictures of the recipe's folder in parts; None where its data are no folder."""
+    """The pictures of the recipe's folder in parts; None where its data are no folder.
+
+    Raises:
+        ValueError: it is not there, or cannot be split.
+    """
     if not _is_folder(recipe.data):
         return None
     folder = Path(recipe.data)
+    if not folder.is_dir():
+        raise ValueError(
+            f"there is no folder {recipe.data}; data must be glyphs, omniglot, sinusoids or a "
+            "folder of images"
+        )
     ink = None if recipe.ink == "as-is" else recipe.ink
     wanted = (("size", recipe.size), ("channels", recipe.channels), ("ink", ink))
     return _read_folder(folder, wanted, recipe.n_shot + OWN_QUERIES, _state(folder))
@@ -672,8 +682,8 @@ def _split_folder(dataset: FewShotDataset, need: int) -> dict[str, FewShotDatase
         if all((parts[p].class_sizes >= need).sum() >= 2 for p in ("meta-val", "meta-test")):
             return parts
     large = (dataset.class_sizes >= need).nonzero().flatten().tolist()
-    _say_small(dataset, need)
     _refuse_few(dataset, len(large), need)
+    _say_small(dataset, need)
     n_val, n_test = (max(2, round(0.2 * len(large))) if len(large) >= n else 0 for n in (6, 4))
     order = uniforms(0, 0, 1, len(large))[0].argsort()
     edges = {"meta-train": (0, len(large) - n_val - n_test)}
@@ -838,12 +848,14 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     tasks, val = training_source(recipe, seen.get("meta-train")), None
     if recipe.data == "sinusoids" or "meta-val" in seen:
         val = task_source(recipe, "meta-val", dataset=seen.get("meta-val"))
-    data = _described(recipe, seen)
+    data, command = _described(recipe, seen), train_command(recipe)
+    if own := folder_of(recipe):
+        refuse_leaks(own.parts | seen)
     with claimed(folder, asdict(recipe), data):
         learner, history = train_learner(
             recipe, tasks=tasks, val_tasks=val, checkpoint=folder / "checkpoint", progress=progress
         )
-        card = _card(recipe, _item_shape(tasks), history) | {"data": data}
+        card = _card(recipe, command, _item_shape(tasks), history) | {"data": data}
         save_run(folder, card, learner.state_dict(), picture_hashes(seen) if seen else None)
     return history
 
@@ -957,13 +969,23 @@ def preparation_of(recipe: Recipe, card: dict[str, Any]) -> dict[str, Any]:
     return {"size": tuple(size), "channels": channels, "ink": ink}
 
 
+EARLIER = (
+    "this run is of an earlier version, whose card does not say on which pictures it was trained: "
+    "if some of these were among them, the score says nothing; train it again"
+)
+
+
 def refuse_changed(card: dict[str, Any], split: Split, dataset: FewShotDataset) -> None:
     """Refuse a split of a run's folder that is not what it was when the run was trained.
 
     Raises:
         ValueError: its pictures or its classes have changed.
     """
-    data = card.get("data") or {}
+    data = card.get("data")
+    if data is None and card["recipe"]["data"] not in ("glyphs", "omniglot"):
+        warnings.warn(EARLIER, stacklevel=2)
+        return
+    data = data or {}
     then = (data.get("digests") or {}).get(split)
     if data.get("kind") == "folder" and then != dataset.digest:
         raise ValueError(
@@ -973,12 +995,14 @@ def refuse_changed(card: dict[str, Any], split: Split, dataset: FewShotDataset) 
         )
 
 
-def _card(recipe: Recipe, item_shape: tuple[int, ...], history: History) -> dict[str, Any]:
+def _card(
+    recipe: Recipe, command: str, item_shape: tuple[int, ...], history: History
+) -> dict[str, Any]:
     best = history.val_steps.index(history.best_step) if history.best_step else None
     return {
         "recipe": asdict(recipe),
         "item_shape": item_shape,
-        "command": train_command(recipe),
+        "command": command,
         "steps_taken": history.n_steps,
         "best_step": history.best_step,
         "meta_val_score": None if best is None else history.val_scores[best],

@@ -2,7 +2,7 @@
 
     model.safetensors   the weights
     card.json           recipe, data, figures, and a checksum of each other file
-    seen.npz            64 bits of each picture of meta-train and meta-val
+    seen.npz            64 bits and, of files, a small copy of what was trained or chosen on
     checkpoint/         the state of the training, for going on
 
 The card is written last: what has none is not finished. A folder with files of these names that
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -28,6 +31,8 @@ from .checkpoints import remove_leftovers, save_json, save_weights
 from .names import for_terminal
 from .tasks import FewShotDataset
 from .tasks.cache import load_arrays, locked, save_arrays
+from .tasks.folder_check import FLAT, MOST_COMPARED, SAME, SIDE
+from .tasks.near_duplicates import first_alike
 
 __all__ = [
     "CARD",
@@ -40,6 +45,7 @@ __all__ = [
     "picture_hashes",
     "read_card",
     "record_figures",
+    "refuse_leaks",
     "refuse_seen",
     "save_run",
 ]
@@ -192,22 +198,16 @@ def _refuse_others(folder: Path, settings: dict[str, Any], data: dict[str, Any])
         raise ValueError(
             f"{folder} holds a {CARD} of something else ({error}); give another folder"
         ) from None
-    _refuse_other_data(folder, card, data)
     there, here_now = card["recipe"], json.loads(json.dumps(settings))
     different = [n for n in here_now if n in there and there[n] != here_now[n]]
     if different:
         changes = "; ".join(f"{n}: {there[n]} there, {here_now[n]} here" for n in different)
         raise ValueError(f"{folder} holds another run ({changes}); give another folder")
-
-
-def _refuse_other_data(folder: Path, card: dict[str, Any], data: dict[str, Any]) -> None:
-    then = card.get("data") or {}
-    if then.get("path") is None or then["path"] != data.get("path"):
-        return
-    if then.get("prepared") == data["prepared"] and then.get("digests") != data["digests"]:
+    then = (card.get("data") or {}).get("digests")
+    if then is not None and then != data["digests"]:
         raise ValueError(
-            f"the pictures of {data['path']} have changed since the run in {folder} was trained; "
-            "give another folder for a new run"
+            f"the pictures of {data.get('path', data['kind'])} have changed since the run in "
+            f"{folder} was trained; give another folder for a new run"
         )
 
 
@@ -242,11 +242,12 @@ def _kept_figures(folder: Path, files: dict[str, str]) -> dict[str, Any]:
 
 def record_figures(folder: Path, figures: list[dict[str, Any]]) -> None:
     """Add measured figures, with their settings, to the card of a run; equal ones are replaced."""
-    card = read_card(folder)
     what = ("split", "tasks", "episodes", "seed", "at")
-    every = [*(card.get("figures") or []), *figures]
-    known = {json.dumps([figure.get(k) for k in what]): figure for figure in every}
-    save_json(folder / CARD, card | {"figures": [*known.values()]})
+    with locked(folder / f".{CARD}.lock", patience=60):
+        card = read_card(folder)
+        every = [*(card.get("figures") or []), *figures]
+        known = {json.dumps([figure.get(k) for k in what]): figure for figure in every}
+        save_json(folder / CARD, card | {"figures": [*known.values()]})
 
 
 # ---------------------------------------------------------------- pictures that were seen
@@ -255,20 +256,23 @@ def record_figures(folder: Path, figures: list[dict[str, Any]]) -> None:
 def picture_hashes(datasets: Mapping[str, FewShotDataset]) -> dict[str, np.ndarray]:
     """64 bits of each picture of the parts that a training looks at, and the class of each.
 
+    Of pictures that are files a small copy is kept as well: saved anew they have other bits.
+
     Args:
         datasets: by name of the part.
     """
-    hashes, labels = [], []
-    names: list[str] = []
-    for part, dataset in datasets.items():
-        hashes.append(hash_items(dataset.items))
-        labels.append(dataset.labels.numpy() + len(names))
-        names += [f"{name} ({part})" for name in dataset.class_names]
-    return {
-        "hashes": np.concatenate(hashes),
+    parts = [*datasets.values()]
+    names = [f"{name} ({part})" for part, data in datasets.items() for name in data.class_names]
+    starts = np.cumsum([0, *(data.n_classes for data in parts)])
+    labels = [data.labels.numpy() + start for data, start in zip(parts, starts, strict=False)]
+    found = {
+        "hashes": np.concatenate([hash_items(data.items) for data in parts]),
         "labels": np.concatenate(labels),
         "names": np.array(names),
     }
+    if all(data.files for data in parts):
+        found["small"] = np.concatenate([small_items(data.items).numpy() for data in parts])
+    return found
 
 
 def hash_items(items: Tensor) -> np.ndarray:
@@ -276,6 +280,12 @@ def hash_items(items: Tensor) -> np.ndarray:
     rows = items.detach().cpu().contiguous().flatten(1).numpy()
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
     return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+def small_items(items: Tensor) -> Tensor:
+    """N pictures (N, C, H, W) at 28 x 28, their channels below each other: (N, C * 28, 28)."""
+    blocks = [F.adaptive_avg_pool2d(block.float(), SIDE).round() for block in items.split(1000)]
+    return torch.cat(blocks).byte().flatten(1, 2)
 
 
 def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) -> None:
@@ -286,24 +296,89 @@ def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) 
         DamagedRunError: seen.npz is not what the training wrote.
     """
     path = _checked(folder, SEEN, card)
+    advice = (
+        "the score would say nothing of classes that are new; leave out --data to score the run's "
+        "own meta-test classes, or give other pictures"
+    )
     try:
         seen = load_arrays(path)
-        class_of = dict(zip(seen["hashes"].tolist(), seen["labels"].tolist(), strict=True))
-        known = [class_of.get(value) for value in hash_items(dataset.items).tolist()]
-        met = Counter(
-            (dataset.class_names[label], str(seen["names"][at]))
-            for label, at in zip(dataset.labels.tolist(), known, strict=True)
-            if at is not None
-        )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        same, alike, told_apart = _met(seen, dataset)
+    except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise damaged(folder, f"{SEEN}: {error}") from None
-    if met:
-        which = listed([f"{here}, in training {there}" for here, there in met])
+    if same:
         raise ValueError(
-            f"{sum(met.values())} of the {len(dataset)} pictures were trained on ({which}): the "
-            "score would say nothing of classes that are new; leave out --data to score the run's "
-            "own meta-test classes, or give other pictures"
+            f"{_said(same, dataset)} were trained on ({_where(same, dataset)}): {advice}"
         )
+    _refuse_alike(alike, dataset, told_apart, advice)
+    trained = {str(name).rpartition(" (")[0] for name in seen["names"]}
+    if known := [name for name in dataset.class_names if name in trained]:
+        text = f"classes of these names were trained on ({listed(known)}): if they are, {advice}"
+        warnings.warn(text, stacklevel=2)
+
+
+def refuse_leaks(parts: Mapping[str, FewShotDataset]) -> None:
+    """Refuse parts of a folder of which a later one shows what an earlier one does.
+
+    Args:
+        parts: by name, in the order meta-train, meta-val, meta-test.
+    Raises:
+        ValueError: half of a class is in an earlier part, too; of fewer pictures it warns.
+    """
+    advice = "what is held out must not be trained on; metalearn-edu check FOLDER names the files"
+    names = [*parts]
+    for n in range(1, len(names)):
+        dataset = parts[names[n]]
+        same, alike, told_apart = _met(picture_hashes({k: parts[k] for k in names[:n]}), dataset)
+        _refuse_alike(same | alike, dataset, told_apart or bool(same), advice)
+
+
+Met = dict[int, str]
+"""The pictures of a data set that a training has met, and the class that each had there."""
+
+
+def _met(seen: Mapping[str, np.ndarray], dataset: FewShotDataset) -> tuple[Met, Met, bool]:
+    """Pictures that are the same as trained ones, and others nearly the same, turned ones included.
+
+    The last answer is whether that tells pictures apart at all: of a camera that does not move all
+    are nearly the same.
+    """
+    classes = [str(seen["names"][label]) for label in seen["labels"].tolist()]
+    class_of = dict(zip(seen["hashes"].tolist(), classes, strict=True))
+    hashes = enumerate(hash_items(dataset.items).tolist())
+    same = {i: class_of[value] for i, value in hashes if value in class_of}
+    near, told_apart = _alike(seen, dataset)
+    alike = {i: classes[first] for i, first in near.items() if i not in same}
+    return same, alike, told_apart
+
+
+def _alike(seen: Mapping[str, np.ndarray], dataset: FewShotDataset) -> tuple[dict[int, int], bool]:
+    n, n_new = len(seen["hashes"]), len(dataset)
+    if "small" not in seen or n + 4 * n_new > MOST_COMPARED:
+        return {}, False
+    turned = [small_items(dataset.items.rot90(turns, (2, 3))) for turns in range(4)]
+    first = first_alike(torch.cat([torch.from_numpy(seen["small"]), *turned]), SAME, FLAT)
+    alike = {(i - n) % n_new: at for i, at in sorted(first.items()) if i >= n > at}
+    return alike, 2 * sum(i < n for i in first) < n
+
+
+def _refuse_alike(met: Met, dataset: FewShotDataset, told_apart: bool, advice: str) -> None:
+    """Refuse where half of a class has been met; warn of fewer."""
+    if not met:
+        return
+    found = torch.bincount(dataset.labels[list(met)], minlength=dataset.n_classes)
+    said = f"{_said(met, dataset)} are nearly those that were trained on ({_where(met, dataset)})"
+    if told_apart and (2 * found >= dataset.class_sizes).any():
+        raise ValueError(f"{said}: {advice}")
+    warnings.warn(f"{said}: if they show the same, {advice}", stacklevel=2)
+
+
+def _said(met: Met, dataset: FewShotDataset) -> str:
+    return f"{len(met)} of the {len(dataset)} pictures"
+
+
+def _where(met: Met, dataset: FewShotDataset) -> str:
+    pairs = Counter((dataset.class_names[int(dataset.labels[i])], met[i]) for i in sorted(met))
+    return listed([f"{here}, in training {there}" for here, there in pairs])
 
 
 def listed(names: list[str], most: int = 5) -> str:

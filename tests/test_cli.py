@@ -470,3 +470,29 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(
     assert status == 1 and "No space left" in err
     assert (tmp_path / "found.png").read_bytes() == b"the old one"
     assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_learner_of_five_classes_says_so_of_a_folder_of_three(capsys, tmp_path, image_folder):
+    few = tmp_path / "few"
+    for k in range(3):
+        shutil.copytree(image_folder / f"class{k:02d}", few / f"c{k}")
+    status, _, err = run(capsys, "evaluate", "mann_glyphs", "--data", few, "--episodes", 4)
+    assert status == 2 and "trained for 5-way episodes: " in err and "3 classes qualify" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's way to close a stream")
+def test_without_a_stdout_a_command_does_its_work(tmp_path):
+    command = f"{shlex.quote(sys.executable)} -m metalearn_edu --version >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_commands_in_the_readme_are_understood():
+    """Their options are read, and nothing is done."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = [line.strip() for line in readme.splitlines() if line.startswith("    metalearn-edu")]
+    app = cli.typer.main.get_command(cli.app)
+    assert len(lines) > 10
+    for line in lines:
+        name, *words = shlex.split(line)[1:]
+        app.commands[name].make_context(name, words)

@@ -138,6 +138,13 @@ def test_a_learner_of_another_number_of_classes_says_what_fits(capsys, tmp_path)
     assert err.count("\n") == 1
 
 
+def test_a_learner_that_scores_more_classes_than_there_are_says_so(capsys, tmp_path, support):
+    picture = draw(tmp_path / "new.png", 0, 1)
+    status, out, err = run(capsys, "predict", "mann_glyphs", "--support", support, picture)
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert "3 classes" in err and "it scores 5 classes" in err and "prototypical_glyphs" in err
+
+
 def test_every_shipped_learner_answers(capsys, tmp_path):
     for shape in range(5):
         draw(tmp_path / "support" / f"c{shape}" / "0.png", shape, 0)

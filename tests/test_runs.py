@@ -27,7 +27,7 @@ from metalearn_edu.recipes import (
     train_command,
     train_recipe,
 )
-from metalearn_edu.runs import claimed
+from metalearn_edu.runs import claimed, record_figures
 
 QUICK = ["--width", "4", "--downsample", "stride", "--steps", "2", "--quiet"]
 
@@ -162,6 +162,124 @@ def test_pictures_that_were_trained_on_are_not_scored_as_new(capsys, trained, tm
     assert f"{n} of the " in err and "were trained on" in err and ("m0" in err or "m1" in err)
 
 
+def photographs(root: Path, names, n=7) -> Path:
+    """Smooth colours that differ in every picture, as JPEG of quality 95."""
+    for c, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = np.random.default_rng((c, i)).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            picture = Image.fromarray(pixels).resize((96, 72), Image.Resampling.BICUBIC)
+            picture.save(root / name / f"{i}.jpg", quality=95)
+    return root
+
+
+@pytest.fixture(scope="module")
+def of_photographs(tmp_path_factory):
+    """(run folder, folder of photographs) of a ProtoNet of one step on six classes in colour."""
+    root = tmp_path_factory.mktemp("photographs")
+    pictures = photographs(root / "mine", "abcdef")
+    recipe = make_recipe(
+        "prototypical",
+        str(pictures),
+        channels=3,
+        size=(32, 32),
+        width=4,
+        downsample="stride",
+        n_steps=1,
+    )
+    train_recipe(recipe, root / "run", progress=False)
+    return root / "run", pictures
+
+
+def saved_anew(source: Path, target: Path, change, suffix=".jpg", **options) -> Path:
+    for file in source.rglob("*.jpg"):
+        new = (target / file.relative_to(source)).with_suffix(suffix)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        change(Image.open(file)).save(new, **options)
+    return target
+
+
+TURNED = Image.Transpose.ROTATE_90
+COPIES = {
+    "jpeg": (lambda picture: picture, {"quality": 40}),
+    "webp": (lambda picture: picture, {"suffix": ".webp", "quality": 60}),
+    "smaller": (lambda picture: picture.resize((64, 48)), {"quality": 90}),
+    "turned": (lambda picture: picture.transpose(TURNED), {"quality": 90}),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_pictures_that_were_saved_anew_are_still_those_of_the_training(
+    capsys, of_photographs, tmp_path, how
+):
+    folder, mine = of_photographs
+    change, options = COPIES[how]
+    copies = saved_anew(mine, tmp_path / "copies", change, **options)
+    for k, name in enumerate("abcdef"):
+        (copies / name).rename(copies / f"new name {k}")
+    words = ["--data", copies, "--episodes", 4, "--json"]
+    status, out, err = run(capsys, "evaluate", folder, *words)
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert "28 of the 42 pictures are nearly those that were trained on" in err
+
+
+def test_one_picture_that_was_saved_anew_is_said(capsys, of_photographs, tmp_path):
+    folder, mine = of_photographs
+    others = saved_anew(mine, tmp_path / "others", lambda p: p.transpose(Image.Transpose.TRANSPOSE))
+    for k, name in enumerate("abcdef"):
+        (others / name).rename(others / f"mirrored {k}")
+    words = ["evaluate", folder, "--data", others, "--episodes", 4]
+    assert run(capsys, *words)[::2] == (0, "")
+    trained = json.loads((folder / "card.json").read_text())["data"]["classes"]["meta-train"][0]
+    Image.open(mine / trained / "0.jpg").save(others / "mirrored 0/odd.jpg", quality=40)
+    status, _, err = run(capsys, *words)
+    assert status == 0 and "1 of the 43 pictures are nearly those" in err
+    assert f"mirrored 0, in training {trained}" in err and err.count("\n") == 1
+
+
+def test_pictures_of_a_camera_that_does_not_move_are_not_taken_for_copies(capsys, tmp_path):
+    """All are nearly the same there, so likeness tells nothing; it is said, no more."""
+    scene = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+
+    def taken(root, names):
+        for c, name in enumerate(names):
+            (root / name).mkdir(parents=True)
+            for i in range(7):
+                pixels = scene.copy()
+                pixels[3 * (c % 6), 10 * (c // 6) + i] ^= 64
+                Image.fromarray(pixels).save(root / name / f"{i}.png")
+        return root
+
+    words = ["--data", taken(tmp_path / "mine", "abcdef"), *QUICK, "--output", tmp_path / "run"]
+    status, _, err = run(capsys, "train", "prototypical", *words)
+    assert status == 0 and "nearly those that were trained on" in err
+    others = taken(tmp_path / "others", [*"abcdefuvwxyz"])
+    for name in "abcdef":
+        shutil.rmtree(others / name)
+    words = ["--data", others, "--episodes", 4]
+    status, out, err = run(capsys, "evaluate", tmp_path / "run", *words)
+    assert status == 0 and "42 of the 42 pictures are nearly those" in err and "learner" in out
+
+
+def test_new_pictures_of_classes_that_were_trained_on_are_said(capsys, trained, tmp_path):
+    folder, _ = trained
+    classes = json.loads((folder / "card.json").read_text())["data"]["classes"]
+    name = classes["meta-train"][0]
+    data = drawings(tmp_path / "new", [name, classes["meta-test"][0], "q"], seed=9)
+    status, _, err = run(capsys, "evaluate", folder, "--data", data, "--episodes", 4)
+    assert status == 0 and f"classes of these names were trained on ({name})" in err
+
+
+def test_a_class_that_lies_there_twice_is_not_held_out_from_itself(capsys, tmp_path):
+    mine = drawings(tmp_path / "mine", [f"c{k}" for k in range(6)])
+    for k in range(6):
+        shutil.copytree(mine / f"c{k}", mine / f"copy of c{k}")
+    words = ["--data", mine, *QUICK, "--output", tmp_path / "run"]
+    status, _, err = run(capsys, "train", "prototypical", *words)
+    assert status == 2 and "what is held out must not be trained on" in err
+    assert "copy of c" in err and not (tmp_path / "run").exists()
+
+
 def test_classes_that_were_held_out_can_be_scored_from_anywhere(capsys, trained, tmp_path):
     folder, mine = trained
     held_out = json.loads((folder / "card.json").read_text())["data"]["classes"]["meta-test"]
@@ -185,6 +303,8 @@ def test_a_run_of_an_earlier_version_says_what_it_does_not_know(capsys, both, tm
     assert status == 0 and "earlier version" in err and err.count("\n") == 1
     status, _, err = run(capsys, "evaluate", folder, "--data", mine, "--episodes", 4)
     assert status == 2 and "the run was trained on" in err
+    status, _, err = run(capsys, "evaluate", folder, "--episodes", 4)
+    assert status == 0 and "earlier version" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged", "of another run"])
@@ -232,6 +352,34 @@ def test_changed_pictures_are_noticed(capsys, both, change):
     if change is not one_more:  # its classes of meta-test are what they were
         status, _, err = run(capsys, "evaluate", folder, "--episodes", 4)
         assert status == 2 and "have changed since" in err
+
+
+@pytest.mark.parametrize("checkpoint", ["there", "removed"])
+def test_ink_that_is_decided_otherwise_is_another_folder(capsys, tmp_path, checkpoint):
+    mine, folder = drawings(tmp_path / "mine", "abcdefghij"), tmp_path / "run"
+    words = ["--data", mine, "--ink", "auto", *QUICK, "--output", folder]
+    assert run(capsys, "train", "prototypical", *words)[0] == 0
+    before = {f.name: f.read_bytes() for f in folder.iterdir() if f.is_file()}
+    drawings(mine, "abcdefghij", seed=3, paper=0, ink=255)
+    if checkpoint == "removed":
+        shutil.rmtree(folder / "checkpoint")
+    status, _, err = run(capsys, "train", "prototypical", *words)
+    assert status == 2 and "have changed since" in err and err.count("\n") == 1
+    assert {f.name: f.read_bytes() for f in folder.iterdir() if f.is_file()} == before
+
+
+def test_a_folder_that_goes_while_it_is_trained_on_does_no_harm(tmp_path, monkeypatch):
+    mine = drawings(tmp_path / "mine", "abcdefghij")
+    recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
+    real = recipes.meta_train
+
+    def lose_it(*args, **options):
+        shutil.rmtree(mine)
+        return real(*args, **options)
+
+    monkeypatch.setattr(recipes, "meta_train", lose_it)
+    train_recipe(recipe, tmp_path / "run", progress=False)
+    assert str(mine) in load_run(tmp_path / "run")[2]["command"]
 
 
 def test_a_folder_that_has_moved_is_named(capsys, both):
@@ -332,7 +480,7 @@ def test_too_few_classes_are_refused_with_what_works_instead(capsys, tmp_path, n
     mine = drawings(tmp_path / "mine", [f"c{k}" for k in range(n)], n=7)
     words = ["--data", mine, *QUICK, "--output", tmp_path / "run"]
     status, _, err = run(capsys, "train", "prototypical", *words)
-    assert status == 2 and "at least 4 classes in all" in err
+    assert status == 2 and "at least 4 classes in all" in err and err.count("\n") == 1
     assert "evaluate prototypical_glyphs --data" in err and "predict prototypical_glyphs" in err
     assert not (tmp_path / "run").exists()
     status, out, _ = run(capsys, "evaluate", "prototypical_glyphs", "--data", mine,
@@ -706,6 +854,21 @@ def test_figures_that_are_null_can_be_added_to(capsys, both):
     assert run(capsys, "evaluate", both[0], "--episodes", 4, "--record")[0] == 0
     assert len(json.loads((both[0] / "card.json").read_text())["figures"]) == 1
     assert run(capsys, "evaluate", both[0], "--episodes", 4)[0] == 0
+
+
+def test_figures_that_are_recorded_at_once_are_all_kept(both):
+    figures = [{"split": "meta-test", "seed": seed} for seed in range(12)]
+    threads = [
+        threading.Thread(target=record_figures, args=(both[0], [figure])) for figure in figures
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = json.loads((both[0] / "card.json").read_text())["figures"]
+    assert sorted(figure["seed"] for figure in kept) == list(range(12))
+    assert {f.name for f in both[0].iterdir()} == {"card.json", "checkpoint", "model.safetensors",
+                                                   "seen.npz"}  # fmt: skip
 
 
 def test_a_card_as_large_as_a_disk_is_not_read(capsys, both):

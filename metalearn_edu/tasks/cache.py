@@ -135,9 +135,11 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
                     os.chmod(temporary, mode)
                 yield file
             os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # a full disk does not say what it had no room for
         raise
 
 
