@@ -383,7 +383,7 @@ def _gradients(exercise: Exercise, function: Answer, arguments: tuple) -> dict[s
     }
     for leaf in leaves.values():
         leaf.requires_grad_()
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     result = function(*arguments)
     parts = result if isinstance(result, tuple | list) else [result]
     parts = [part for part in parts if isinstance(part, Tensor) and part.is_floating_point()]

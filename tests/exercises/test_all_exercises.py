@@ -7,7 +7,7 @@ import io
 import linecache
 import re
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import nbformat
 import pytest
@@ -47,6 +47,7 @@ def verdict(function, exercise):
     return last
 
 
+@cache
 def cells(lesson):
     """The code cells of a lesson's source."""
     return [c.source for c in build.code_cells(build.read_source(SOURCES[lesson]))]

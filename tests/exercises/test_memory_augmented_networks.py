@@ -22,7 +22,7 @@ def read_by_cosine(key, memory, sharpness):
 
 
 def least_by_loop(usage, n_heads):
-    left, rows = usage.clone(), torch.zeros(n_heads, len(usage))
+    left, rows = usage.clone(), usage.new_zeros(n_heads, len(usage))
     for head in range(n_heads):
         slot = left.argmin()  # the first of equals
         rows[head, slot], left[slot] = 1, float("inf")
