@@ -23,6 +23,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from types import FrameType, GeneratorType
@@ -33,7 +34,6 @@ import torch
 __all__ = ["MEMORY", "OutOfTime", "Stop", "call_within"]
 
 MEMORY = 2 * 2**30  # bytes, beyond what the process has already
-HAS_COPIES = sys.platform == "linux"  # macOS has fork, but its own libraries do not survive it
 
 
 class OutOfTime(Exception):
@@ -57,8 +57,18 @@ def call_within(seconds: float, function: Callable[..., Any], *arguments: Any) -
     Raises:
         OutOfTime: it did not return within so many seconds; the message says so in words.
     """
-    way = _in_a_copy if HAS_COPIES else _in_a_thread
+    way = _in_a_copy if has_copies() else _in_a_thread
     return way(seconds, function, *arguments)
+
+
+@cache
+def has_copies() -> bool:
+    """Whether a check runs in a copy of the process.
+
+    macOS has fork, but its own libraries do not survive it. With a GPU, autograd starts threads at
+    its first use, and from then on refuses to work in a copy, which has none of them.
+    """
+    return sys.platform == "linux" and not torch.accelerator.is_available()
 
 
 def _words(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Any]:

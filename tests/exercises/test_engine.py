@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from fractions import Fraction
@@ -356,7 +357,7 @@ def swallows_exceptions():
             continue
 
 
-WAYS = [limits._in_a_thread, *([limits._in_a_copy] if limits.HAS_COPIES else [])]
+WAYS = [limits._in_a_thread, *([limits._in_a_copy] if limits.has_copies() else [])]
 each_way = pytest.mark.parametrize("call_within", WAYS)
 
 
@@ -427,14 +428,14 @@ def falls_over(x):
     return ctypes.string_at(0)
 
 
-@pytest.mark.skipif(not limits.HAS_COPIES, reason="memory has a limit only in a copy")
+@pytest.mark.skipif(not limits.has_copies(), reason="memory has a limit only in a copy")
 def test_memory_has_a_limit_and_a_crash_is_told(monkeypatch, capsys):
     monkeypatch.setattr(limits, "MEMORY", 3 * 10**8)
     assert "does a list or a tensor grow without end?" in answer(capsys, grows)
     assert "it brings Python itself down (SIGSEGV)" in answer(capsys, falls_over)
 
 
-@pytest.mark.skipif(not limits.HAS_COPIES, reason="a thread shares `input` with all others")
+@pytest.mark.skipif(not limits.has_copies(), reason="a thread shares `input` with all others")
 def test_who_asks_is_told_that_nobody_answers(capsys):
     assert "it stops with EOFError: `input` waits for somebody" in answer(capsys, lambda x: input())
 
@@ -896,3 +897,14 @@ def test_what_holds_always_counts_more_than_a_mistake_that_fits_sometimes(table,
     assert "twice what is expected" in answer(capsys, lambda x: 2 * x.mean(dim=0))
     rarely = answer(capsys, lambda x: 2 * x.mean(dim=0) if len(x) == 3 else x[0])
     assert "first plus last row" not in rarely
+
+
+def test_with_a_gpu_a_check_runs_in_a_thread(monkeypatch):
+    """There autograd would refuse to work in a copy, once it has worked in the process."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    limits.has_copies.cache_clear()
+    try:
+        assert not limits.has_copies()
+        assert limits.call_within(5, threading.current_thread) is not threading.main_thread()
+    finally:
+        limits.has_copies.cache_clear()
