@@ -402,7 +402,7 @@ def _tasks(
     counts: dict[str, Any],
 ) -> Any:
     """The tasks that a way of evaluating scores."""
-    from .recipes import recipe_data, refuse_changed, stream_source, task_source
+    from .recipes import recipe_data, refuse_changed, say_what_leaks, stream_source, task_source
     from .tasks import OneShotTasks, load_one_shot_runs
 
     if way == "--one-shot":
@@ -413,6 +413,8 @@ def _tasks(
         raise ValueError(f"the run was trained on sinusoids; {way} needs one trained on images")
     dataset = recipe_data(recipe, split)
     refuse_changed(card, split, dataset)
+    if split != "meta-train":
+        say_what_leaks(recipe)
     if way == "--streams":
         return stream_source(recipe, split, n_way=counts["n_way"], dataset=dataset)
     if way == "--two-people":

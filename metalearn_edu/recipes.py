@@ -46,8 +46,8 @@ from .runs import (
     picture_hashes,
     read_card,
     record_figures,
-    refuse_leaks,
     save_run,
+    warn_of_leaks,
 )
 from .tasks import (
     Augmented,
@@ -79,6 +79,7 @@ __all__ = [
     "recipe_data",
     "record_figures",
     "refuse_changed",
+    "say_what_leaks",
     "stream_source",
     "task_source",
     "train_command",
@@ -849,8 +850,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     if recipe.data == "sinusoids" or "meta-val" in seen:
         val = task_source(recipe, "meta-val", dataset=seen.get("meta-val"))
     data, command = _described(recipe, seen), train_command(recipe)
-    if own := folder_of(recipe):
-        refuse_leaks(own.parts | seen)
+    say_what_leaks(recipe)
     with claimed(folder, asdict(recipe), data):
         learner, history = train_learner(
             recipe, tasks=tasks, val_tasks=val, checkpoint=folder / "checkpoint", progress=progress
@@ -973,6 +973,12 @@ EARLIER = (
     "this run is of an earlier version, whose card does not say on which pictures it was trained: "
     "if some of these were among them, the score says nothing; train it again"
 )
+
+
+def say_what_leaks(recipe: Recipe) -> None:
+    """Warn of pictures of a recipe's folder that are held out and trained on; see `runs`."""
+    if own := folder_of(recipe):
+        warn_of_leaks(own.parts | {"meta-train": recipe_data(recipe, "meta-train")})
 
 
 def refuse_changed(card: dict[str, Any], split: Split, dataset: FewShotDataset) -> None:

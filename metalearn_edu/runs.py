@@ -45,9 +45,9 @@ __all__ = [
     "picture_hashes",
     "read_card",
     "record_figures",
-    "refuse_leaks",
     "refuse_seen",
     "save_run",
+    "warn_of_leaks",
 ]
 
 WEIGHTS, CARD, SEEN, CHECKPOINT = "model.safetensors", "card.json", "seen.npz", "checkpoint"
@@ -316,20 +316,22 @@ def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) 
         warnings.warn(text, stacklevel=2)
 
 
-def refuse_leaks(parts: Mapping[str, FewShotDataset]) -> None:
-    """Refuse parts of a folder of which a later one shows what an earlier one does.
+def warn_of_leaks(parts: Mapping[str, FewShotDataset]) -> None:
+    """Say how many pictures of a held-out part of a folder are in an earlier part, too.
+
+    It is no error: what differs in colour alone may be the same in grey.
 
     Args:
         parts: by name, in the order meta-train, meta-val, meta-test.
-    Raises:
-        ValueError: half of a class is in an earlier part, too; of fewer pictures it warns.
     """
-    advice = "what is held out must not be trained on; metalearn-edu check FOLDER names the files"
+    advice = "its score says nothing of classes that are new; metalearn-edu check names such files"
     names = [*parts]
     for n in range(1, len(names)):
-        dataset = parts[names[n]]
-        same, alike, told_apart = _met(picture_hashes({k: parts[k] for k in names[:n]}), dataset)
-        _refuse_alike(same | alike, dataset, told_apart or bool(same), advice)
+        before = picture_hashes({name: parts[name] for name in names[:n]})
+        same, alike, _ = _met(before, parts[names[n]])
+        _refuse_alike(
+            same | alike, parts[names[n]], False, f"{names[n]} is not held out, and {advice}"
+        )
 
 
 Met = dict[int, str]

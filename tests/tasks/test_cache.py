@@ -1,5 +1,6 @@
 """Files of ours: written whole, by one process at a time, and read within bounds."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -123,6 +124,16 @@ def test_a_file_is_replaced_whole_and_keeps_its_permissions(tmp_path):
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"half" and path.stat().st_mode & 0o777 == 0o604
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_said_with_the_file_that_it_has_no_room_for(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(OSError, match=r"No space left.*card\.json"),
+        open_atomically(tmp_path / "card.json"),
+    ):
+        raise full
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_stays_a_link(tmp_path):
