@@ -872,3 +872,32 @@ def test_memory_does_not_grow_with_the_steps():
         tracemalloc.stop()
     assert tensors[0] == tensors[1]
     assert memory[1] - memory[0] < 100_000  # bytes: the losses and the spy's own notes
+
+
+class HeadFirst(nn.Module):
+    """Which layer gives the scores is found in the first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.body = nn.Linear(6, 3), nn.Linear(2, 6)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.body(x.flatten(1)[:, :2])))
+
+
+def test_a_learner_that_has_found_its_head_resumes(tmp_path):
+    def make():
+        torch.manual_seed(0)
+        return MAML(HeadFirst(), 0.3, num_inner_steps=1, zero_head=True)
+
+    whole, resumed = make(), make()
+    train(whole, 4)
+    train(resumed, 2, checkpoint=tmp_path)
+    train(resumed, 4, checkpoint=tmp_path)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_a_schedule_is_a_name_or_a_function():
+    for schedule in ([], 3, "linear"):
+        with pytest.raises(ValueError, match="schedule must be constant or cosine or a function"):
+            train(make_learner(), 2, schedule=schedule)

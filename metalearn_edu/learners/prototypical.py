@@ -94,10 +94,11 @@ class PrototypicalNetwork(MetaLearner):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
+        as_number("temperature", temperature, above=0)
         if not isinstance(distance, str) or distance not in DISTANCES:
             raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {distance!r}")
         self.encoder, self.distance = as_function("encoder", encoder), distance
-        self.temperature = as_number("temperature", temperature, above=0)
+        self.temperature = temperature  # perhaps a parameter, which is learned
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, B, *item) to embeddings (T, B, d)."""
