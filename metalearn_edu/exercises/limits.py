@@ -101,7 +101,7 @@ class _Patience:
     """
 
     def __init__(self, seconds: float, used: Callable[[], float]) -> None:
-        self.while_, self.used = max(seconds, 2.0), used
+        self.while_, self.used = max(seconds, 5.0), used
         self._begin()
 
     def _begin(self) -> None:

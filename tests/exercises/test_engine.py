@@ -373,7 +373,7 @@ def test_who_sleeps_is_left_behind(call_within):
     began = time.monotonic()
     with pytest.raises(OutOfTime, match="it waits for something"):
         call_within(0.2, time.sleep, 10)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 8
 
 
 @each_way
