@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Peak", "check_fits", "keep_pages", "peak_memory"]
+__all__ = ["Peak", "check_fits", "keep_pages", "machine_bytes", "peak_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 PROCESS = Path("/proc/self")  # what Linux says of this process
@@ -55,7 +55,7 @@ def check_fits(what: str, n_bytes: int) -> None:
     """
     if n_bytes < 2**26:  # fits anywhere, and asking the system takes time
         return
-    limit = min(_machine_bytes(), _process_bytes())
+    limit = min(machine_bytes(), _process_bytes())
     if n_bytes > limit:
         raise ValueError(
             f"{what} would take {min(n_bytes, 10**30) / 1e9:.3g} GB of memory, more than the "
@@ -64,7 +64,8 @@ def check_fits(what: str, n_bytes: int) -> None:
 
 
 @cache
-def _machine_bytes() -> float:
+def machine_bytes() -> float:
+    """Memory of this machine, or of its container, in bytes; inf where the system does not say."""
     found = [math.inf]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

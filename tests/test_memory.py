@@ -62,7 +62,7 @@ def test_what_no_machine_holds_is_refused_with_the_numbers():
 def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(memory, "GROUP_LIMIT", limit)
-    monkeypatch.setattr(memory, "_machine_bytes", memory._machine_bytes.__wrapped__)
+    monkeypatch.setattr(memory, "machine_bytes", memory.machine_bytes.__wrapped__)
     for text in ("max\n", "400000000\n"):
         limit.write_text(text)
         memory.check_fits("it", 3 * 10**8)

@@ -13,7 +13,6 @@ the colour of the picture's border. `picture` says what becomes of more than eig
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import warnings
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import as_integer
+from ..memory import machine_bytes
 from .cache import as_path
 from .dataset import FewShotDataset, scale
 from .folder_layout import class_folders, layout_said, passed_over, pictures
@@ -253,9 +253,8 @@ def _as_greys(greys: Any) -> dict[str, tuple[float, float]]:
 
 def _check_memory(n: int, channels: int, size: tuple[int, int]) -> None:
     """Refuse what would not fit, before anything is read."""
-    need, memory = n * channels * math.prod(size), UNKNOWN_MEMORY
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    need, memory = n * channels * math.prod(size), machine_bytes()
+    memory = memory if math.isfinite(memory) else UNKNOWN_MEMORY
     if need > SHARE * memory:
         shape = " x ".join(map(str, (channels, *size)))
         raise ValueError(

@@ -446,7 +446,7 @@ def test_more_than_memory_holds_is_refused_before_reading(tmp_path, monkeypatch)
 
     for name in ("a/1", "a/2", "b/1"):
         save(tmp_path / f"{name}.png", np.zeros((30, 30), np.uint8))
-    monkeypatch.setattr(image_folder.os, "sysconf", lambda name: 64, raising=False)  # 4096 bytes
+    monkeypatch.setattr(image_folder, "machine_bytes", lambda: 4096)
     monkeypatch.setattr(image_folder, "read_pictures", lambda *a, **k: pytest.fail("was read"))
     with pytest.raises(ValueError, match="size is too large: 3 pictures of 1 x 20 x 20 take"):
         load_image_folder(tmp_path, size=20)
