@@ -525,7 +525,9 @@ def test_no_more_workers_than_runs_and_cores(monkeypatch, n_jobs, n_runs, cores,
 
 
 def children(pid):
-    asked = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True)
+    asked = subprocess.run(  # -ww: else a long path is cut off where COLUMNS is set
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True
+    )
     lines = [line.split(None, 1) for line in asked.stdout.decode().splitlines()]
     return [int(child) for child, words in lines if "popen_loky" in words]
 
