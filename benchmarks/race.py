@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metalearn_edu.memory import peak_memory
+from metalearn_edu.engine.heap import peak_memory
 
 __all__ = ["Aim", "Workload", "race"]
 

@@ -43,13 +43,12 @@ if TYPE_CHECKING:
         class_prototypes,
         embed_dataset,
     )
-    from .selection import (
+    from .study import (
         Recommendation,
         judge_rule,
         rule_of_thumb,
         select_meta_learning_algorithm,
     )
-    from .study import Study, load_study
     from .tasks import (
         Augmented,
         EpisodeBatch,
@@ -148,14 +147,15 @@ _ROOMS = {
         "PrototypicalNetwork RelationNetwork TaskConditionedNetwork TaskEncoder class_prototypes "
         "embed_dataset"
     ),
-    "selection": "Recommendation judge_rule rule_of_thumb select_meta_learning_algorithm",
-    "study": "Study load_study",
+    "study": (
+        "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"
+    ),
     "training": "History meta_train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 """The room of each name, where it is not tasks."""
 
-_PLAIN_ROOMS = {*_ROOMS, "arguments", "checkpoints", "memory", "names", "progress", "tasks"}
+_PLAIN_ROOMS = {*(room.split(".")[0] for room in _ROOMS), "basics", "checkpoints", "tasks"}
 """The rooms that are attributes without an import of their own."""
 
 

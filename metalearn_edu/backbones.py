@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .arguments import as_integer, as_number
+from .basics.arguments import as_integer, as_number
+from .basics.random import uniforms
 from .tasks.augmented import N_NUMBERS, warp
-from .tasks.random import uniforms
 
 __all__ = [
     "MLP",

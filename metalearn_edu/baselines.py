@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .arguments import as_number
+from .basics.arguments import as_number
 from .learners import MetaLearner, PrototypicalNetwork
 from .learners.base import count_classes
 

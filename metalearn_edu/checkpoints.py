@@ -8,7 +8,6 @@ folder that can be resumed from.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,53 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
-from .tasks.cache import locked, open_atomically
+from .basics.files import digest, locked, remove_leftovers, save_json, save_weights
 
 __all__ = [
     "CheckpointFolder",
     "describe",
-    "digest",
     "is_plain",
-    "remove_leftovers",
-    "save_json",
-    "save_weights",
 ]
-
-
-def save_weights(path: Path, tensors: dict[str, Tensor]) -> str:
-    """Write tensors to `path` (safetensors), whole or not at all.
-
-    Returns:
-        the `digest` of the file.
-    Raises:
-        OSError: the file cannot be written.
-    """
-    # The format holds neither strides nor memory that two names share.
-    plain = {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
-    content = save(plain)
-    with open_atomically(path) as file:
-        file.write(content)
-    return digest(content)
-
-
-def save_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` to `path` (JSON), whole or not at all. Raises OSError."""
-    with open_atomically(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run left half-written in `folder`: the parts of weights and JSON files.
-
-    Only who holds the folder's lock may call this; others may be writing.
-    """
-    for kind in ("safetensors", "json"):
-        for part in folder.glob(f".*.{kind}.*.part"):
-            if part.is_file() and not part.is_symlink():
-                part.unlink(missing_ok=True)
 
 
 PATIENCE = 30.0
@@ -102,7 +64,8 @@ class CheckpointFolder:
         for old in self.folder.glob("step-*.safetensors"):
             if old.name != name:
                 old.unlink(missing_ok=True)
-        remove_leftovers(self.folder)
+        for kind in ("safetensors", "json"):
+            remove_leftovers(self.folder, f"*.{kind}", alone=True)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -194,15 +157,6 @@ _KNOWN = ("builtins", "functools", "math", "numpy", "torch")
 """Packages whose functions are what their names say."""
 
 _FUNCTIONS = FunctionType | BuiltinFunctionType | np.ufunc
-
-
-def digest(*parts: str | bytes) -> str:
-    """A short text that differs where the parts do."""
-    total = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        total.update(f"{len(content)}:".encode() + content)
-    return total.hexdigest()
 
 
 def is_plain(value: Any) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from . import __version__
-from .interrupts import loaded, quiet_at_exit, quiet_while_loading
-from .names import for_terminal
+from .basics.interrupts import loaded, quiet_at_exit, quiet_while_loading
+from .basics.names import for_terminal
 
 with quiet_while_loading():
     import typer
@@ -22,8 +22,8 @@ with quiet_while_loading():
 if TYPE_CHECKING:
     from .evaluation import Evaluation
     from .learners import MetaLearner
-    from .own_images import Answer
-    from .recipes import Recipe
+    from .runs.own_images import Answer
+    from .runs.recipe import Recipe
     from .tasks import FewShotDataset
 
 __all__ = ["app", "main"]
@@ -207,7 +207,7 @@ def train(
     Settings that are not given take the algorithm's own defaults. The best weights on meta-val
     episodes are kept; meta-test classes are never touched.
     """
-    from .recipes import CHECKS, FLAGS, check_settings, make_recipe, train_recipe
+    from .runs.recipe import CHECKS, FLAGS, check_settings, make_recipe, train_recipe
 
     loaded()
     _use_threads(threads)
@@ -242,7 +242,7 @@ def _as_size(text: str) -> tuple[int, ...]:
 
 def _describe_data(recipe: Recipe) -> None:
     """Say how the pictures of a folder are read, and which classes are held out."""
-    from .recipes import folder_of
+    from .runs.recipe import folder_of
 
     folder = folder_of(recipe)
     if folder is None:
@@ -300,7 +300,7 @@ def evaluate(
 
     On a folder of your own images, nearest pixel is scored beside it.
     """
-    from .recipes import OWN_QUERIES, load_run, record_figures
+    from .runs.recipe import OWN_QUERIES, load_run, record_figures
 
     loaded()
     _use_threads(threads)
@@ -330,7 +330,7 @@ def evaluate(
 @contextlib.contextmanager
 def _trained_way_said(recipe: Recipe, n_way: int | None) -> Iterator[None]:
     """What a learner of one number of classes says of others begins with its own number."""
-    from .recipes import ALGORITHMS
+    from .runs.recipe import ALGORITHMS
 
     try:
         yield
@@ -387,7 +387,7 @@ def _say_if_stopped(run: Path, recipe: Recipe, card: dict[str, Any]) -> None:
 
 
 def _fitting_numbers(**numbers: int) -> list[int]:
-    from .arguments import as_integer
+    from .basics.arguments import as_integer
 
     most = {"seed": 2**63 - 1, "episodes": 10**7}
     return [as_integer(f"--{n}", value, 0, at_most=most[n]) for n, value in numbers.items()]
@@ -402,7 +402,7 @@ def _tasks(
     counts: dict[str, Any],
 ) -> Any:
     """The tasks that a way of evaluating scores."""
-    from .recipes import recipe_data, refuse_changed, say_what_leaks, stream_source, task_source
+    from .runs.recipe import recipe_data, refuse_changed, say_what_leaks, stream_source, task_source
     from .tasks import OneShotTasks, load_one_shot_runs
 
     if way == "--one-shot":
@@ -455,8 +455,8 @@ def _evaluate_own_images(
     as_json: bool,
 ) -> None:
     """Check a folder of images and score a learner that has seen none of its pictures."""
-    from .own_images import evaluate_on_images
-    from .recipes import ALGORITHMS, preparation_of
+    from .runs.own_images import evaluate_on_images
+    from .runs.recipe import ALGORITHMS, preparation_of
     from .tasks import check_image_folder, read_image_folder
 
     assert folder is not None  # this way of evaluating was asked for by giving it
@@ -484,7 +484,7 @@ def _evaluate_own_images(
 def _refuse_seen(
     run: Path, recipe: Recipe, card: dict[str, Any], dataset: FewShotDataset, folder: Path
 ) -> None:
-    from .runs import refuse_seen
+    from .runs.folder import refuse_seen
 
     if "data" in card:
         refuse_seen(run, card, dataset)
@@ -494,7 +494,7 @@ def _refuse_seen(
 
 def _refuse_old(recipe: Recipe, folder: Path) -> None:
     """Of a run of an earlier version all that is known is the folder's name."""
-    from .recipes import EARLIER
+    from .runs.recipe import EARLIER
 
     if Path(recipe.data).resolve() == folder.resolve():
         raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
@@ -526,8 +526,8 @@ def predict(
 
     Exit status 1 if a picture cannot be read.
     """
-    from .own_images import predict_pictures
-    from .recipes import load_run, preparation_of
+    from .runs.own_images import predict_pictures
+    from .runs.recipe import load_run, preparation_of
     from .tasks import read_image_folder
 
     loaded()
@@ -553,7 +553,7 @@ def predict(
 
 def _files_of(picture: Path) -> list[Path]:
     """The picture itself, or the pictures that lie in a folder."""
-    from .tasks.folder_layout import pictures
+    from .tasks.data.folder_layout import pictures
 
     if not picture.exists():
         raise FileNotFoundError(f"picture {picture} does not exist")
@@ -595,9 +595,9 @@ def check(
     ] = None,
 ) -> None:
     """Look for what is wrong with a folder of images; exit status 1 if it cannot be used."""
+    from .basics.files import open_atomically
     from .plotting import figure_png, new_figure, plot_findings
     from .tasks import check_image_folder
-    from .tasks.cache import open_atomically
 
     loaded()
     if picture is not None:
@@ -651,8 +651,8 @@ def study(
     The same command goes on where it stopped. Without further options it is the stored study of the
     course, which takes hours.
     """
-    from .study import SMALL, Grid, check_folder, check_workers, run_study, state_of
-    from .tasks.cache import as_path
+    from .basics.files import as_path
+    from .study.study import SMALL, Grid, check_folder, check_workers, run_study, state_of
 
     loaded()
     output = as_path("--output", output)
@@ -683,7 +683,7 @@ def study(
 
 def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[Any, ...] | None:
     """The values of an option that takes several, with commas between."""
-    from .arguments import shown
+    from .basics.arguments import shown
 
     if text is None:
         return None
@@ -732,7 +732,7 @@ def _use_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
 
-        from .arguments import as_integer
+        from .basics.arguments import as_integer
 
         torch.set_num_threads(as_integer("--threads", threads, at_most=1024))
 

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .arguments import as_integer
+from .basics.arguments import as_integer
+from .engine.chunks import WORK, tasks_at_once
+from .engine.heap import keep_pages
 from .learners import MANN
 from .learners.base import MetaLearner, as_learner, as_tensor, eval_mode
-from .learners.chunks import WORK, tasks_at_once
-from .memory import keep_pages
 from .tasks import EpisodeBatch, Streams, TaskSource
 from .tasks.sampler import as_task_source
 

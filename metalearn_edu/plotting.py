@@ -27,15 +27,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
-from .arguments import as_integer
-from .names import for_figure
+from .basics.arguments import as_integer
+from .basics.names import for_figure
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
-    from .selection import Evidence
-    from .study import Study
+    from .study.selection import Evidence
+    from .study.study import Study
     from .tasks import Task
-    from .tasks.folder_check import Finding, FolderReport
+    from .tasks.data.folder_check import Finding, FolderReport
     from .training import History
 
 P = ParamSpec("P")
@@ -285,7 +285,7 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
 
 def _thumbnail(finding: Finding) -> np.ndarray:
     """(56, 56, 3) floats in [0, 1]: the picture, of a class its first four, or a cross."""
-    from .tasks.folder_layout import pictures
+    from .tasks.data.folder_layout import pictures
 
     if finding.kind != "small":
         return _picture_or_cross(finding.file)
@@ -298,7 +298,7 @@ def _thumbnail(finding: Finding) -> np.ndarray:
 
 def _picture_or_cross(file: Path) -> np.ndarray:
     """(56, 56, 3) floats in [0, 1]: the picture, or a cross where there is none to see."""
-    from .tasks.picture import read_picture
+    from .tasks.data.picture import read_picture
 
     with contextlib.suppress(Exception):  # Pillow raises many kinds on damaged files
         return read_picture(file, (56, 56), 3).tile.numpy().transpose(1, 2, 0) / 255
@@ -518,8 +518,8 @@ def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
 
 
 def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
-    from .recipes import ALGORITHMS
-    from .selection import forecast
+    from .runs.recipe import ALGORITHMS
+    from .study.selection import forecast
 
     sizes = np.array(source.levels[0])
     for i, algorithm in enumerate(source.accuracy):
@@ -549,8 +549,8 @@ def plot_study_cost(
     Raises:
         ValueError: no seed has every cell.
     """
-    from .recipes import ALGORITHMS
-    from .selection import cell_costs, forecast
+    from .runs.recipe import ALGORITHMS
+    from .study.selection import cell_costs, forecast
 
     sources = _evidence(study)
     fig = fig or _pyplot_figure(0.8 + 3.2 * len(sources), 4.2)
@@ -577,7 +577,7 @@ def plot_study_cost(
 
 
 def _evidence(study: Study) -> list[Evidence]:
-    from .selection import evidence
+    from .study.selection import evidence
 
     return [evidence(study, data) for data in study.values("data")]
 

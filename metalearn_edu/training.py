@@ -23,8 +23,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .arguments import as_integer, as_number
-from .checkpoints import CheckpointFolder, describe, digest, is_plain
+from .basics.arguments import as_integer, as_number
+from .basics.files import digest
+from .basics.progress import progress_bar
+from .basics.random import uniforms
+from .checkpoints import CheckpointFolder, describe, is_plain
 from .evaluation import evaluate_meta_learner
 from .learners.base import (
     MetaLearner,
@@ -34,9 +37,7 @@ from .learners.base import (
     kept_modes,
     require_trainable,
 )
-from .progress import progress_bar
 from .tasks import EpisodeBatch, TaskSource
-from .tasks.random import uniforms
 from .tasks.sampler import as_task_source
 
 __all__ = ["History", "meta_train"]

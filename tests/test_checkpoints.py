@@ -13,13 +13,8 @@ from torch import nn
 
 import course
 from metalearn_edu import checkpoints
-from metalearn_edu.checkpoints import (
-    CheckpointFolder,
-    describe,
-    remove_leftovers,
-    save_json,
-    save_weights,
-)
+from metalearn_edu.basics.files import remove_leftovers, save_json, save_weights
+from metalearn_edu.checkpoints import CheckpointFolder, describe
 
 TENSORS = {
     "learner.weight": torch.arange(6.0).view(2, 3),

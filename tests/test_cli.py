@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from metalearn_edu import __version__, cli
-from metalearn_edu.recipes import (
+from metalearn_edu.runs.recipe import (
     FLAGS,
     Recipe,
     load_run,
@@ -465,7 +465,7 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(
         raise OSError(28, "No space left on device")
 
     (tmp_path / "found.png").write_bytes(b"the old one")
-    monkeypatch.setattr("metalearn_edu.tasks.cache.os.replace", full)
+    monkeypatch.setattr("metalearn_edu.basics.files.os.replace", full)
     status, _, err = run(capsys, "check", image_folder, "--picture", tmp_path / "found.png")
     assert status == 1 and "No space left" in err
     assert (tmp_path / "found.png").read_bytes() == b"the old one"

@@ -13,25 +13,20 @@ from metalearn_edu import learners, tasks
 PACKAGE = Path(metalearn_edu.__file__).parent
 # From the ground up: a room imports only from rooms before it.
 ROOMS = [
-    "interrupts",
-    "arguments",
-    "memory",
-    "names",
-    "progress",
+    "basics",
     "tasks",
+    "tasks.data",
     "backbones",
+    "engine",
     "learners",
     "baselines",
     "checkpoints",
-    "runs",
     "evaluation",
-    "own_images",
     "training",
     "diagnostics",
-    "recipes",
+    "runs",
     "pretrained",
     "study",
-    "selection",
     "plotting",
     "explorers",
     "exercises",
@@ -92,7 +87,7 @@ def test_names_loaded_late_are_the_real_ones():
     run(
         "import metalearn_edu\n"
         "late = metalearn_edu.load_glyphs\n"
-        "from metalearn_edu.tasks.glyphs import load_glyphs\n"
+        "from metalearn_edu.tasks.data.glyphs import load_glyphs\n"
         "assert late is load_glyphs"
     )
 
@@ -118,17 +113,28 @@ def test_type_checkers_see_the_names_loaded_late(tmp_path):
 # ---------------------------------------------------------------- rooms
 
 
+BENCHMARKS = PACKAGE.parent / "benchmarks"
+
+
 def modules():
     return [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem[0] != "_"]
 
 
-def room_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(path):
+    """A module's name as others import it: metalearn_edu.tasks.sampler."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
 
 
-def imported_rooms(path):
-    """Rooms that a module imports from, its own apart."""
-    package = ["metalearn_edu", *path.relative_to(PACKAGE).parts[:-1]]
+def room_of(module):
+    """The innermost room that a module is in."""
+    inside = module.removeprefix("metalearn_edu.")
+    return max((r for r in ROOMS if f"{inside}.".startswith(f"{r}.")), key=len, default=None)
+
+
+def imported(path):
+    """The names that a module imports from the package, as metalearn_edu.tasks.Task."""
+    package = list(path.relative_to(PACKAGE.parent).parts[:-1])
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -137,34 +143,52 @@ def imported_rooms(path):
             base = package[: len(package) - node.level + 1] if node.level else []
             stem = [*base, *filter(None, [node.module])]
             names |= {".".join([*stem, alias.name]) for alias in node.names}
-    parts = (name.split(".") for name in names)
-    rooms = {p[1] for p in parts if p[0] == "metalearn_edu" and len(p) > 1}
-    return rooms - {room_of(path), "__version__"}
+    return {name for name in names if name.partition(".")[0] in ("metalearn_edu", "benchmarks")}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def imported_rooms(path):
+    """Rooms that a module imports from, its own apart; what is in no room stays as it is."""
+    names = imported(path) - {"metalearn_edu.__version__"}
+    return {room_of(name) or name for name in names} - {room_of(name_of(path))}
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_a_room_imports_only_from_rooms_before_it(path):
-    room = room_of(path)
-    assert room in ROOMS, f"{room} is a new room: say in ROOMS where it stands"
-    unknown_or_later = imported_rooms(path) - set(ROOMS[: ROOMS.index(room)])
-    assert not unknown_or_later
+    room = room_of(name_of(path))
+    assert room, f"{name_of(path)} is in a new room: say in ROOMS where that stands"
+    allowed = set(ROOMS[: ROOMS.index(room)])
+    if path.name == "__init__.py":  # shows what is in the rooms inside it
+        allowed |= {inner for inner in ROOMS if inner.startswith(f"{room}.")}
+    assert not imported_rooms(path) - allowed
 
 
-def test_no_module_imports_a_notebook():
-    for path in modules():
-        assert "notebooks" not in imported_rooms(path)
+def test_no_circle_of_imports():
+    """Between files, benchmarks too: of each, all that it stands on can be read before it."""
+    paths = [*modules(), *BENCHMARKS.glob("*.py")]
+    known = {name_of(path): path for path in paths if path.name != "__init__.py"}
+    needs = {name: {module_of(n, known) for n in imported(p)} for name, p in known.items()}
+    left = {name: others - {None} for name, others in needs.items()}
+    while ready := {name for name, others in left.items() if not others}:
+        left = {name: others - ready for name, others in left.items() if name not in ready}
+    assert not left
 
 
-def test_imported_rooms_sees_every_kind_of_import(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
-    (tmp_path / "learners").mkdir()
-    path = tmp_path / "learners" / "new.py"
+def module_of(name, known):
+    """The module of an imported name; None: it comes through the front door of a room."""
+    return next((n for n in (name, name.rpartition(".")[0]) if n in known), None)
+
+
+def test_imports_of_every_kind_are_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "metalearn_edu")
+    path = tmp_path / "metalearn_edu" / "learners" / "new.py"
+    path.parent.mkdir(parents=True)
     path.write_text(
         "import torch\n"
         "from ..tasks import Task\n"
         "from .base import MetaLearner\n"
-        "from .. import plotting\n"
+        "from .. import plotting, unknown\n"
         "def f():\n    import metalearn_edu.training\n"
-        "    from metalearn_edu.cli import main\n"
+        "    from metalearn_edu.tasks.data.glyphs import load_glyphs\n"
     )
-    assert imported_rooms(path) == {"tasks", "plotting", "training", "cli"}
+    rooms = {"tasks", "plotting", "metalearn_edu.unknown", "training", "tasks.data"}
+    assert imported_rooms(path) == rooms

@@ -6,7 +6,7 @@ import pytest
 
 from metalearn_edu import evaluate_meta_learner, load_one_shot_runs, score_one_shot_runs
 from metalearn_edu.pretrained import FOLDER, list_pretrained, load_pretrained
-from metalearn_edu.recipes import Recipe, task_source, train_command
+from metalearn_edu.runs.recipe import Recipe, task_source, train_command
 
 NAMES = list_pretrained()
 LIMIT = 2_000_000  # bytes of one set of weights

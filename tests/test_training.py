@@ -20,13 +20,7 @@ import course
 from metalearn_edu import checkpoints
 from metalearn_edu.evaluation import evaluate_meta_learner
 from metalearn_edu.learners import MAML, EnhancedProtoNet, MAMLModel, PrototypicalNetwork
-from metalearn_edu.tasks import (
-    EpisodeBatch,
-    EpisodeSampler,
-    FewShotDataset,
-    Sinusoids,
-    TaskSource,
-)
+from metalearn_edu.tasks import EpisodeBatch, EpisodeSampler, FewShotDataset, Sinusoids, TaskSource
 from metalearn_edu.training import VALIDATION_SEED, History, meta_train
 
 BATCH = 4

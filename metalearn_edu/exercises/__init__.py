@@ -6,7 +6,7 @@
     predict("one_shot")           a question; predict("one_shot", "b") answers it
     progress()                    what is done; also: metalearn-edu progress
 
-Each lesson has a module here whose list EXERCISES holds its exercises and questions.
+Each lesson has a module in `lessons` whose list EXERCISES holds its exercises and questions.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .exercise import Case, Exercise, Mistake, Verdict, examine
-from .question import Option, Question, QuestionWidget
+from . import lessons
+from .checker.exercise import Case, Exercise, Mistake, Verdict, examine
+from .checker.question import Option, Question, QuestionWidget
 from .record import read_record, update_record
 from .views import Folded, ProgressTable
 
@@ -50,8 +51,8 @@ _hints_given: dict[str, int] = {}
 def all_exercises() -> dict[str, Exercise | Question]:
     """Every exercise and question by name, in the order of the lessons."""
     found: list[Exercise | Question] = []
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        found += getattr(importlib.import_module(module.name), "EXERCISES", [])
+    for module in pkgutil.iter_modules(lessons.__path__, f"{lessons.__name__}."):
+        found += importlib.import_module(module.name).EXERCISES
     return {item.name: item for item in sorted(found, key=lambda item: item.lesson)}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import platformdirs
 
-from ..tasks.cache import as_path, locked, open_atomically, read_bounded
+from ..basics.files import as_path, locked, open_atomically, read_bounded
 
 __all__ = ["Record", "progress_file", "read_record", "reset_record", "update_record"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..names import for_terminal
-from .question import as_html
+from ..basics.names import for_terminal
+from .checker.question import as_html
 from .record import Record
 
 __all__ = ["Folded", "ProgressTable"]

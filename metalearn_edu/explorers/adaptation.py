@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..engine.inner_steps import Descent
+from ..engine.norms import needs_support
 from ..learners import MAML
-from ..learners.inner_steps import Descent
-from ..learners.norms import needs_support
 from ..plotting import GREY, SMALL, VERMILLION, look, plot_curves
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer

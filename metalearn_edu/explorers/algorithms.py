@@ -12,9 +12,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from ..plotting import BLACK, GREY, look
-from ..recipes import ALGORITHMS
-from ..selection import Evidence, best_map, evidence, forecast, select_meta_learning_algorithm
-from ..study import Study, load_study
+from ..runs.recipe import ALGORITHMS
+from ..study.selection import Evidence, best_map, evidence, forecast, select_meta_learning_algorithm
+from ..study.study import Study, load_study
 from .base import Explorer
 
 __all__ = ["AlgorithmExplorer"]

@@ -29,7 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..names import for_terminal
+from ..basics.names import for_terminal
 from ..plotting import SMALL, STYLE, _wrap, encode_png, figure_png, new_figure
 
 __all__ = ["Explorer"]

@@ -28,12 +28,12 @@ from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..basics.files import open_atomically
 from ..learners import MetaLearner
 from ..plotting import BLUE
 from ..pretrained import list_pretrained, load_pretrained
 from ..tasks import load_glyphs, load_image_folder
-from ..tasks.cache import open_atomically
-from ..tasks.picture import open_picture
+from ..tasks.data.picture import open_picture
 from .base import Explorer
 from .game import DARK_GREEN, blank_page, show_letter
 

@@ -7,10 +7,10 @@ from typing import Any
 from ipywidgets import Checkbox, Dropdown, IntSlider
 from matplotlib.figure import Figure
 
-from ..names import for_figure, for_terminal
+from ..basics.names import for_figure, for_terminal
 from ..plotting import plot_episode
 from ..tasks import EpisodeBatch, EpisodeSampler, FewShotDataset
-from ..tasks.glyphs import load_glyphs
+from ..tasks.data.glyphs import load_glyphs
 from .base import Explorer
 
 __all__ = ["EpisodeExplorer"]

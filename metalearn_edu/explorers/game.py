@@ -21,13 +21,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from ..basics.files import open_atomically
+from ..basics.names import for_table, for_terminal
+from ..basics.random import uniforms
 from ..learners import MetaLearner
-from ..names import for_table, for_terminal
 from ..plotting import _wrap, look
 from ..tasks import EpisodeSampler, FewShotDataset
-from ..tasks.cache import open_atomically
-from ..tasks.glyphs import load_glyphs
-from ..tasks.random import uniforms
+from ..tasks.data.glyphs import load_glyphs
 from .base import Explorer
 
 __all__ = ["ALL_SCRIPTS", "LetterGame", "blank_page", "show_letter", "wilson_interval"]

@@ -22,11 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ..arguments import as_integer, as_number
-from ..memory import keep_pages
-from ..tasks import EpisodeBatch
-from .any_model import wearing
-from .losses import (
+from ..basics.arguments import as_integer, as_number
+from ..engine.any_model import wearing
+from ..engine.heap import keep_pages
+from ..engine.losses import (
     LossFunction,
     as_function,
     check_loss,
@@ -35,6 +34,7 @@ from .losses import (
     kind_of,
     said_kind,
 )
+from ..tasks import EpisodeBatch
 
 __all__ = [
     "LossFunction",

@@ -19,19 +19,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import as_integer, as_number
 from ..backbones import MLP
+from ..basics.arguments import as_integer, as_number
+from ..engine.any_model import OverTasks, taken_in
+from ..engine.chunks import KEPT, PIECE, Params, Sizes, loss_in_pieces
+from ..engine.inner_steps import Names, as_rates, clipped, inner_rule, moving_names, rates_of
+from ..engine.losses import LossFunction, as_function, check_loss, check_losses, is_distance, learns
+from ..engine.norms import converted, needs_support
+from ..engine.outputs import check_scores, check_width, tensor_of
+from ..engine.side_by_side import like_its_gradient, run
+from ..engine.with_higher import check_engine, descend
+from ..engine.zero_head import Head
 from ..tasks import EpisodeBatch
-from .any_model import OverTasks, taken_in
 from .base import MetaLearner, check_tasks
-from .chunks import KEPT, PIECE, Params, Sizes, loss_in_pieces
-from .inner_steps import Names, as_rates, clipped, inner_rule, moving_names, rates_of
-from .losses import LossFunction, as_function, check_loss, check_losses, is_distance, learns
-from .norms import converted, needs_support
-from .outputs import check_scores, check_width, tensor_of
-from .side_by_side import like_its_gradient, run
-from .with_higher import check_engine, descend
-from .zero_head import Head
 
 __all__ = ["MAML", "MAMLModel"]
 

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import as_integer, as_number
+from ..basics.arguments import as_integer, as_number
 from ..tasks import EpisodeBatch
 from .base import (
     MetaLearner,

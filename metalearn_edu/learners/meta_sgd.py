@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..engine.chunks import Params
+from ..engine.inner_steps import rates_of
+from ..engine.side_by_side import scaled_step
 from .base import LossFunction
-from .chunks import Params
-from .inner_steps import rates_of
 from .maml import MAML
-from .side_by_side import scaled_step
 
 __all__ = ["MetaSGD"]
 

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import as_integer, as_number
 from ..backbones import MLP
+from ..basics.arguments import as_integer, as_number
 from ..tasks import FewShotDataset
 from .base import (
     MetaLearner,

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import as_integer
 from ..backbones import MLP, NORMS, ConvMaps, PairConv, PairLinear, height_and_width
+from ..basics.arguments import as_integer
 from .base import LossFunction, MetaLearner, as_function, class_sums, embed_items
 
 __all__ = ["RelationNetwork", "SpatialRelation", "VectorRelation", "relation_mse"]

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import as_integer
 from ..backbones import MLP, PairLinear
+from ..basics.arguments import as_integer
 from .base import MetaLearner, as_function, class_means, embed_items
 
 __all__ = ["ConditionedMLP", "TaskConditionedNetwork", "TaskEncoder"]

@@ -10,11 +10,11 @@ from .sampler import EpisodeSampler, Streams, TaskSource, create_task_batch
 from .sinusoids import Sinusoids
 
 if TYPE_CHECKING:
-    from .folder_check import check_image_folder
-    from .glyphs import load_glyphs
-    from .image_folder import Preparation, load_image_folder, load_picture, read_image_folder
-    from .omniglot import load_omniglot
-    from .one_shot import OneShotTasks, load_one_shot_runs, official_runs
+    from .data.folder_check import check_image_folder
+    from .data.glyphs import load_glyphs
+    from .data.image_folder import Preparation, load_image_folder, load_picture, read_image_folder
+    from .data.omniglot import load_omniglot
+    from .data.one_shot import OneShotTasks, load_one_shot_runs, official_runs
 
 __all__ = [
     "Augmented",
@@ -41,16 +41,16 @@ __all__ = [
 
 # Loaded at first use: these bring in Matplotlib and Pillow.
 _LATER = {
-    "check_image_folder": ".folder_check",
-    "load_glyphs": ".glyphs",
-    "Preparation": ".image_folder",
-    "load_image_folder": ".image_folder",
-    "load_picture": ".image_folder",
-    "read_image_folder": ".image_folder",
-    "load_omniglot": ".omniglot",
-    "OneShotTasks": ".one_shot",
-    "load_one_shot_runs": ".one_shot",
-    "official_runs": ".one_shot",
+    "check_image_folder": ".data.folder_check",
+    "load_glyphs": ".data.glyphs",
+    "Preparation": ".data.image_folder",
+    "load_image_folder": ".data.image_folder",
+    "load_picture": ".data.image_folder",
+    "read_image_folder": ".data.image_folder",
+    "load_omniglot": ".data.omniglot",
+    "OneShotTasks": ".data.one_shot",
+    "load_one_shot_runs": ".data.one_shot",
+    "official_runs": ".data.one_shot",
 }
 
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arguments import as_integer, as_number
+from ..basics.arguments import as_integer, as_number
+from ..basics.random import uniforms
 from .episodes import EpisodeBatch
-from .random import uniforms
 from .sampler import TaskSource, as_task_source
 
 __all__ = ["Augmented", "warp"]

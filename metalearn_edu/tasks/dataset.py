@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import as_integer, as_number, shown
+from ..basics.arguments import as_integer, as_number, shown
+from ..basics.random import uniforms
 from .pairs import Channels, Labelled, are_pairs, has_rows, read_arrays, read_pairs
-from .random import uniforms
 
 __all__ = ["FewShotDataset", "as_dataset"]
 

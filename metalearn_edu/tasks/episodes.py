@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, SupportsIndex, overload
 import torch
 from torch import Tensor, nn
 
-from ..arguments import as_integer
+from ..basics.arguments import as_integer
 
 __all__ = ["EpisodeBatch", "Task"]
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
-from ..arguments import shown
+from ..basics.arguments import shown
 
 __all__ = ["Channels", "Labelled", "are_pairs", "has_rows", "read_arrays", "read_pairs"]
 

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import as_integer
-from ..memory import check_fits
+from ..basics.arguments import as_integer
+from ..basics.capacity import check_fits
+from ..basics.random import draw_distinct, uniforms
 from .dataset import FewShotDataset, as_dataset, scale
 from .episodes import EpisodeBatch
-from .random import draw_distinct, uniforms
 
 __all__ = ["EpisodeSampler", "Streams", "TaskSource", "as_task_source", "create_task_batch"]
 

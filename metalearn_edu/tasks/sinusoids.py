@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import as_integer, as_number
+from ..basics.arguments import as_integer, as_number
+from ..basics.random import uniforms
 from .episodes import EpisodeBatch
-from .random import uniforms
 from .sampler import TaskSource
 
 __all__ = ["Sinusoids"]

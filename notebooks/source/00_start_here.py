@@ -56,7 +56,7 @@ from metalearn_edu import (
     meta_train,
 )
 from metalearn_edu.exercises import check, hint, progress, solution
-from metalearn_edu.exercises.start_here import share_right
+from metalearn_edu.exercises.lessons.start_here import share_right
 from metalearn_edu.explorers.canvas import DrawYourOwn
 from metalearn_edu.explorers.game import LetterGame
 from metalearn_edu.plotting import (

@@ -47,7 +47,7 @@ from metalearn_edu import (
     load_glyphs,
 )
 from metalearn_edu.exercises import check, hint, predict, solution
-from metalearn_edu.exercises.tasks_and_episodes import count_episodes, split_items
+from metalearn_edu.exercises.lessons.tasks_and_episodes import count_episodes, split_items
 from metalearn_edu.explorers.episodes import EpisodeExplorer
 from metalearn_edu.plotting import plot_episode, plot_intervals, plot_items, use_course_style
 

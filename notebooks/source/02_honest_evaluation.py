@@ -48,7 +48,7 @@ from metalearn_edu import (
     meta_train,
 )
 from metalearn_edu.exercises import check, hint, predict, solution
-from metalearn_edu.exercises.honest_evaluation import episodes_needed, read_interval
+from metalearn_edu.exercises.lessons.honest_evaluation import episodes_needed, read_interval
 from metalearn_edu.explorers.intervals import IntervalExplorer
 from metalearn_edu.plotting import plot_intervals, use_course_style
 

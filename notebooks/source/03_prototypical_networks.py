@@ -314,7 +314,7 @@ for temperature in (1.0, 0.1):
 #
 # Write the function that learns a task: from a support set to the weight and the bias of a linear
 # layer, $w_k = 2c_k$ and $b_k = -\lVert c_k \rVert^2$. Take the prototypes from your function of
-# exercise 1, or import ours: `from metalearn_edu.exercises.prototypical_networks import class_means`.
+# exercise 1, or import ours: `from metalearn_edu.exercises.lessons.prototypical_networks import class_means`.
 
 
 # %%
@@ -343,7 +343,7 @@ solution("linear_layer")
 # We check the claim on many random points, in float64: the scores differ, the probabilities do not.
 
 # %%
-from metalearn_edu.exercises.prototypical_networks import linear_layer
+from metalearn_edu.exercises.lessons.prototypical_networks import linear_layer
 
 generator = torch.Generator().manual_seed(0)
 some_z = torch.randn(1000, 64, dtype=torch.float64, generator=generator)
@@ -705,7 +705,7 @@ solution("attention_probabilities")
 # Now both on the same embeddings, with one shot and with five.
 
 # %%
-from metalearn_edu.exercises.prototypical_networks import attention_probabilities
+from metalearn_edu.exercises.lessons.prototypical_networks import attention_probabilities
 
 for n_shot in (1, 5):
     episode = EpisodeSampler(embedded, 5, n_shot).episodes(seed=3, start=0, n_tasks=1)[0]
@@ -906,7 +906,7 @@ solution("remap_labels")
 # With the labels remapped, the two perfect queries cost nearly nothing.
 
 # %%
-from metalearn_edu.exercises.prototypical_networks import remap_labels
+from metalearn_edu.exercises.lessons.prototypical_networks import remap_labels
 
 classes, new_support_y, new_query_y = remap_labels(torch.tensor([1, 2, 4]), torch.tensor([1, 2]))
 repaired = loss_from_class_ids(three_z, new_support_y, three_z[:2], new_query_y)

@@ -155,7 +155,7 @@ solution("all_pairs")
 # The package's version gives the same logits as the loop:
 
 # %%
-from metalearn_edu.exercises.relation_networks import all_pairs, relation_logits
+from metalearn_edu.exercises.lessons.relation_networks import all_pairs, relation_logits
 
 pairs = all_pairs(class_z, query_z)  # (2, 2, 4)
 vectorised = 3 + F.relu(pairs @ weight.T + bias) @ score_weight
@@ -813,7 +813,7 @@ solution("class_scores")
 # With the mean, class 0 is safe, and five shots of each class are as good as they should be.
 
 # %%
-from metalearn_edu.exercises.relation_networks import class_scores
+from metalearn_edu.exercises.lessons.relation_networks import class_scores
 
 mended = share_of_class_0(class_scores, fewer)
 print("class 0, one item of each other: above 93 %:", bool(mended > 0.93))

@@ -45,7 +45,7 @@ from torch import nn
 
 from metalearn_edu.evaluation import evaluate_meta_learner
 from metalearn_edu.exercises import check, hint, predict, progress, solution
-from metalearn_edu.exercises.maml import (
+from metalearn_edu.exercises.lessons.maml import (
     half_squared_error,
     linear_meta_gradient,
     scalar_meta_gradient,

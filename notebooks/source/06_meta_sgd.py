@@ -46,8 +46,8 @@ from torch.func import functional_call
 
 from metalearn_edu.evaluation import compare_meta_learners, evaluate_meta_learner
 from metalearn_edu.exercises import check, hint, predict, progress, solution
-from metalearn_edu.exercises.maml import half_squared_error
-from metalearn_edu.exercises.meta_sgd import best_start_and_rate
+from metalearn_edu.exercises.lessons.maml import half_squared_error
+from metalearn_edu.exercises.lessons.meta_sgd import best_start_and_rate
 from metalearn_edu.learners import MAML, MAMLModel, MetaSGD
 from metalearn_edu.plotting import LOOK, plot_accuracy, plot_curves, plot_history, use_course_style
 from metalearn_edu.tasks import EpisodeBatch, Sinusoids

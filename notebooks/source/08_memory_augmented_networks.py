@@ -43,7 +43,7 @@ from torch import nn
 
 from metalearn_edu.evaluation import evaluate_streams, first_instance_ceiling, instance_numbers
 from metalearn_edu.exercises import check, find, hint, predict, progress, solution
-from metalearn_edu.exercises.memory_augmented_networks import (
+from metalearn_edu.exercises.lessons.memory_augmented_networks import (
     heard_at,
     read_and_write,
     read_weights,

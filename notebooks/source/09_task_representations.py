@@ -40,7 +40,7 @@ from torch import nn
 
 from metalearn_edu.evaluation import evaluate_meta_learner
 from metalearn_edu.exercises import check, hint, predict, progress, solution
-from metalearn_edu.exercises.task_representations import (
+from metalearn_edu.exercises.lessons.task_representations import (
     class_vectors,
     effect_of_targets,
     film_layer,

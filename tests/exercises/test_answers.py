@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metalearn_edu.exercises import exercise as engine
 from metalearn_edu.exercises import find
+from metalearn_edu.exercises.checker import exercise as engine
 
 T = torch.Tensor
 

@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 from metalearn_edu.exercises import Exercise, all_exercises
-from metalearn_edu.exercises.edits import HINTS, Edit, _parts, mistakes_of
-from metalearn_edu.exercises.near_misses import near_misses
+from metalearn_edu.exercises.checker.edits import HINTS, Edit, _parts, mistakes_of
+from metalearn_edu.exercises.checker.near_misses import near_misses
 
 
 def spread(values):

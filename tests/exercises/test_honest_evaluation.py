@@ -7,7 +7,7 @@ import torch
 
 from metalearn_edu import Comparison, Evaluation
 from metalearn_edu.exercises import check
-from metalearn_edu.exercises import honest_evaluation as answers
+from metalearn_edu.exercises.lessons import honest_evaluation as answers
 
 
 def by_counting(std, half_width):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metalearn_edu.exercises import check
-from metalearn_edu.exercises import maml as answers
+from metalearn_edu.exercises.lessons import maml as answers
 
 
 def numbers(seed=5):

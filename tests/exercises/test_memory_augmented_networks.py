@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from metalearn_edu.exercises import check
-from metalearn_edu.exercises import memory_augmented_networks as lesson
+from metalearn_edu.exercises.lessons import memory_augmented_networks as lesson
 from metalearn_edu.learners import MANN, LSTMController, MANNController
 from metalearn_edu.learners.mann import address, least_used_slots
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from metalearn_edu.exercises import check, maml
-from metalearn_edu.exercises import meta_sgd as answers
+from metalearn_edu.exercises import check
+from metalearn_edu.exercises.lessons import maml
+from metalearn_edu.exercises.lessons import meta_sgd as answers
 
 CASES = [(2.0, 0.1, 1.0, 3.0), (-1.0, 0.5, 4.0, 0.0), (1.0, -0.3, 0.5, 2.0), (2.0, 0.1, 2.0, 3.0)]
 

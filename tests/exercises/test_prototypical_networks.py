@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metalearn_edu.exercises import check
-from metalearn_edu.exercises import prototypical_networks as lesson
+from metalearn_edu.exercises.lessons import prototypical_networks as lesson
 from metalearn_edu.learners import class_prototypes
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from metalearn_edu.exercises import check
-from metalearn_edu.exercises import relation_networks as lesson
+from metalearn_edu.exercises.lessons import relation_networks as lesson
 from metalearn_edu.learners.relation import VectorRelation, relation_mse
 
 

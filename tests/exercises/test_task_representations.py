@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from metalearn_edu.exercises import check
-from metalearn_edu.exercises import task_representations as answers
+from metalearn_edu.exercises.lessons import task_representations as answers
 from metalearn_edu.learners.task_conditioned import ConditionedMLP, TaskEncoder, pool_by_class
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metalearn_edu.explorers.algorithms import SIZES, AlgorithmExplorer
-from metalearn_edu.selection import best_map, evidence, select_meta_learning_algorithm
+from metalearn_edu.study.selection import best_map, evidence, select_meta_learning_algorithm
 from tests.made_up_study import PLANES, made_up, truth
 
 STUDY = made_up(data=("glyphs", "omniglot"))

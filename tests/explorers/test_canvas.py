@@ -10,7 +10,7 @@ from PIL import Image
 from metalearn_edu.baselines import nearest_pixel
 from metalearn_edu.explorers.base import Explorer
 from metalearn_edu.explorers.canvas import NO_SAMPLE, DrawingPad, DrawYourOwn, draw_strokes
-from metalearn_edu.own_images import evaluate_on_images
+from metalearn_edu.runs.own_images import evaluate_on_images
 from metalearn_edu.tasks import load_glyphs, load_image_folder
 
 TEE = [[[0.2, 0.2], [0.8, 0.2]], [[0.5, 0.2], [0.5, 0.8]]]

@@ -13,9 +13,9 @@ from torch import nn
 
 from metalearn_edu.backbones import ConvNet
 from metalearn_edu.diagnostics import check_meta_gradient
+from metalearn_edu.engine.chunks import Sizes, bytes_computed
 from metalearn_edu.evaluation import evaluate_meta_learner
 from metalearn_edu.learners import MAML, MAMLModel, MetaSGD, maml
-from metalearn_edu.learners.chunks import Sizes, bytes_computed
 from metalearn_edu.tasks import EpisodeBatch, Sinusoids
 
 ENGINES = ("torch.func", "higher")

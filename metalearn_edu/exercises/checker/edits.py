@@ -1,0 +1,123 @@
+"""Wrong answers, written as edits of a right one.
+
+The mistakes of a lesson stand in a text of the folder `hints`. A hint stands at the margin; below
+it, indented, the wrong answers that it is for, one a line:
+
+    the bias has the wrong sign: a prototype far from 0 pays for it, b = -|c|²
+        -prototypes -> prototypes
+        return weight, -bias
+
+    old -> new      a right way with `new` in place of `old`; several edits stand apart by ` ; `
+    return value    the solution with another value, said in its own names; `result`: the right
+
+An edit is made in the first right way that has its `old`: the solution, or one of the other ways.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Edit", "compiled", "mistakes_of", "source_of"]
+
+Answer = Callable[..., Any]
+HINTS = Path(__file__).parents[1] / "hints"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A wrong answer that people give, and the sentence that helps them.
+
+    Attributes:
+        ways: the solution, then other right answers.
+        edit: what is changed, as above.
+        hint: what to say to who gives this answer.
+    """
+
+    ways: tuple[Answer, ...]
+    edit: str
+    hint: str
+
+    @cached_property
+    def wrong(self) -> Answer:
+        """The function with the edit. Raises ValueError if no right way has what is replaced."""
+        solution = self.ways[0]
+        if self.edit.startswith("return ") and "->" not in self.edit:
+            return compiled(solution, _returning(source_of(solution), self.edit), self.edit)
+        pairs = [pair.partition("->")[::2] for pair in self.edit.split(" ; ")]
+        for way in self.ways:
+            source = _replaced(source_of(way), pairs)
+            if source:
+                return compiled(way, source, self.edit)
+        raise ValueError(f"{solution.__name__}: no right way has what {self.edit!r} replaces")
+
+
+def mistakes_of(*ways: Answer, lesson: str) -> list[Edit]:
+    """The mistakes of the exercise whose solution is the first of its right ways.
+
+    Args:
+        lesson: file name of the text in the folder `hints`.
+
+    Raises:
+        ValueError: the text has no part with the name of the solution.
+    """
+    name = ways[0].__name__
+    parts = _parts(lesson)
+    if name not in parts:
+        raise ValueError(f"{lesson} has no part {name!r}; it has {', '.join(parts)}")
+    edits, hint = [], ""
+    for line in parts[name].splitlines():
+        if line.startswith("    "):
+            edits.append(Edit(ways, line.strip(), hint))
+        elif line:
+            hint = line
+    return edits
+
+
+@cache
+def _parts(lesson: str) -> dict[str, str]:
+    """What stands under each heading, `# name`."""
+    text = (HINTS / lesson).read_text(encoding="utf-8")
+    _, *parts = re.split(r"^# (\w+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@cache
+def source_of(way: Answer) -> str:
+    """The text of a function, without the indent of where it stands."""
+    return textwrap.dedent(inspect.getsource(way))
+
+
+def _replaced(source: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """The source with the edits; empty if it lacks what one of them replaces."""
+    for old, new in pairs:
+        if old.strip() not in source:
+            return ""
+        source = source.replace(old.strip(), new.strip())
+    return source
+
+
+def _returning(source: str, value: str) -> str:
+    """The source whose last `return X` becomes `result = X` and `return value`."""
+    head, _, last = source.rpartition("return ")
+    indent = head.rsplit("\n", 1)[-1]
+    return f"{head}result = {last.rstrip()}\n{indent}{value}\n"
+
+
+def compiled(way: Answer, source: str, name: str) -> Answer:
+    """The function of a changed source, in the module of the function that it was made from."""
+    scope = dict(way.__globals__)
+    file = f"<{way.__name__}: {name}>"
+    exec(compile(source, file, "exec", dont_inherit=True), scope)
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    function = scope[way.__name__]
+    scope[way.__name__] = way  # a call of itself by its name is one of the right way
+    function.__name__ = name
+    return function

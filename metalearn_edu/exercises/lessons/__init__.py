@@ -1,0 +1,1 @@
+"""Solutions, right ways, cases, draws and questions, a module a lesson."""

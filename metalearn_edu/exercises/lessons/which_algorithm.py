@@ -1,0 +1,235 @@
+"""The exercises of notebook 11: how sure a study is, between its cells, and a rule to mend."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from ..checker.draws import draw_int
+from ..checker.edits import mistakes_of
+from ..checker.exercise import Case, Exercise
+from ..checker.question import Option, Question
+
+LESSON = "11_which_algorithm.txt"
+
+__all__ = ["EXERCISES", "best_measured", "error_of_study", "expected_between"]
+
+
+# --- how sure is a cell ----------------------------------------------------------------------
+
+
+def error_of_study(accuracy: Tensor) -> float:
+    """Standard error of the mean of accuracy (seeds, episodes), which all seeds share.
+
+    The root of s_seed^2 / n_seeds + s_episode^2 / n_episodes: the spread between the means of
+    the seeds, and between the means of the episodes.
+    """
+    n_seeds, n_episodes = accuracy.shape
+    of_seeds = accuracy.mean(dim=1).var() / n_seeds
+    of_episodes = accuracy.mean(dim=0).var() / n_episodes
+    return (of_seeds + of_episodes).sqrt().item()
+
+
+def _draw_accuracy(generator: Generator) -> tuple[Tensor]:
+    n_seeds, n_episodes = draw_int(2, 6, generator), draw_int(3, 30, generator)
+    seeds = 0.1 * torch.randn(n_seeds, 1, generator=generator)
+    return (0.7 + seeds + 0.05 * torch.randn(n_seeds, n_episodes, generator=generator),)
+
+
+ERROR = Exercise(
+    solution=error_of_study,
+    lesson=11,
+    aim="count the luck of training and the luck of episodes",
+    minutes=8,
+    difficulty="medium",
+    cases=[
+        # means of the seeds 0.5 and 0.7, variance 0.02; of the episodes 0.6 each, variance 0
+        Case((torch.tensor([[0.5, 0.5], [0.7, 0.7]]),), 0.1),
+        # the seeds agree; means of the episodes 0.5 and 0.9, variance 0.08
+        Case((torch.tensor([[0.5, 0.9], [0.5, 0.9]]),), 0.2),
+        # the scores differ, but no seed and no episode is better than another: all means are 0.75
+        Case((torch.tensor([[0.5, 1.0], [1.0, 0.5]]),), 0.0),
+    ],
+    draw=_draw_accuracy,
+    mistakes=mistakes_of(error_of_study, lesson=LESSON),
+    hints=[
+        "Two kinds of luck: average over the other one first, then take the variance.",
+        "`accuracy.mean(dim=1)` has one number a seed, `accuracy.mean(dim=0)` one an episode.",
+    ],
+)
+
+
+# --- between the cells -----------------------------------------------------------------------
+
+
+def expected_between(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
+    """Accuracy at x, from p_low at low and p_high at high: the logit is linear in log x."""
+    share = math.log(x / low) / math.log(high / low)
+    logits = [math.log(p / (1 - p)) for p in (p_low, p_high)]
+    logit = (1 - share) * logits[0] + share * logits[1]
+    return 1 / (1 + math.exp(-logit))
+
+
+def _draw_between(generator: Generator) -> tuple[float, float, float, float, float]:
+    low, p_low, p_high, share = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    low, high = 2 + 50 * low, (2 + 50 * low) * (2 + 10 * p_low)
+    return low, high, 0.1 + 0.8 * p_low, 0.1 + 0.8 * p_high, low * (high / low) ** (2 * share - 0.5)
+
+
+BETWEEN = Exercise(
+    solution=expected_between,
+    lesson=11,
+    aim="say what to expect between two measured cells",
+    minutes=8,
+    difficulty="medium",
+    cases=[
+        Case((50.0, 200.0, 0.5, 0.8, 50.0), 0.5),
+        Case((50.0, 200.0, 0.5, 0.8, 200.0), 0.8),
+        Case((50.0, 200.0, 0.5, 0.8, 100.0), 2 / 3),  # odds 1 and 4; half-way between: 2
+        Case((5.0, 20.0, 0.8, 0.5, 80.0), 0.2),  # odds 4 and 1; as far again: 1/4
+    ],
+    draw=_draw_between,
+    mistakes=mistakes_of(expected_between, lesson=LESSON),
+    hints=[
+        "How large a share of the way from log(low) to log(high) is log(x)?",
+        "The logit of p is log(p / (1 - p)). Mix the two logits, then turn back.",
+    ],
+)
+
+
+# --- the rule with no evidence ---------------------------------------------------------------
+
+
+def best_measured(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    """The algorithm that did best in the measured setting nearest to the request.
+
+    accuracy (settings, algorithms); settings (settings, 3) and request (3,) hold the number of
+    images, n_way and n_shot; near means near in the logarithms of the three.
+    """
+    distance = (settings.log() - request.log()).square().sum(dim=1)
+    return int(accuracy[distance.argmin()].argmax())
+
+
+def _rule_of_thumb(accuracy: Tensor, settings: Tensor, request: Tensor) -> int:
+    n_images, _, n_shot = request.tolist()
+    if n_shot < 5:
+        return 0  # prototypes
+    return 1 if n_images < 1000 else 2  # a relation network, or MAML
+
+
+def _draw_measured(generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    n_settings, n_algorithms = draw_int(4, 40, generator), draw_int(3, 30, generator)
+    highest = torch.tensor([9.0, 3.5, 3.0])
+    settings = (1 + highest * torch.rand(n_settings, 3, generator=generator)).exp()
+    accuracy = torch.rand(n_settings, n_algorithms, generator=generator)
+    return accuracy, settings, (1 + highest * torch.rand(3, generator=generator)).exp()
+
+
+RULE = Exercise(
+    solution=best_measured,
+    buggy=_rule_of_thumb,
+    lesson=11,
+    aim="find what a rule of thumb leaves out: the evidence",
+    minutes=8,
+    difficulty="medium",
+    cases=[
+        Case(
+            (
+                torch.tensor([[0.9, 0.8, 0.7], [0.6, 0.9, 0.7], [0.5, 0.6, 0.8]]),
+                torch.tensor([[1000.0, 5.0, 1.0], [4000.0, 5.0, 1.0], [4000.0, 20.0, 5.0]]),
+                torch.tensor([5000.0, 6.0, 1.0]),
+            ),
+            1,  # the second setting is nearest
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[100.0, 5.0, 5.0], [3000.0, 5.0, 5.0]]),
+                torch.tensor([1000.0, 5.0, 5.0]),
+            ),
+            1,  # 3000 is 3 times 1000, and 100 a tenth of it
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[1000.0, 5.0, 1.0], [1000.0, 20.0, 1.0]]),
+                torch.tensor([1000.0, 19.0, 1.0]),
+            ),
+            1,  # as many images in both, and 20 is nearer to 19
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[1000.0, 5.0, 1.0], [1000.0, 5.0, 5.0]]),
+                torch.tensor([1000.0, 5.0, 4.0]),
+            ),
+            1,  # as many images and classes in both, and 5 shots are nearer to 4
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[1000.0, 20.0, 1.0], [2500.0, 11.0, 1.0]]),
+                torch.tensor([1000.0, 5.0, 1.0]),
+            ),
+            1,  # logs 0, ln 4 from the first: 1.92; ln 2.5 and ln 2.2 from the second: 1.46
+        ),
+        Case(
+            (
+                torch.tensor([[0.9, 0.2], [0.3, 0.4]]),
+                torch.tensor([[2700.0, 13.5, 2.7], [3300.0, 5.0, 1.0]]),
+                torch.tensor([1000.0, 5.0, 1.0]),
+            ),
+            1,  # three times (ln 2.7)^2: 2.96; once (ln 3.3)^2: 1.43
+        ),
+    ],
+    draw=_draw_measured,
+    mistakes=mistakes_of(best_measured, lesson=LESSON),
+    hints=[
+        "Which of the three arguments does the rule look at? Where in `accuracy` is the answer?",
+        "The distance of two settings: the sum of squares of the differences of their logarithms.",
+    ],
+)
+
+
+# --- questions -------------------------------------------------------------------------------
+
+EXERCISES: list[Exercise | Question] = [
+    ERROR,
+    BETWEEN,
+    RULE,
+    Question(
+        name="more_episodes_or_more_seeds",
+        lesson=11,
+        aim="know which luck an interval is made of",
+        minutes=2,
+        difficulty="easy",
+        text="Three seeds differ by some points, each scored on 300 episodes. What narrows the "
+        "interval most?",
+        options={
+            "a": Option("More seeds", "Their spread is divided by n_seeds, and Student's t falls."),
+            "b": Option("3,000 episodes", "The seeds' spread over 3 stays, and it is the larger."),
+            "c": Option("More queries", "They make an episode surer, not a training."),
+        },
+        right="a",
+    ),
+    Question(
+        name="why_paired",
+        lesson=11,
+        aim="read a difference",
+        minutes=2,
+        difficulty="easy",
+        text="The intervals of two algorithms overlap, yet the interval of their difference "
+        "excludes 0. Can that be?",
+        options={
+            "a": Option("No, one is wrong.", "Both can be right: see what the two share."),
+            "b": Option("Only with one seed.", "It has nothing to do with the number of seeds."),
+            "c": Option(
+                "Yes: on the same episodes the luck of the episode is common to both.",
+                "What is common drops out of the difference.",
+            ),
+        },
+        right="c",
+    ),
+]
