@@ -25,7 +25,7 @@ from metalearn_edu.tasks.cache import cache_folder, cached_arrays
 TAKE = """
 import sys
 from pathlib import Path
-from metalearn_edu.tasks.cache import locked
+from metalearn_edu.basics.files import locked
 with locked(Path(sys.argv[1])):
     print("taken")
 """
@@ -89,7 +89,7 @@ def test_a_lock_leaves_no_file_behind_and_waiting_ends(tmp_path):
 COUNT = """
 import sys
 from pathlib import Path
-from metalearn_edu.tasks.cache import locked
+from metalearn_edu.basics.files import locked
 file = Path(sys.argv[1])
 for _ in range(100):
     with locked(file.with_name(".lock"), patience=30):
@@ -159,7 +159,7 @@ def test_what_is_no_file_is_neither_replaced_nor_waited_for(make, tmp_path):
 HANG = """
 import sys, time
 from pathlib import Path
-from metalearn_edu.tasks.cache import open_atomically
+from metalearn_edu.basics.files import open_atomically
 with open_atomically(Path(sys.argv[1])) as file:
     print("writing", flush=True)
     time.sleep(60)
