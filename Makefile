@@ -2,12 +2,12 @@
 PYTHON ?= python3
 TOOL = .venv/bin/python -m
 
-.PHONY: help lab test build check lint format types browser bench instructor clean
+.PHONY: help lab test build check lint format types browser slow bench instructor clean
 
 help:
 	@$(PYTHON) course.py help
 	@echo "With make: lab, test, build, check, clean as above; after the first run also"
-	@echo "lint, format, types, browser, instructor, bench."
+	@echo "lint, format, types, browser, slow, instructor, bench."
 
 lab test build clean:
 	@$(PYTHON) course.py $@
@@ -29,6 +29,10 @@ types:
 # Every lesson in JupyterLab in a Chromium; part of `make test` too.
 browser:
 	$(TOOL) pytest -n0 -rs --durations=0 tests/browser
+
+# Which tests `course.py test --fast` leaves out, measured in a whole run of them.
+slow:
+	$(TOOL) pytest -n auto --dist loadfile tests --measure-slow
 
 instructor:
 	$(TOOL) tools.instructor

@@ -8,6 +8,8 @@ import os
 
 import course
 
+pytest_plugins = ["tools.fast_tests"]
+
 # Begun in this order and before all others: what is quick to fail, then the longest file.
 FIRST = ("tests/test_lint.py", "tests/test_setup.py", "tests/browser/")
 

@@ -3,6 +3,7 @@
 
     python course.py lab    [options of jupyter lab]   open the course in JupyterLab
     python course.py test   [options of pytest]        run every test and every notebook
+    python course.py test   --fast                     run what takes less than two minutes
     python course.py build  [NN ...] [--check]         make the notebooks from notebooks/source
     python course.py clean                             remove the environment and the caches
 

@@ -18,6 +18,7 @@ from metalearn_edu.basics.files import (
     locked,
     open_atomically,
     read_bounded,
+    remove_leftovers,
     save_arrays,
 )
 from metalearn_edu.tasks.cache import cache_folder, cached_arrays
@@ -272,3 +273,17 @@ def test_what_is_no_path_is_refused_by_name(value):
 
 def test_paths_and_words_are_paths():
     assert as_path("folder", "a/b") == as_path("folder", Path("a/b")) == Path("a", "b")
+
+
+def test_left_over_parts_of_the_named_files_alone_are_removed(tmp_path):
+    part = f"{'0123456789abcdef' * 2}.part"
+    ours = [f".model.json.{part}", f".card.json.{part}"]
+    theirs = [f".notes.txt.{part}", "card.json.part", ".card.json.ab.part", "film.part"]
+    for name in [*ours, *theirs]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / f".kept.json.{part}").mkdir()
+    remove_leftovers(tmp_path, "*.json")  # they were written just now, perhaps by somebody else
+    assert len(list(tmp_path.iterdir())) == 7
+    remove_leftovers(tmp_path, "*.json", alone=True)
+    assert {f.name for f in tmp_path.iterdir()} == {*theirs, f".kept.json.{part}"}
+    remove_leftovers(tmp_path / "missing", "*.json", alone=True)

@@ -741,7 +741,7 @@ def test_what_a_killed_training_left_half_written_goes(capsys, tmp_path):
     folder = tmp_path / "run"
     assert run(capsys, "train", *WAVES, "--output", folder)[0] == 0
     for name in ("model.safetensors", "card.json", "seen.npz"):
-        (folder / f".{name}.0123456789abcdef.part").write_bytes(b"half")
+        (folder / f".{name}.{'0123456789abcdef' * 2}.part").write_bytes(b"half")
     (folder / ".notes.part").write_text("mine")
     (folder / "card.json").unlink()  # killed between weights and card
     assert run(capsys, "train", *WAVES, "--output", folder)[0] == 0

@@ -130,7 +130,7 @@ def test_another_file_than_expected_is_not_kept(server, tmp_path):
 FETCH = """
 import sys
 from pathlib import Path
-from metalearn_edu.tasks.downloads import fetch
+from metalearn_edu.tasks.data.downloads import fetch
 fetch(sys.argv[1], None, Path(sys.argv[2]), progress=False)
 """
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from metalearn_edu.basics import files as cache_module
+from metalearn_edu.basics import files
+from metalearn_edu.basics.files import load_arrays, save_arrays
 from metalearn_edu.tasks import EpisodeSampler
+from metalearn_edu.tasks import cache as cache_module
 from metalearn_edu.tasks.data import glyphs
 from metalearn_edu.tasks.data.glyphs import (
     GLYPH_SPLITS,
@@ -226,7 +228,7 @@ def test_a_cached_file_of_other_arrays_is_rebuilt(
     monkeypatch.setenv("METALEARN_EDU_CACHE", str(tmp_path))
     good = load_glyphs()
     (file,) = tmp_path.iterdir()
-    cache_module.save_arrays(file, cache_module.load_arrays(file) | change)
+    save_arrays(file, load_arrays(file) | change)
     assert torch.equal(load_glyphs().items, good.items)
     assert "The cached file is rebuilt" in capsys.readouterr().out
     assert load_glyphs().n_classes == good.n_classes and capsys.readouterr().out == ""
@@ -268,7 +270,7 @@ def test_failed_write_leaves_nothing(few_letters, tmp_path, monkeypatch):
 
     monkeypatch.setenv("METALEARN_EDU_CACHE", str(tmp_path))
     monkeypatch.setattr(cache_module, "_kept_in_memory", {})
-    monkeypatch.setattr(cache_module.np, "savez", full)
+    monkeypatch.setattr(files.np, "savez", full)
     with pytest.warns(UserWarning, match="No space left on device"):
         assert load_glyphs().n_classes == 2
     assert list(tmp_path.iterdir()) == []

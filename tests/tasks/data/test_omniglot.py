@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from metalearn_edu.basics import files as cache_module
+from metalearn_edu.basics.files import load_arrays, save_arrays
+from metalearn_edu.tasks import cache as cache_module
 from metalearn_edu.tasks.data import archives, omniglot
 from metalearn_edu.tasks.data.omniglot import (
     EVALUATION_ALPHABETS,
@@ -285,7 +286,7 @@ def arrays(toy, own_cache):
     """The arrays of a toy omniglot28.npz."""
     load_omniglot(path=toy, progress=False)
     (converted,) = own_cache.glob("omniglot-*.npz")
-    return cache_module.load_arrays(converted)
+    return load_arrays(converted)
 
 
 def save(folder, arrays):
@@ -354,7 +355,7 @@ def test_the_whole_of_omniglot_is_known_drawing_by_drawing(arrays, tmp_path, mon
 def test_the_real_omniglot_mixed_up_is_refused(omniglot_folder, tmp_path):
     if not (omniglot_folder / "omniglot28.npz").exists():
         pytest.skip(f"no omniglot28.npz in {omniglot_folder}")
-    real = cache_module.load_arrays(omniglot_folder / "omniglot28.npz")
+    real = load_arrays(omniglot_folder / "omniglot28.npz")
     assert load_omniglot(path=save(tmp_path, real)).n_classes == 1623
     rows = np.random.default_rng(0).permutation(len(real["images"]))
     with pytest.raises(ValueError, match=r"images is not as in Omniglot"):
@@ -421,7 +422,7 @@ def test_an_array_file_that_would_fill_the_memory_is_refused(tmp_path):
 def test_a_cached_file_of_other_arrays_is_converted_again(toy, arrays, own_cache, capsys):
     (converted,) = own_cache.glob("omniglot-*.npz")
     good = load_omniglot(path=toy)
-    cache_module.save_arrays(converted, arrays | {"images": arrays["images"][:, :14]})
+    save_arrays(converted, arrays | {"images": arrays["images"][:, :14]})
     assert torch.equal(load_omniglot(path=toy, progress=False).items, good.items)
     assert "The cached file is rebuilt" in capsys.readouterr().out
 
