@@ -12,8 +12,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
+from ..checker.edits import mistakes_of
 from ..checker.exercise import Case, Exercise, Mistake
 from ..checker.question import Option, Question
+
+LESSON = "08_memory_augmented_networks.txt"
 
 __all__ = [
     "EXERCISES",
@@ -41,16 +44,10 @@ def late_labels(y: Tensor, n_way: int) -> Tensor:
     return torch.cat([torch.zeros(1, n_way), known[:-1]])
 
 
-def _known(y: Tensor, n_way: int) -> Tensor:
-    return F.one_hot(y, n_way).float()
-
-
 def _draw_labels(generator: Generator) -> tuple[Tensor, int]:
     n_way, length = draw_int(2, 7, generator), draw_int(1, 12, generator)
     return torch.randint(n_way, (length,), generator=generator), n_way
 
-
-FIRST_ROW = "; at step 0 nothing has been told, so row 0 is all zeros"
 
 LATE = Exercise(
     solution=late_labels,
@@ -69,162 +66,7 @@ LATE = Exercise(
         ),
     ],
     draw=_draw_labels,
-    mistakes=[
-        Mistake(
-            lambda y, n_way: _known(y, n_way),
-            "nothing is shifted: row t holds the label of step t, the very one that is asked for",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([torch.zeros(1, n_way), _known(y, n_way)[1:]]),
-            "row 0 is wiped, but the other rows are not shifted: row t still holds the label of "
-            "step t",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([_known(y, n_way)[:-1], torch.zeros(1, n_way)]),
-            "the zeros stand in the last row; put them in front, so that all rows move down by one",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([_known(y, n_way)[1:], torch.zeros(1, n_way)]),
-            "shifted the wrong way: row t holds the label of step t + 1, the future",
-        ),
-        Mistake(
-            lambda y, n_way: _known(y.roll(1), n_way),
-            "`roll` brings the last label round to row 0, so that step 0 hears a label of the "
-            "future" + FIRST_ROW,
-        ),
-        Mistake(
-            lambda y, n_way: _known(y.roll(-1), n_way),
-            "shifted the wrong way, and rolled: row t holds the label of step t + 1, the future",
-        ),
-        Mistake(
-            lambda y, n_way: _known((y + 1) % n_way, n_way),
-            "this moves the one to the next class, not to the next step; steps are the rows",
-        ),
-        Mistake(
-            lambda y, n_way: F.pad(_known(y, n_way), (1, 0))[:, :-1],
-            "this shifts the columns, which are the classes; shift the rows, which are the steps",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([torch.zeros(1, n_way), _known(y, n_way)]),
-            "there is one row more than steps: the last label would arrive after the last step; "
-            "drop it",
-        ),
-        Mistake(
-            lambda y, n_way: _known(y, n_way)[:-1],
-            "the last label is dropped, and the row of zeros in front is missing",
-        ),
-        Mistake(
-            lambda y, n_way: (
-                late_labels(y, n_way).roll(1, dims=0).index_fill(0, torch.tensor([0]), 0.0)
-            ),
-            "the labels come two steps late; one is asked for",
-        ),
-        Mistake(
-            lambda y, n_way: _known(torch.cat([y.new_zeros(1), y[:-1]]), n_way),
-            "row 0 says class 0: the number 0 is a label, too" + FIRST_ROW,
-        ),
-        Mistake(
-            lambda y, n_way: _known(torch.cat([y[:1], y[:-1]]), n_way),
-            "row 0 holds the label of step 0 itself" + FIRST_ROW,
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([torch.full((1, n_way), 1 / n_way), _known(y, n_way)[:-1]]),
-            "row 0 holds 1 / n_way for each class" + FIRST_ROW,
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([torch.ones(1, n_way), _known(y, n_way)[:-1]]),
-            "row 0 holds ones" + FIRST_ROW,
-        ),
-        Mistake(
-            lambda y, n_way: late_labels(y, int(y.max()) + 1),
-            "`F.one_hot(y)` counts the classes by the largest label in y; a class may not have "
-            "come yet, so give it n_way",
-        ),
-        Mistake(
-            lambda y, n_way: late_labels(y, n_way).long(),
-            "the rows are whole numbers; `.float()` makes floats of them",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([_known(y.roll(1), n_way)[:-1], torch.zeros(1, n_way)]),
-            "rolled, and then the wrong row is wiped: step 0 hears the last label; wipe row 0",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([torch.full((1, n_way), -1.0), _known(y, n_way)[:-1]]),
-            "row 0 holds -1; at step 0 nothing has been told, so row 0 is all zeros",
-        ),
-        Mistake(
-            lambda y, n_way: _known(y, n_way)[1:],
-            "a row is missing, and nothing is shifted: drop the last row, and put one of zeros in "
-            "front",
-        ),
-        Mistake(
-            lambda y, n_way: F.one_hot(
-                torch.cat([y.new_full((1,), n_way), y[:-1]]), n_way + 1
-            ).float(),
-            "there is a column more than classes: nothing told is a row of zeros, and no class of "
-            "its own",
-        ),
-        Mistake(
-            lambda y, n_way: F.one_hot(torch.cat([y.new_zeros(1), y[:-1] + 1]), n_way + 1).float(),
-            "there is a column more than classes: nothing told is a row of zeros, and no class of "
-            "its own; and the labels stay as they are",
-        ),
-        Mistake(
-            lambda y, n_way: late_labels(y.flip(0), n_way),
-            "the stream runs backwards: the labels were reversed, not moved by one step",
-        ),
-        Mistake(
-            lambda y, n_way: torch.zeros(len(y), n_way),
-            "no label ever arrives; from step 1 on, each row holds the label of the step before",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([y.new_full((1,), -1), y[:-1]]),
-            "these are the late labels as numbers; make each a one-hot row of n_way numbers",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([torch.zeros(n_way), _known(y, n_way)[:-1]]),
-            "a row to put in front has two axes, `torch.zeros(1, n_way)`; `torch.zeros(n_way)` "
-            "has one",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([torch.zeros(1, n_way), F.one_hot(y).float()[:-1]]),
-            "`F.one_hot(y)` counts the classes by the largest label in y; a class may not have "
-            "come yet, so give it n_way, too",
-        ),
-        Mistake(
-            lambda y, n_way: torch.cat([y.new_zeros(1), y[:-1]]),
-            "these are the late labels as numbers; make each a one-hot row, `F.one_hot(y, n_way)`",
-        ),
-        Mistake(
-            lambda y, n_way: late_labels(y, n_way).cumsum(dim=0),
-            "row t holds all labels up to step t - 1 in sum; only that of step t - 1 arrives",
-        ),
-        Mistake(
-            lambda y, n_way: late_labels(y, n_way).T,
-            "steps are the rows and classes the columns; yours is transposed",
-        ),
-        Mistake(
-            lambda y, n_way: late_labels(y, n_way).index_fill(
-                0, torch.tensor([1] if len(y) > 1 else [0]), 0.0
-            ),
-            "row 1 is empty, too: at step 1 the label of step 0 has come; does your loop begin at "
-            "2?",
-        ),
-        Mistake(
-            lambda y, n_way: late_labels((y - 1) % n_way, n_way),
-            "the steps are right, but the 1 stands at the class before; label k belongs to column "
-            "k",
-        ),
-        Mistake(
-            lambda y, n_way: late_labels((y + 1) % n_way, n_way),
-            "the steps are right, but the 1 stands at the class after; label k belongs to column k",
-        ),
-        Mistake(
-            lambda y, n_way: _known((y - 1) % n_way, n_way),
-            "1 is subtracted from the labels; the label of the step BEFORE is `y[t - 1]`, not "
-            "`y[t] - 1`",
-        ),
-    ],
+    mistakes=mistakes_of(late_labels, lesson=LESSON),
     hints=[
         "Make all one-hot rows, drop the last, and put a row of zeros in front.",
         "`F.one_hot(y, n_way).float()` is `(L, n_way)`; so must the result be.",
