@@ -84,23 +84,9 @@ def read_weights(key: Tensor, memory: Tensor, sharpness: float) -> Tensor:
     return torch.softmax(sharpness * cosine, dim=0)
 
 
-def _cosine(key: Tensor, memory: Tensor) -> Tensor:
-    return F.normalize(memory, dim=1) @ F.normalize(key, dim=0)
-
-
-def _squared_lengths(key: Tensor, memory: Tensor, sharpness: float) -> Tensor:
-    lengths = memory.square().sum(dim=1) * key.square().sum()
-    return torch.softmax(sharpness * (memory @ key) / lengths, dim=0)
-
-
-def _sums_as_lengths(key: Tensor, memory: Tensor, sharpness: float) -> Tensor:
-    rows, unit = F.normalize(memory, p=1.0, dim=1), F.normalize(key, p=1.0, dim=0)
-    return torch.softmax(sharpness * rows @ unit, dim=0)
-
-
-def _over_the_sum(key: Tensor, memory: Tensor, sharpness: float) -> Tensor:
-    scores = sharpness * _cosine(key, memory)
-    return scores / scores.sum()
+def _by_lengths(key: Tensor, memory: Tensor, sharpness: float) -> Tensor:
+    lengths = memory.norm(dim=1) * key.norm()
+    return (sharpness * (memory @ key) / lengths).softmax(dim=0)
 
 
 def _draw_read(generator: Generator) -> tuple[Tensor, Tensor, float]:
@@ -109,8 +95,6 @@ def _draw_read(generator: Generator) -> tuple[Tensor, Tensor, float]:
     memory = 2 * torch.randn(slots, d, generator=generator)
     return key, memory, 0.5 + draw_int(0, 8, generator) / 2
 
-
-BOTH_LENGTHS = "the cosine divides by the length of the key and by the length of each row; here "
 
 READ = Exercise(
     solution=read_weights,
@@ -135,217 +119,8 @@ READ = Exercise(
         ),
     ],
     draw=_draw_read,
-    mistakes=[
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(sharpness * memory @ key, dim=0),
-            BOTH_LENGTHS + "is the scalar product alone, so that long rows win",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(
-                sharpness * memory @ F.normalize(key, dim=0), dim=0
-            ),
-            BOTH_LENGTHS + "the rows keep their lengths, so that long rows win",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(
-                sharpness * F.normalize(memory, dim=1) @ key, dim=0
-            ),
-            BOTH_LENGTHS + "the key keeps its own, which acts like a sharpness",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(
-                sharpness * F.normalize(memory, dim=0) @ F.normalize(key, dim=0), dim=0
-            ),
-            "this gives the columns of the memory length 1; a slot is a row, so `dim=1`",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(
-                sharpness * (memory @ key) / (memory.norm() * key.norm()), dim=0
-            ),
-            BOTH_LENGTHS + "all rows are divided by one number, the norm of the whole memory; "
-            "`memory.norm(dim=1)`",
-        ),
-        Mistake(
-            _squared_lengths,
-            "this divides by the squared lengths; a length is the root of the sum of squares",
-        ),
-        Mistake(
-            _sums_as_lengths,
-            "this divides by sums of absolute numbers; a length is the root of the sum of squares",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(
-                sharpness * memory @ key / len(key) ** 0.5, dim=0
-            ),
-            "this is the attention of transformers, divided by the root of d; the cosine divides "
-            "by both lengths",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: _cosine(key, memory).softmax(dim=0),
-            "sharpness has no effect on your weights (what is added to all scores, softmax "
-            "forgets); multiply the cosines by it before the softmax",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: sharpness * _cosine(key, memory).softmax(dim=0),
-            "sharpness multiplies the weights after the softmax, so they sum to it and not to 1; "
-            "it belongs inside",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (_cosine(key, memory) / sharpness).softmax(dim=0),
-            "this divides by sharpness, as one does with a temperature; multiply, or a large "
-            "sharpness makes a blur",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (_cosine(key, memory) ** sharpness).softmax(dim=0),
-            "this raises the cosines to the power sharpness; multiply them by it",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: sharpness * _cosine(key, memory),
-            "these are sharpness times cosine; softmax makes weights of them that sum to 1",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: _cosine(key, memory),
-            "these are the cosines; sharpness and softmax are still to come",
-        ),
-        Mistake(
-            _over_the_sum,
-            "this divides the scores by their sum, and some are negative; softmax takes the "
-            "exponential of each first",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (sharpness * _cosine(key, memory)).exp(),
-            "these are the exponentials; softmax divides them by their sum",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (sharpness * _cosine(key, memory)).sigmoid(),
-            "sigmoid looks at each slot alone, so the weights do not sum to 1; softmax lets the "
-            "slots compete",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: F.one_hot(_cosine(key, memory).argmax(), len(memory)).to(
-                memory.dtype
-            ),
-            "this takes the nearest row alone, with no gradient for the key; softmax gives every "
-            "slot a weight",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (-sharpness * _cosine(key, memory)).softmax(dim=0),
-            "a sign is wrong: the row that is least like the key gets the largest weight",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (-sharpness * (memory - key).norm(dim=1)).softmax(dim=0),
-            "this compares by the distance; the cosine is asked for",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (
-                -sharpness * (memory - key).square().sum(dim=1)
-            ).softmax(dim=0),
-            "this compares by squared distance; the cosine is asked for",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: read_weights(key, memory, sharpness) @ memory,
-            "this is what is read, `weights @ memory`; the weights themselves are asked for",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: read_weights(key, memory, sharpness)[None],
-            "one axis too many; with a key of one axis the result has one, too",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: read_weights(key, memory, sharpness)[:, None],
-            "one axis too many; `(slots,)` is asked for, not a column",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (sharpness * _cosine(key, memory))[:, None].softmax(
-                dim=1
-            )[:, 0],
-            "each weight is 1, so the softmax ran over an axis of length 1; it must run over the "
-            "slots",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(sharpness * _cosine(key, memory), dim=1),
-            "key and scores have one axis only, so `dim=0` for them: `F.normalize(key, dim=0)` "
-            "(its default is 1) and `softmax(dim=0)`",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (sharpness * _cosine(key, memory).abs()).softmax(dim=0),
-            "the opposite direction counts as much as the same: a negative cosine must stay "
-            "negative",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (sharpness * _cosine(key, memory).square()).softmax(
-                dim=0
-            ),
-            "the cosines are squared; then the opposite direction counts as much as the same",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (sharpness * _cosine(key, memory).relu()).softmax(dim=0),
-            "negative cosines are set to 0; they must stay negative, and softmax can take them",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: read_weights(key, memory, sharpness).softmax(dim=0),
-            "softmax is taken twice; the second one makes a blur of the weights",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: F.normalize(read_weights(key, memory, sharpness), dim=0),
-            "the weights are normalised once more after the softmax; they sum to 1 already",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: _cosine(key, memory).softmax(dim=0) ** sharpness,
-            "the weights are raised to the power sharpness after the softmax, and no longer sum "
-            "to 1; multiply the cosines by it before",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (
-                sharpness * _cosine(key - key.mean(), memory - memory.mean(dim=1, keepdim=True))
-            ).softmax(dim=0),
-            "this is a correlation: the mean of key and rows is subtracted first; the cosine "
-            "subtracts nothing",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (
-                sharpness * (memory @ key) / (memory.norm(dim=1) + key.norm())
-            ).softmax(dim=0),
-            "the scalar product is divided by the SUM of the lengths; divide by their product",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(
-                sharpness * F.cosine_similarity(memory, key[None], dim=0), dim=0
-            ),
-            "this compares along the slots and gives a number for each column; compare along "
-            "`dim=1`, a number for each slot",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: _cosine(key, memory).argmax(),
-            "this is the number of the nearest slot; softmax gives every slot a weight",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.softmax(
-                sharpness * F.normalize(memory.T, dim=1) @ F.normalize(key, dim=0), dim=0
-            ),
-            "the memory is transposed: (slots, d) times (d,) fits as it is",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: torch.log_softmax(
-                sharpness * _cosine(key, memory), dim=0
-            ),
-            "these are the logarithms of the weights: `log_softmax`",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (
-                -sharpness * (F.normalize(memory, dim=1) - F.normalize(key, dim=0)).norm(dim=1)
-            ).softmax(dim=0),
-            "the lengths are right, but this compares by the distance; the cosine is asked for",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: (sharpness * _cosine(key, memory).exp()).softmax(dim=0),
-            "the exponential is taken before the softmax, which takes it itself",
-        ),
-        Mistake(
-            lambda key, memory, sharpness: _cosine(key, memory).softmax(dim=0) @ memory,
-            "this is what is read, `weights @ memory`, and without sharpness; the weights are "
-            "asked for",
-        ),
-    ],
+    mistakes=mistakes_of(read_weights, _by_lengths, lesson=LESSON),
+    ways=[_by_lengths],
     hints=[
         "Bring the key and each row to length 1; then one product gives all the cosines.",
         "`F.normalize(memory, dim=1)` is `(slots, d)` with rows of length 1; times a key `(d,)` of "
