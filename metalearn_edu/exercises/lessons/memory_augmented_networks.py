@@ -143,10 +143,6 @@ def _rows_of(slots: Tensor, usage: Tensor) -> Tensor:
     return F.one_hot(slots, len(usage)).to(usage.dtype)
 
 
-def _all_in_one(usage: Tensor, n_heads: int) -> Tensor:
-    return least_used(usage, n_heads).sum(dim=0)
-
-
 def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
     many = draw_int(0, 6, generator)  # of few, an `argsort` that is not stable is right too
     slots = draw_int(3, 80 if many else 7, generator)
@@ -155,11 +151,6 @@ def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
     usage = (3 * usage).floor() if many else 20 * usage  # fresh slots have equal usage
     return usage, draw_int(1, min(slots, 5), generator)
 
-
-EQUALS = (
-    "right, unless slots have equal usage: then the first of them comes first, and "
-    "`argsort(stable=True)` keeps that order (`topk` and a plain `argsort` promise none)"
-)
 
 LEAST = Exercise(
     solution=least_used,
@@ -177,179 +168,7 @@ LEAST = Exercise(
         Case((torch.zeros(4), 2), torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])),
     ],
     draw=_draw_usage,
-    mistakes=[
-        Mistake(
-            lambda usage, n_heads: _rows_of(
-                usage.argsort(descending=True, stable=True)[:n_heads], usage
-            ),
-            "these are the slots used most, which hold what is needed",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argsort(stable=True)[1 : n_heads + 1], usage),
-            "this begins with the second least used slot; places count from 0, so `[:n_heads]`",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argsort(stable=True)[: n_heads + 1], usage),
-            "this is one slot more than there are heads; `[:n_heads]`",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argsort(stable=True)[: n_heads - 1], usage),
-            "this is one slot less than there are heads; `[:n_heads]`",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argmin(), usage).expand(n_heads, -1),
-            "all heads get the same slot and would wipe each other's writing; each needs its own",
-        ),
-        Mistake(
-            _all_in_one,
-            "this marks the slots of all heads in one row; make a row for each head",
-        ),
-        Mistake(
-            lambda usage, n_heads: (usage <= usage.sort().values[min(n_heads, len(usage) - 1)]).to(
-                usage.dtype
-            ),
-            "the n-th smallest stands at place n - 1, so this marks one slot too many; and a row "
-            "for each head is asked for",
-        ),
-        Mistake(
-            lambda usage, n_heads: (usage < usage.sort().values[n_heads - 1]).to(usage.dtype),
-            "`<` leaves out the n-th smallest itself; and a row for each head is asked for",
-        ),
-        Mistake(
-            lambda usage, n_heads: _all_in_one(usage, n_heads).expand(n_heads, -1),
-            "every row marks the slots of all heads; one slot in each row",
-        ),
-        Mistake(
-            lambda usage, n_heads: usage.argsort(stable=True)[:n_heads],
-            "these are the numbers of the slots; `F.one_hot` makes rows with a 1 of them",
-        ),
-        Mistake(
-            lambda usage, n_heads: usage.sort().values[:n_heads],
-            "these are the smallest usages; which slots have them?",
-        ),
-        Mistake(
-            lambda usage, n_heads: least_used(usage, n_heads) * usage,
-            "the places are right; put a 1 there, not the usage",
-        ),
-        Mistake(
-            lambda usage, n_heads: 1 - least_used(usage, n_heads),
-            "this is 1 minus what is asked for: a 1 for the slots to keep",
-        ),
-        Mistake(
-            lambda usage, n_heads: least_used(usage, n_heads).flip(0),
-            "right slots, but the last head gets the least used one",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(
-                usage.argsort(stable=True)[:n_heads].sort().values, usage
-            ),
-            "right slots, but in the order of their numbers; head 0 gets the least used one",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(
-                len(usage) - 1 - usage.flip(0).argsort(stable=True)[:n_heads], usage
-            ),
-            EQUALS,
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.topk(n_heads, largest=False).indices, usage),
-            EQUALS,
-        ),
-        Mistake(lambda usage, n_heads: _rows_of(usage.argsort()[:n_heads], usage), EQUALS),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argsort(stable=True).argsort()[:n_heads], usage),
-            "this is the rank of each slot (an `argsort` of an `argsort`); the slots in the order "
-            "of their usage are asked for, one `argsort`",
-        ),
-        Mistake(
-            lambda usage, n_heads: torch.eye(len(usage), dtype=usage.dtype)[:n_heads],
-            "these are the first slots, whatever the usage",
-        ),
-        Mistake(
-            lambda usage, n_heads: F.one_hot(usage.argsort(stable=True)[:n_heads]),
-            "`F.one_hot` makes rows as long as the largest number needs; tell it the number of "
-            "slots, len(usage)",
-        ),
-        Mistake(
-            lambda usage, n_heads: F.one_hot(usage.argsort(stable=True)[:n_heads], n_heads),
-            "a row has a place for each slot, so `F.one_hot(numbers, len(usage))`, not n_heads",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argsort(stable=True), usage),
-            "this is a row for every slot; there are n_heads rows, `[:n_heads]`",
-        ),
-        Mistake(
-            lambda usage, n_heads: least_used(usage, n_heads) / n_heads,
-            "the ones are divided by n_heads; each head wipes one whole slot",
-        ),
-        Mistake(
-            lambda usage, n_heads: least_used(usage, n_heads).cumsum(dim=0),
-            "row i marks the slots of all heads up to i; only that of head i",
-        ),
-        Mistake(
-            lambda usage, n_heads: (-usage).softmax(dim=0).expand(n_heads, -1),
-            "softmax shares the writing among all slots; exactly one 1 in each row is asked for",
-        ),
-        Mistake(
-            lambda usage, n_heads: (usage == 0).to(usage.dtype).expand(n_heads, -1),
-            "this marks slots that were never used; when all are in use, the least used one must "
-            "go",
-        ),
-        Mistake(
-            lambda usage, n_heads: torch.stack(
-                [(usage == v).to(usage.dtype) for v in usage.sort().values[:n_heads]]
-            ),
-            "this marks all slots with the same usage; if some are equal, each head takes one of "
-            "them, the first one first",
-        ),
-        Mistake(
-            lambda usage, n_heads: least_used(usage, n_heads).T,
-            "heads are the rows and slots the columns; yours is transposed",
-        ),
-        Mistake(
-            lambda usage, n_heads: least_used(usage, n_heads).long(),
-            "the ones are whole numbers; `.to(usage.dtype)` makes floats of them",
-        ),
-        Mistake(
-            lambda usage, n_heads: least_used(usage, n_heads).bool(),
-            "these are True and False; `.to(usage.dtype)` makes 1 and 0",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argsort(stable=True)[-n_heads:], usage),
-            "these are the slots used most; the sorting begins with the least used ones, "
-            "`[:n_heads]`",
-        ),
-        Mistake(
-            lambda usage, n_heads: (usage <= usage.sort().values[n_heads - 1]).to(usage.dtype),
-            "this marks all slots up to the n-th smallest usage in one row, and more if some are "
-            "equal; a row for each head",
-        ),
-        Mistake(
-            lambda usage, n_heads: (
-                (usage <= usage.sort().values[n_heads - 1]).to(usage.dtype).expand(n_heads, -1)
-            ),
-            "every row marks all slots up to the n-th smallest usage; one slot in each row",
-        ),
-        Mistake(
-            lambda usage, n_heads: (
-                (usage < usage.sort().values[n_heads - 1]).to(usage.dtype).expand(n_heads, -1)
-            ),
-            "every row marks all slots below the n-th smallest usage, which leaves it out; one "
-            "slot in each row",
-        ),
-        Mistake(
-            lambda usage, n_heads: _rows_of(usage.argmin(), usage),
-            "this is one row, for the least used slot alone; a row for each head",
-        ),
-        Mistake(
-            lambda usage, n_heads: usage.argsort(stable=True)[:n_heads].to(usage.dtype),
-            "these are the numbers of the slots; `F.one_hot` makes rows with a 1 of them",
-        ),
-        Mistake(
-            lambda usage, n_heads: usage.topk(n_heads).indices,
-            "these are the numbers of the slots used MOST; the least used ones, as one-hot rows",
-        ),
-    ],
+    mistakes=mistakes_of(least_used, lesson=LESSON),
     hints=[
         "Sort the slots by their usage. The first n_heads of them are wanted, one for each head.",
         "`usage.argsort(stable=True)` gives the numbers of the slots, least used first, equal ones "
