@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
+from itertools import combinations, product
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import mistakes_of
+from ..checker.edits import Edit, mistakes_of
 from ..checker.exercise import Case, Exercise, Mistake
 from ..checker.question import Option, Question
 
@@ -139,10 +139,6 @@ def least_used(usage: Tensor, n_heads: int) -> Tensor:
     return F.one_hot(slots, len(usage)).to(usage.dtype)
 
 
-def _rows_of(slots: Tensor, usage: Tensor) -> Tensor:
-    return F.one_hot(slots, len(usage)).to(usage.dtype)
-
-
 def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
     many = draw_int(0, 6, generator)  # of few, an `argsort` that is not stable is right too
     slots = draw_int(3, 80 if many else 7, generator)
@@ -205,368 +201,31 @@ def write_step(
     return memory, decay * usage + read_now + write
 
 
-Step = Callable[..., tuple[Tensor, Tensor]]
-
-# What can go wrong at each of the five places of write_step: how it is done, and what to say.
-SLOT: dict[str, tuple[Callable[..., Any], str]] = {
-    "most_used": (
-        lambda usage, now, decay: usage.argmax(),
-        "this writes to the slot used most; the least used one is to go",
-    ),
-    "by_new_usage": (
-        lambda usage, now, decay: (decay * usage + now).argmin(),
-        "this looks for the least used slot by a usage that this step's reads have changed; take "
-        "the old one",
-    ),
-    "least_read": (
-        lambda usage, now, decay: now.argmin(),
-        "this looks for the slot least read in this step; the usage is what counts",
-    ),
-}
-WRITE: dict[str, tuple[Callable[..., Any], str]] = {
-    "reads_of_now": (
-        lambda before, now, least, gate: gate * now + (1 - gate) * least,
-        "the write weights take this step's reads, `read_now`; take `read_before`",
-    ),
-    "gate_swapped": (
-        lambda before, now, least, gate: (1 - gate) * before + gate * least,
-        "the gate is the wrong way round: it is the share of the slots read before, and 1 - gate "
-        "that of the least used slot",
-    ),
-    "gate_of_reads_only": (
-        lambda before, now, least, gate: gate * before + least,
-        "the least used slot gets a full 1; its share is 1 - gate",
-    ),
-    "gate_of_least_only": (
-        lambda before, now, least, gate: before + (1 - gate) * least,
-        "the slots read before are written in full; their share is the gate",
-    ),
-    "no_gate": (
-        lambda before, now, least, gate: before + least,
-        "the gate is not used: it shares the writing between the two places",
-    ),
-    "same_gate": (
-        lambda before, now, least, gate: gate * (before + least),
-        "both places get the share gate; the least used slot gets 1 - gate",
-    ),
-    "half_each": (
-        lambda before, now, least, gate: (before + least) / 2,
-        "half goes to each place; the gate says how much",
-    ),
-    "only_least": (
-        lambda before, now, least, gate: least,
-        "this writes to the least used slot alone; the share gate goes to the slots read before",
-    ),
-    "only_reads": (
-        lambda before, now, least, gate: before,
-        "this writes to the slots read before alone; the share 1 - gate goes to the least used one",
-    ),
-    "share_of_least": (
-        lambda before, now, least, gate: (1 - gate) * least,
-        "the share of the slots read before is missing, gate * read_before",
-    ),
-    "share_of_reads": (
-        lambda before, now, least, gate: gate * before,
-        "the share of the least used slot is missing, (1 - gate) times its one-hot row",
-    ),
-    "softmax": (
-        lambda before, now, least, gate: (gate * before + (1 - gate) * least).softmax(dim=0),
-        "the write weights sum to 1 already; a softmax smears them over all slots",
-    ),
-    "length_1": (
-        lambda before, now, least, gate: F.normalize(gate * before + (1 - gate) * least, dim=0),
-        "the write weights sum to 1 already; do not normalise them",
-    ),
-    "both_reads": (
-        lambda before, now, least, gate: gate * (before + now) / 2 + (1 - gate) * least,
-        "the reads of both steps are mixed into the write weights; take `read_before` alone",
-    ),
-    "product": (
-        lambda before, now, least, gate: gate * before * (1 - gate) * least,
-        "the two shares are multiplied; they are added",
-    ),
-    "sigmoid_again": (
-        lambda before, now, least, gate: (
-            torch.sigmoid(torch.tensor(gate)) * before
-            + (1 - torch.sigmoid(torch.tensor(gate))) * least
-        ),
-        "the gate is a share already, between 0 and 1; no sigmoid here",
-    ),
-}
-WIPE: dict[str, tuple[Callable[..., Any], str]] = {
-    "never_wiped": (
-        lambda memory, least, write, row: memory + write[:, None] * row,
-        "nothing is wiped: what was in the least used slot stays in the sum",
-    ),
-    "wiped_after": (
-        lambda memory, least, write, row: (memory + write[:, None] * row) * (1 - least)[:, None],
-        "the wiping comes after the writing and takes the new row along; wipe first",
-    ),
-    "wiped_by_weight": (
-        lambda memory, least, write, row: memory * (1 - write)[:, None] + write[:, None] * row,
-        "each slot is wiped by its write weight; only the least used slot is wiped, and wholly",
-    ),
-    "all_wiped": (
-        lambda memory, least, write, row: write[:, None] * row,
-        "all slots are wiped; only the least used one may lose what it held",
-    ),
-    "others_wiped": (
-        lambda memory, least, write, row: memory * least[:, None] + write[:, None] * row,
-        "all slots but the least used one are wiped; multiply by 1 minus the one-hot row",
-    ),
-    "full_row": (
-        lambda memory, least, write, row: memory * (1 - least)[:, None] + least[:, None] * row,
-        "the new row goes to the least used slot alone and in full; `write[:, None] * row` shares "
-        "it out",
-    ),
-    "wiped_and_weighed": (
-        lambda memory, least, write, row: (
-            memory * ((1 - least) * (1 - write))[:, None] + write[:, None] * row
-        ),
-        "besides the least used slot, the others are wiped by their write weights; they only gain",
-    ),
-    "read_away": (
-        lambda memory, least, write, row: memory * (1 - least)[:, None] - write[:, None] * row,
-        "the row is subtracted; it is added",
-    ),
-    "row_by_row": (
-        lambda memory, least, write, row: memory * (1 - least)[:, None] + row + 0 * write[:, None],
-        "every slot gets the whole row; its write weight says how much, `write[:, None] * row`",
-    ),
-    "row_length_1": (
-        lambda memory, least, write, row: (
-            memory * (1 - least)[:, None] + write[:, None] * F.normalize(row, dim=0)
-        ),
-        "the row is brought to length 1; write it as it is",
-    ),
-    "row_squashed": (
-        lambda memory, least, write, row: (
-            memory * (1 - least)[:, None] + write[:, None] * row.tanh()
-        ),
-        "the row goes through a tanh; write it as it is",
-    ),
-    "memory_decays": (
-        lambda memory, least, write, row: (
-            0.5 * memory * (1 - least)[:, None] + write[:, None] * row
-        ),
-        "what the other slots hold is halved; only the least used one loses anything",
-    ),
-    "row_twice": (
-        lambda memory, least, write, row: memory * (1 - least)[:, None] + 2 * write[:, None] * row,
-        "the row is written twice",
-    ),
-    "no_row": (
-        lambda memory, least, write, row: memory * (1 - least)[:, None] + write[:, None] + 0 * row,
-        "the write weights are added themselves; they multiply `row`, `write[:, None] * row`",
-    ),
-}
-USAGE: dict[str, tuple[Callable[..., Any], str]] = {
-    "no_decay": (
-        lambda usage, before, now, write, least, decay: usage + now + write,
-        "the old usage does not decay; older reads and writes must count less",
-    ),
-    "all_decay": (
-        lambda usage, before, now, write, least, decay: decay * (usage + now + write),
-        "this step's reads and writes decay at once; they are added after the decay",
-    ),
-    "reads_decay": (
-        lambda usage, before, now, write, least, decay: decay * (usage + now) + write,
-        "the reads are added before the decay; add them after it",
-    ),
-    "writes_decay": (
-        lambda usage, before, now, write, least, decay: decay * (usage + write) + now,
-        "the writes are added before the decay; add them after it",
-    ),
-    "new_decay": (
-        lambda usage, before, now, write, least, decay: usage + decay * (now + write),
-        "the decay is at the wrong term: it is the old usage that decays",
-    ),
-    "twice": (
-        lambda usage, before, now, write, least, decay: decay**2 * usage + now + write,
-        "the old usage decays twice",
-    ),
-    "average_of_decay": (
-        lambda usage, before, now, write, least, decay: (1 - decay) * usage + decay * (now + write),
-        "this is a moving average, the wrong way round; decay * usage, and reads and writes in "
-        "full",
-    ),
-    "moving_average": (
-        lambda usage, before, now, write, least, decay: decay * usage + (1 - decay) * (now + write),
-        "this is a moving average; reads and writes are added in full, without 1 - decay",
-    ),
-    "subtracted": (
-        lambda usage, before, now, write, least, decay: decay * usage - now - write,
-        "reads and writes are subtracted from the usage; they are added",
-    ),
-    "decay_subtracted": (
-        lambda usage, before, now, write, least, decay: usage - decay + now + write,
-        "the decay is subtracted; the old usage is multiplied by it",
-    ),
-    "decay_divides": (
-        lambda usage, before, now, write, least, decay: usage / decay + now + write,
-        "the old usage is divided by the decay and grows; multiply by it",
-    ),
-    "decay_as_power": (
-        lambda usage, before, now, write, least, decay: usage**decay + now + write,
-        "the decay is used as a power; the old usage is multiplied by it",
-    ),
-    "no_decay_only_reads": (
-        lambda usage, before, now, write, least, decay: usage + now,
-        "the old usage does not decay, and the write weights are missing in it",
-    ),
-    "no_decay_only_writes": (
-        lambda usage, before, now, write, least, decay: usage + write,
-        "the old usage does not decay, and this step's reads are missing in it",
-    ),
-    "no_decay_least": (
-        lambda usage, before, now, write, least, decay: usage + now + least,
-        "the old usage does not decay, and a full 1 is added at the least used slot in place of "
-        "the write weights",
-    ),
-    "no_decay_before": (
-        lambda usage, before, now, write, least, decay: usage + before + write,
-        "the old usage does not decay, and the reads of the step before are counted",
-    ),
-    "wrong_share": (
-        lambda usage, before, now, write, least, decay: (1 - decay) * usage + now + write,
-        "decay is what is left of the old usage, not what is lost",
-    ),
-    "only_reads": (
-        lambda usage, before, now, write, least, decay: decay * usage + now,
-        "the write weights are missing in the usage",
-    ),
-    "only_writes": (
-        lambda usage, before, now, write, least, decay: decay * usage + write,
-        "this step's reads, `read_now`, are missing in the usage",
-    ),
-    "nothing_new": (
-        lambda usage, before, now, write, least, decay: decay * usage,
-        "this step's reads and writes are missing in the usage",
-    ),
-    "forgets": (
-        lambda usage, before, now, write, least, decay: now + write,
-        "the old usage is forgotten; what is left of it is decay * usage",
-    ),
-    "unchanged": (
-        lambda usage, before, now, write, least, decay: usage,
-        "the usage is still the old one",
-    ),
-    "reads_of_before": (
-        lambda usage, before, now, write, least, decay: decay * usage + before + write,
-        "the usage counts the reads of the step before; it counts those of this step, `read_now`",
-    ),
-    "both_reads": (
-        lambda usage, before, now, write, least, decay: decay * usage + before + now + write,
-        "the reads of the step before were counted in that step; add `read_now` only",
-    ),
-    "reads_twice": (
-        lambda usage, before, now, write, least, decay: decay * usage + 2 * now + write,
-        "this step's reads are counted twice",
-    ),
-    "writes_twice": (
-        lambda usage, before, now, write, least, decay: decay * usage + now + 2 * write,
-        "the write weights are counted twice",
-    ),
-    "mean": (
-        lambda usage, before, now, write, least, decay: decay * usage + (now + write) / 2,
-        "reads and writes are averaged; both are added in full",
-    ),
-    "largest": (
-        lambda usage, before, now, write, least, decay: torch.maximum(decay * usage, now + write),
-        "this takes the larger of old and new; they are added",
-    ),
-    "old_reads_decay": (
-        lambda usage, before, now, write, least, decay: decay * (usage + before + write),
-        "reads and writes decay at once, and the reads are those of the step before: "
-        "decay * usage + read_now + write",
-    ),
-    "least_for_write": (
-        lambda usage, before, now, write, least, decay: decay * usage + now + least,
-        "this adds the least used slot with a full 1; add the write weights",
-    ),
-    "reset": (
-        lambda usage, before, now, write, least, decay: decay * usage * (1 - least) + now + write,
-        "the usage of the wiped slot is set to 0; the formula leaves it as it is",
-    ),
-    "shares": (
-        lambda usage, before, now, write, least, decay: (
-            (decay * usage + now + write) / (decay * usage + now + write).sum()
-        ),
-        "the usage is divided by its sum; it is not a share",
-    ),
-    "product": (
-        lambda usage, before, now, write, least, decay: decay * usage + now * write,
-        "reads and writes are multiplied; their sum is added",
-    ),
-}
-RIGHT: dict[str, Callable[..., Any]] = {
-    "slot": lambda usage, now, decay: usage.argmin(),
-    "write": lambda before, now, least, gate: gate * before + (1 - gate) * least,
-    "wipe": lambda memory, least, write, row: memory * (1 - least)[:, None] + write[:, None] * row,
-    "usage": lambda usage, before, now, write, least, decay: decay * usage + now + write,
-}
-WRONG = {"slot": SLOT, "write": WRITE, "wipe": WIPE, "usage": USAGE}
+# Mistakes at two of these places often come together.
+OFTEN = [
+    ["usage.argmin() -> usage.argmax()", "usage.argmin() -> (decay * usage + read_now).argmin()"],
+    [
+        "gate * read_before -> gate * read_now",
+        "gate * read_before + (1 - gate) -> (1 - gate) * read_before + gate",
+    ],
+    [
+        "* (1 - least)[:, None] ->",
+        "(1 - least) -> (1 - write)",
+        "memory * (1 - least)[:, None] -> (memory ; * row -> * row) * (1 - least)[:, None]",
+    ],
+]
 
 
-def _writing(**chosen: str) -> Step:
-    """write_step with what WRONG names at some of its places."""
-    do = RIGHT | {place: WRONG[place][name][0] for place, name in chosen.items()}
-
-    def step(
-        memory: Tensor,
-        usage: Tensor,
-        read_before: Tensor,
-        read_now: Tensor,
-        gate: float,
-        row: Tensor,
-        decay: float,
-    ) -> tuple[Tensor, Tensor]:
-        least = F.one_hot(do["slot"](usage, read_now, decay), len(usage)).to(usage.dtype)
-        write = do["write"](read_before, read_now, least, gate)
-        new = do["wipe"](memory, least, write, row)
-        return new, do["usage"](usage, read_before, read_now, write, least, decay)
-
-    step.__name__ = "_".join(chosen.values())
-    return step
+def _mistakes() -> list[Edit]:
+    """Those of the list, and pairs of them, for which both hints are said."""
+    single = mistakes_of(write_step, lesson=LESSON)
+    hints = {mistake.edit: mistake.hint for mistake in single}
+    pairs = [pair for some, others in combinations(OFTEN, 2) for pair in product(some, others)]
+    both = [Edit((write_step,), f"{a} ; {b}", f"{hints[a]}. And: {hints[b]}") for a, b in pairs]
+    return single + both
 
 
-def _gain(memory: Tensor, *rest: Any) -> Tensor:
-    """What a right step of writing adds."""
-    return write_step(torch.zeros_like(memory), *rest)[0]
-
-
-# Things that go wrong together, at two places of the new memory.
-OFTEN = {
-    "slot": ("most_used", "by_new_usage"),
-    "write": ("reads_of_now", "gate_swapped"),
-    "wipe": ("never_wiped", "wiped_after", "wiped_by_weight"),
-}
-
-
-def _wiped_too(share: Tensor, memory: Tensor, usage: Tensor, *rest: Any) -> Tensor:
-    """The new memory if a share of each slot is wiped besides the least used one."""
-    least = _rows_of(usage.argmin()[None], usage)[0]
-    kept = memory * ((1 - least) * (1 - share))[:, None]
-    return kept + _gain(memory, usage, *rest)
-
-
-def _writing_mistakes() -> list[Mistake]:
-    """One thing done wrongly, then two."""
-    single = [{place: name} for place in WRONG for name in WRONG[place]]
-    pairs = [
-        {first: a, second: b}
-        for first, second in itertools.combinations(OFTEN, 2)
-        for a, b in itertools.product(OFTEN[first], OFTEN[second])
-    ]
-    return [
-        Mistake(_writing(**chosen), ". And: ".join(WRONG[p][n][1] for p, n in chosen.items()))
-        for chosen in single + pairs
-    ]
-
-
-def _draw_write(
-    generator: Generator,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, float, Tensor, float]:
+def _draw_write(generator: Generator) -> tuple[Any, ...]:
     slots, d = draw_int(3, 9, generator), draw_int(2, 6, generator)
     before, now = _shares(2, slots, generator)
     usage = 3 * torch.rand(slots, generator=generator)
@@ -634,43 +293,7 @@ STEP = Exercise(
         ),
     ],
     draw=_draw_write,
-    mistakes=[
-        *_writing_mistakes(),
-        Mistake(
-            lambda memory, usage, before, *rest: (
-                memory * (1 - before)[:, None] + _gain(memory, usage, before, *rest),
-                write_step(memory, usage, before, *rest)[1],
-            ),
-            "the slots read before are wiped; only the least used slot is",
-        ),
-        Mistake(
-            lambda memory, usage, before, now, *rest: (
-                memory * (1 - now)[:, None] + _gain(memory, usage, before, now, *rest),
-                write_step(memory, usage, before, now, *rest)[1],
-            ),
-            "the slots read in this step are wiped; only the least used slot is",
-        ),
-        Mistake(
-            lambda memory, usage, before, *rest: (
-                _wiped_too(before, memory, usage, before, *rest),
-                write_step(memory, usage, before, *rest)[1],
-            ),
-            "the slots read before are wiped besides the least used one; only that one is",
-        ),
-        Mistake(
-            lambda memory, usage, before, now, gate, *rest: (
-                memory * (1 - (1 - gate) * _rows_of(usage.argmin()[None], usage))[0, :, None]
-                + _gain(memory, usage, before, now, gate, *rest),
-                write_step(memory, usage, before, now, gate, *rest)[1],
-            ),
-            "the least used slot is wiped by its share 1 - gate; it is wiped wholly, whatever "
-            "the gate may be",
-        ),
-        Mistake(
-            lambda *step: write_step(*step)[::-1], "memory first, then usage; yours are exchanged"
-        ),
-        Mistake(lambda *step: write_step(*step)[0], "return two things: the memory and the usage"),
-    ],
+    mistakes=_mistakes(),
     hints=[
         "Make the least used slot a one-hot row. Then every line is a formula of this section.",
         "`least` and `write` are `(slots,)`. `write[:, None] * row` is `(slots, d)`: each slot "
