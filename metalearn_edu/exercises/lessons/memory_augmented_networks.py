@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
 from ..checker.edits import Edit, mistakes_of
-from ..checker.exercise import Case, Exercise, Mistake
+from ..checker.exercise import Case, Exercise
 from ..checker.question import Option, Question
 
 LESSON = "08_memory_augmented_networks.txt"
@@ -455,6 +455,16 @@ def read_and_write(
     return torch.stack(reads), memory
 
 
+def _two_names(
+    memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
+) -> tuple[Tensor, Tensor]:
+    now, reads = memory, []
+    for key, write, row in zip(keys, writes, rows, strict=True):
+        reads.append(read_weights(key, now, sharpness) @ now)
+        now = now + write[:, None] * row
+    return torch.stack(reads), now
+
+
 def _at_the_end(
     memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
 ) -> tuple[Tensor, Tensor]:
@@ -465,73 +475,7 @@ def _at_the_end(
     return torch.stack(reads), written
 
 
-Loop = Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
-
-
-def _looping(
-    name: str,
-    read: Callable[..., Tensor] | None = None,
-    write: Callable[..., Tensor] | None = None,
-    *,
-    write_first: bool = False,
-) -> Loop:
-    """read_and_write with one thing done differently; both get what they may need and more."""
-    read = read or (lambda key, start, now, sharp: read_weights(key, now, sharp) @ now)
-    write = write or (lambda start, now, w, row: now + w[:, None] * row)
-
-    def loop(
-        memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
-    ) -> tuple[Tensor, Tensor]:
-        now, reads = memory, []
-        for key, w, row in zip(keys, writes, rows, strict=True):
-            new = write(memory, now, w, row)
-            reads.append(read(key, memory, new if write_first else now, sharpness))
-            now = new
-        return torch.stack(reads), now
-
-    loop.__name__ = name
-    return loop
-
-
-def _reads_after_all(
-    memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
-) -> tuple[Tensor, Tensor]:
-    final = memory + writes.T @ rows
-    return torch.stack([read_weights(key, final, sharpness) @ final for key in keys]), final
-
-
-def _only_last_read(
-    memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
-) -> tuple[Tensor, Tensor]:
-    reads, final = read_and_write(memory, keys, writes, rows, sharpness)
-    return reads[-1], final
-
-
-def _memory_before_last(
-    memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
-) -> tuple[Tensor, Tensor]:
-    reads, final = read_and_write(memory, keys, writes, rows, sharpness)
-    return reads, final - writes[-1][:, None] * rows[-1]
-
-
-def _last_write_twice(
-    memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
-) -> tuple[Tensor, Tensor]:
-    reads, final = read_and_write(memory, keys, writes, rows, sharpness)
-    return reads, final + writes[-1][:, None] * rows[-1]
-
-
-def _lagging(
-    memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
-) -> tuple[Tensor, Tensor]:
-    reads, before, now = [], memory, memory
-    for key, write, row in zip(keys, writes, rows, strict=True):
-        reads.append(read_weights(key, before, sharpness) @ before)
-        before, now = now, now + write[:, None] * row
-    return torch.stack(reads), now
-
-
-def _draw_loop(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+def _draw_loop(generator: Generator) -> tuple[Any, ...]:
     slots, d, length = (draw_int(2, 6, generator) for _ in range(3))
     return (
         torch.randn(slots, d, generator=generator),
@@ -574,182 +518,8 @@ LOOP = Exercise(
         ),
     ],
     draw=_draw_loop,
-    mistakes=[
-        Mistake(
-            lambda *arguments: _at_the_end(*arguments),
-            "every step still reads the memory as it was before the first step; what was written "
-            "is seen by nobody",
-        ),
-        Mistake(
-            _looping(
-                "writes_first_old_address",
-                read=lambda key, start, now, s: read_weights(key, start, s) @ now,
-                write_first=True,
-            ),
-            "each step writes and then reads, with an address from the first memory; read first, "
-            "and "
-            "look at the memory of now",
-        ),
-        Mistake(
-            _looping(
-                "hard_write",
-                write=lambda start, now, w, row: now + F.one_hot(w.argmax(), len(w))[:, None] * row,
-            ),
-            "the whole row goes to the slot with the largest weight; each slot gets its share, "
-            "`write[:, None] * row`",
-        ),
-        Mistake(
-            _looping(
-                "sets",
-                write=lambda start, now, w, row: torch.where(
-                    F.one_hot(w.argmax(), len(w)).bool()[:, None], row, now
-                ),
-            ),
-            "a row is replaced; rows are added to, each slot by its write weight",
-        ),
-        Mistake(
-            _looping("average", write=lambda start, now, w, row: (now + w[:, None] * row) / 2),
-            "old memory and new row are averaged; add the row",
-        ),
-        Mistake(
-            _looping("minus", write=lambda start, now, w, row: now - w[:, None] * row),
-            "the row is subtracted; add it",
-        ),
-        Mistake(
-            _looping("dull", read=lambda key, start, now, s: read_weights(key, now, 1 / s) @ now),
-            "this divides by sharpness; hand it to `read_weights` as before",
-        ),
-        Mistake(
-            _looping(
-                "weighed", read=lambda key, start, now, s: read_weights(key, now, s)[:, None] * now
-            ),
-            "these are the rows times their weights; what is read is their sum, `weights @ memory`",
-        ),
-        Mistake(
-            _looping(
-                "row", read=lambda key, start, now, s: now[read_weights(key, now, s).argmax()]
-            ),
-            "this reads the best row alone; what is read is the weighted mean of all, as before",
-        ),
-        Mistake(
-            lambda memory, *rest: read_and_write(torch.zeros_like(memory), *rest),
-            "this begins with an empty memory; it begins with `memory`, which may hold something",
-        ),
-        Mistake(
-            lambda *call: (read_and_write(*call)[0].cumsum(dim=0), read_and_write(*call)[1]),
-            "the reads are added up over the steps; each step has its own",
-        ),
-        Mistake(
-            lambda *call: (read_and_write(*call)[0].mean(dim=0), read_and_write(*call)[1]),
-            "this is the mean of all reads; stack them, one row a step",
-        ),
-        Mistake(
-            lambda *call: (read_and_write(*call)[0].flatten(), read_and_write(*call)[1]),
-            "the reads are one long row (`torch.cat`); `torch.stack` gives each step its own",
-        ),
-        Mistake(
-            lambda *call: (list(read_and_write(*call)[0]), read_and_write(*call)[1]),
-            "the reads are a list; `torch.stack` makes a tensor (L, d) of them",
-        ),
-        Mistake(
-            lambda *call: read_and_write(*call)[0],
-            "return two things: the reads, and the memory after the last step",
-        ),
-        Mistake(
-            lambda memory, keys, *rest: read_and_write(memory, keys.roll(1, dims=0), *rest),
-            "each step looks for the key of another step",
-        ),
-        Mistake(
-            lambda memory, keys, writes, rows, sharpness: read_and_write(
-                memory, keys, writes.roll(1, dims=0), rows.roll(1, dims=0), sharpness
-            ),
-            "each step writes the row of another step",
-        ),
-        Mistake(
-            _looping("writes_first", write_first=True),
-            "each step writes and then reads its own row; here a step reads first",
-        ),
-        Mistake(
-            _reads_after_all,
-            "all steps read the memory as it is after the last one, so early steps see the future",
-        ),
-        Mistake(
-            _looping(
-                "old_address", read=lambda key, start, now, s: read_weights(key, start, s) @ now
-            ),
-            "what is read comes from the memory of now, but its weights from the first memory; "
-            "the address must look at the same memory",
-        ),
-        Mistake(
-            _looping(
-                "old_content", read=lambda key, start, now, s: read_weights(key, now, s) @ start
-            ),
-            "the weights look at the memory of now, but what is read comes from the first memory",
-        ),
-        Mistake(
-            _looping("from_the_start", write=lambda start, now, w, row: start + w[:, None] * row),
-            "each step writes onto the first memory, so that what was written before is lost",
-        ),
-        Mistake(
-            _looping("overwrites", write=lambda start, now, w, row: w[:, None] * row + 0 * now),
-            "each step throws the whole memory away and keeps its own row alone; add to it",
-        ),
-        Mistake(
-            _looping(
-                "wipes",
-                write=lambda start, now, w, row: now * (1 - w)[:, None] + w[:, None] * row,
-            ),
-            "this wipes as it writes; here rows are only added",
-        ),
-        Mistake(
-            _looping("doubles", write=lambda start, now, w, row: now + 2 * w[:, None] * row),
-            "each row is written twice",
-        ),
-        Mistake(
-            _looping("full_rows", write=lambda start, now, w, row: now + row + 0 * w[:, None]),
-            "every slot gets the whole row; `write[:, None] * row` gives each its share",
-        ),
-        Mistake(
-            _looping("blurred", read=lambda key, start, now, s: read_weights(key, now, 1.0) @ now),
-            "sharpness is lost; hand it to `read_weights` as before",
-        ),
-        Mistake(
-            _looping(
-                "by_product", read=lambda key, start, now, s: (s * now @ key).softmax(dim=0) @ now
-            ),
-            "the address was by cosine, `read_weights`; scalar products let long rows win",
-        ),
-        Mistake(
-            _looping("weights_only", read=lambda key, start, now, s: read_weights(key, now, s)),
-            "these are the read weights; what is read is `weights @ memory`",
-        ),
-        Mistake(
-            _looping("reads_mean", read=lambda key, start, now, s: now.mean(dim=0) + 0 * key),
-            "this reads the mean of all slots; the key says where to look",
-        ),
-        Mistake(
-            _lagging, "each step misses what the step before it wrote; there is one step of delay"
-        ),
-        Mistake(_only_last_read, "this is the last read alone; stack those of all steps"),
-        Mistake(
-            lambda memory, *rest: (read_and_write(memory, *rest)[0], memory),
-            "the reads are right; the memory returned is the first one, not that after all steps",
-        ),
-        Mistake(
-            _memory_before_last,
-            "the reads are right; the writing of the last step is missing in the memory returned",
-        ),
-        Mistake(
-            _last_write_twice,
-            "the reads are right; the last row has been written twice in the memory returned",
-        ),
-        Mistake(
-            lambda memory, keys, writes, rows, sharpness: read_and_write(
-                memory, keys, writes, rows, sharpness
-            )[::-1],
-            "first the reads, then the memory; yours are exchanged",
-        ),
-    ],
+    mistakes=mistakes_of(read_and_write, _two_names, lesson=LESSON),
+    ways=[_two_names],
     hints=[
         "Which memory does step 5 read? And which one did step 4 write to?",
         "One name is enough: what a step leaves behind is what the next step reads.",
