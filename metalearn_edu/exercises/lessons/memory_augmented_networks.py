@@ -56,10 +56,7 @@ LATE = Exercise(
     minutes=5,
     difficulty="easy",
     cases=[
-        Case(
-            (torch.tensor([2, 0, 1]), 3),
-            torch.tensor([[0.0, 0, 0], [0, 0, 1], [1, 0, 0]]),
-        ),
+        Case((torch.tensor([2, 0, 1]), 3), torch.tensor([[0.0, 0, 0], [0, 0, 1], [1, 0, 0]])),
         Case(
             (torch.tensor([1, 1, 0]), 4),
             torch.tensor([[0.0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]]),
@@ -110,11 +107,7 @@ READ = Exercise(
         ),
         # cosines 1, 0, -1: weights 3 : 1 : 1/3
         Case(
-            (
-                torch.tensor([0.0, 4.0]),
-                torch.tensor([[0.0, 2.0], [5.0, 0.0], [0.0, -3.0]]),
-                math.log(3),
-            ),
+            (torch.tensor([0.0, 4.0]), torch.tensor([[0.0, 2], [5, 0], [0, -3]]), math.log(3)),
             torch.tensor([9.0, 3.0, 1.0]) / 13,
         ),
     ],
@@ -227,19 +220,12 @@ def _mistakes() -> list[Edit]:
 
 def _draw_write(generator: Generator) -> tuple[Any, ...]:
     slots, d = draw_int(3, 9, generator), draw_int(2, 6, generator)
-    before, now = _shares(2, slots, generator)
+    memory, row = torch.randn(slots, d, generator=generator), torch.rand(d, generator=generator)
     usage = 3 * torch.rand(slots, generator=generator)
     if draw_int(0, 4, generator) == 0:  # slots that nobody used are equal
         usage = usage.floor()
-    return (
-        torch.randn(slots, d, generator=generator),
-        usage,
-        before,
-        now,
-        draw_int(1, 10, generator) / 11,
-        1 + torch.rand(d, generator=generator),
-        draw_int(3, 10, generator) / 11,
-    )
+    gate, decay = (draw_int(low, 10, generator) / 11 for low in (1, 3))
+    return memory, usage, *_shares(2, slots, generator), gate, 1 + row, decay
 
 
 STEP = Exercise(
@@ -273,10 +259,7 @@ STEP = Exercise(
                 torch.tensor([2.0, 4.0]),
                 0.5,
             ),
-            (
-                torch.tensor([[2.0, 3.0], [1.0, 1.0], [1.0, 2.0]]),
-                torch.tensor([2.25, 0.5, 0.75]),
-            ),
+            (torch.tensor([[2.0, 3], [1, 1], [1, 2]]), torch.tensor([2.25, 0.5, 0.75])),
         ),
         # a fresh memory: all usages are equal, and the first slot goes
         Case(
@@ -477,13 +460,10 @@ def _at_the_end(
 
 def _draw_loop(generator: Generator) -> tuple[Any, ...]:
     slots, d, length = (draw_int(2, 6, generator) for _ in range(3))
-    return (
-        torch.randn(slots, d, generator=generator),
-        torch.randn(length, d, generator=generator),
-        _shares(length, slots, generator),
-        torch.randn(length, d, generator=generator),
-        1 + draw_int(0, 5, generator) / 2,
-    )
+    memory = torch.randn(slots, d, generator=generator)
+    keys, rows = torch.randn(2, length, d, generator=generator)
+    sharpness = 1 + draw_int(0, 5, generator) / 2
+    return memory, keys, _shares(length, slots, generator), rows, sharpness
 
 
 LOOP = Exercise(
