@@ -51,18 +51,15 @@ POOL = Exercise(
     minutes=5,
     difficulty="easy",
     cases=[
-        # the set of the lesson
-        Case(
+        Case(  # the set of the lesson
             (torch.tensor([[1.0, 0.0], [5.0, 0.0], [1.0, 0.0], [5.0, 4.0]]),),
             torch.tensor([3.0, 1.0, 2.0, math.sqrt(3)]),
         ),
-        # mean (1, 2, 3), spread (1, 2, 0.001)
-        Case(
+        Case(  # mean (1, 2, 3), spread (1, 2, 0.001)
             (torch.tensor([[0.0, 4.0, 3.0], [2.0, 0.0, 3.0]]),),
             torch.tensor([1.0, 2.0, 3.0, 1.0, 2.0, SMALL]),
         ),
-        # one item
-        Case((torch.tensor([[4.0, -2.0]]),), torch.tensor([4.0, -2.0, SMALL, SMALL])),
+        Case((torch.tensor([[4.0, -2.0]]),), torch.tensor([4.0, -2.0, SMALL, SMALL])),  # one item
     ],
     draw=_draw_set,
     mistakes=mistakes_of(mean_and_spread, lesson=LESSON),
@@ -105,8 +102,7 @@ FILM = Exercise(
     minutes=8,
     difficulty="medium",
     cases=[
-        # gamma (1, 0), beta (2, -4), as in the lesson
-        Case(
+        Case(  # gamma (1, 0), beta (2, -4), as in the lesson
             (
                 torch.tensor([[1.0, -2.0]]),
                 torch.tensor([2.0]),
@@ -115,8 +111,7 @@ FILM = Exercise(
             ),
             torch.tensor([[4.0, 0.0]]),
         ),
-        # gamma (1, 0.5), beta (2, -1)
-        Case(
+        Case(  # gamma (1, 0.5), beta (2, -1)
             (
                 torch.tensor([[2.0, 4.0], [-3.0, 1.0]]),
                 torch.tensor([1.0, 1.0]),
@@ -125,8 +120,7 @@ FILM = Exercise(
             ),
             torch.tensor([[6.0, 5.0], [0.0, 0.5]]),
         ),
-        # no modulation: a plain ReLU
-        Case(
+        Case(  # no modulation: a plain ReLU
             (torch.tensor([[1.0, -1.0]]), torch.tensor([3.0]), torch.zeros(4, 1), torch.zeros(4)),
             torch.tensor([[1.0, 0.0]]),
         ),
@@ -136,8 +130,7 @@ FILM = Exercise(
     hints=[
         "Two lines: make the 2 d numbers and cut them in two halves; then scale, shift, ReLU.",
         "`weight @ e + bias` is `(2 d,)`; `.chunk(2)` gives two of `(d,)`, which broadcast over "
-        "the "
-        "rows of `h`.",
+        "the rows of `h`.",
         "With both zero the layer must be `F.relu(h)`, so the factor is `1 + gamma`.",
     ],
 )
@@ -164,12 +157,8 @@ def _class_by_class(z: Tensor, y: Tensor, n_way: int) -> Tensor:
 
 
 def _draw_classes(generator: Generator) -> tuple[Tensor, Tensor, int]:
-    n_way, d, spare = (
-        draw_int(2, 5, generator),
-        draw_int(2, 5, generator),
-        draw_int(1, 8, generator),
-    )
-    y = draw_labels(n_way, spare, generator)
+    n_way, d = draw_int(2, 5, generator), draw_int(2, 5, generator)
+    y = draw_labels(n_way, draw_int(1, 8, generator), generator)
     return 1 + 2 * torch.randn(len(y), d, generator=generator), y, n_way
 
 
@@ -180,8 +169,7 @@ CLASSES = Exercise(
     minutes=10,
     difficulty="medium",
     cases=[
-        # class 0: (1, 0), (5, 4); class 1: (5, 0), (1, 0)
-        Case(
+        Case(  # class 0: (1, 0), (5, 4); class 1: (5, 0), (1, 0)
             (
                 torch.tensor([[1.0, 0.0], [5.0, 0.0], [1.0, 0.0], [5.0, 4.0]]),
                 torch.tensor([0, 1, 1, 0]),
@@ -189,8 +177,7 @@ CLASSES = Exercise(
             ),
             torch.tensor([[3.0, 2.0, 2.0, 2.0], [3.0, 0.0, 2.0, SMALL]]),
         ),
-        # class 2 has one item, class 0 two, class 1 three
-        Case(
+        Case(  # class 2 has one item, class 0 two, class 1 three
             (
                 torch.tensor([[4.0], [1.0], [9.0], [1.0], [6.0], [4.0]]),
                 torch.tensor([0, 1, 2, 1, 0, 1]),
@@ -239,11 +226,7 @@ def _by_linear(z: Tensor, query_x: Tensor, weight: Tensor, bias: Tensor) -> Tens
 
 
 def _draw_beside(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n_items, n_queries, width = (
-        draw_int(1, 6, generator),
-        draw_int(2, 6, generator),
-        draw_int(2, 5, generator),
-    )
+    n_items, n_queries, width = (draw_int(low, 6, generator) for low in (1, 2, 2))
     return (
         torch.randn(n_items, width, generator=generator),
         torch.randn(n_queries, 1, generator=generator),
@@ -260,8 +243,7 @@ INPUT = Exercise(
     minutes=5,
     difficulty="easy",
     cases=[
-        # mean (2, 1), spread (1, 1): rows 2 + 1, 1 - 2 * 1, and the bias
-        Case(
+        Case(  # mean (2, 1), spread (1, 1): rows 2 + 1, 1 - 2 * 1, and the bias
             (
                 torch.tensor([[1.0, 0.0], [3.0, 2.0]]),
                 torch.tensor([[7.0], [8.0], [9.0]]),
@@ -270,8 +252,7 @@ INPUT = Exercise(
             ),
             torch.tensor([[7.0, 13.0, -1.0], [8.0, 13.0, -1.0], [9.0, 13.0, -1.0]]),
         ),
-        # one item: mean (2, 5), and of the spread the root of 1e-6 is left
-        Case(
+        Case(  # one item: mean (2, 5), and of the spread the root of 1e-6 is left
             (
                 torch.tensor([[2.0, 5.0]]),
                 torch.tensor([[7.0]]),
@@ -312,17 +293,10 @@ def _x_twice(support_x: Tensor, support_y: Tensor, weight: Tensor, bias: Tensor)
 
 
 def _draw_pairs(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n_tasks, n_items, width = (
-        draw_int(1, 4, generator),
-        draw_int(2, 5, generator),
-        draw_int(2, 5, generator),
-    )
-    return (
-        torch.randn(n_tasks, n_items, 1, generator=generator),
-        torch.randn(n_tasks, n_items, 1, generator=generator),
-        torch.randn(width, 2, generator=generator),
-        1 + torch.rand(width, generator=generator),
-    )
+    n_tasks, n_items, width = (draw_int(low, 5, generator) for low in (1, 2, 2))
+    x, y = torch.randn(2, n_tasks, n_items, 1, generator=generator)
+    weight = torch.randn(width, 2, generator=generator)
+    return x, y, weight, 1 + torch.rand(width, generator=generator)
 
 
 PAIRS = Exercise(
@@ -333,8 +307,7 @@ PAIRS = Exercise(
     minutes=4,
     difficulty="easy",
     cases=[
-        # x + 10 y, and 2 x - y + 1, after ReLU
-        Case(
+        Case(  # x + 10 y, and 2 x - y + 1, after ReLU
             (
                 torch.tensor([[[1.0], [2.0]]]),
                 torch.tensor([[[0.5], [6.0]]]),
@@ -452,8 +425,7 @@ EXERCISES: list[Exercise | Question] = [
             "c": Option(
                 "the product x · y",
                 "Its mean is 0 for A and 1/2 for B. It is no sum of a number of x and one of y; "
-                "such "
-                "numbers are what hidden units can learn.",
+                "such numbers are what hidden units can learn.",
             ),
             "d": Option(
                 "the square of y",
@@ -485,8 +457,7 @@ EXERCISES: list[Exercise | Question] = [
             "c": Option(
                 "about 6.02, twice as much",
                 "3.01 is the variance of the waves around their mean. Two waves drawn "
-                "independently "
-                "differ by the sum of two such variances.",
+                "independently differ by the sum of two such variances.",
             ),
             "d": Option(
                 "4.25, as for predicting zero",
@@ -513,9 +484,8 @@ EXERCISES: list[Exercise | Question] = [
             "b": Option(
                 "The root has an infinite slope at 0, and infinity times 0 is NaN.",
                 "The chain rule multiplies it by the slope of the variance, which is 0 at the "
-                "mean. "
-                "With 1e-6 under the root the slope is 500, and 500 times 0 is 0. Several equal "
-                "items have the same defect.",
+                "mean. With 1e-6 under the root the slope is 500, and 500 times 0 is 0. Several "
+                "equal items have the same defect.",
             ),
             "c": Option(
                 "The gradient overflows; float64 would help.",
@@ -551,8 +521,8 @@ EXERCISES: list[Exercise | Question] = [
             "d": Option(
                 "Nothing of use about the task reaches the network.",
                 "3.01 is the best that can be done without the support set. It has learned the "
-                "mean "
-                "of all waves. So either the vector is not used, or it does not hold the targets.",
+                "mean of all waves. So either the vector is not used, or it does not hold the "
+                "targets.",
             ),
         },
         right="d",
