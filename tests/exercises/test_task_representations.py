@@ -18,15 +18,6 @@ def film_by_linear(h, e, weight, bias):
     return torch.relu(h + gamma * h + beta)
 
 
-def classes_by_loop(z, y, n_way):
-    return torch.stack([pool_by_var(z[y == label]) for label in range(n_way)])
-
-
-def input_by_linear(z, query_x, weight, bias):
-    e = F.linear(pool_by_var(z), weight, bias)
-    return torch.cat([query_x, e.repeat(len(query_x), 1)], dim=1)
-
-
 def pairs_by_columns(support_x, support_y, weight, bias):
     return F.relu(support_x * weight[:, 0] + support_y * weight[:, 1] + bias)
 
@@ -41,8 +32,6 @@ def effect_by_loop(encode, support_x, support_y):
     [
         (pool_by_var, "mean_and_spread"),
         (film_by_linear, "film_layer"),
-        (classes_by_loop, "class_vectors"),
-        (input_by_linear, "network_input"),
         (pairs_by_columns, "encode_pairs"),
         (effect_by_loop, "effect_of_targets"),
     ],

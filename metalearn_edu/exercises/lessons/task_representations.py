@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int, draw_labels
-from ..checker.exercise import Case, Exercise, Mistake
+from ..checker.edits import mistakes_of
+from ..checker.exercise import Case, Exercise
 from ..checker.question import Option, Question
+
+LESSON = "09_task_representations.txt"
 
 __all__ = [
     "EXERCISES",
@@ -36,23 +39,6 @@ def mean_and_spread(z: Tensor) -> Tensor:
     return torch.cat([mean, (variance + 1e-6).sqrt()])
 
 
-def _spread(z: Tensor, dim: int = 0) -> Tensor:
-    return (z.var(dim=dim, correction=0) + 1e-6).sqrt()
-
-
-def _var(z: Tensor) -> Tensor:
-    return z.var(dim=0, correction=0)
-
-
-def _sample_var(z: Tensor) -> Tensor:
-    """With n - 1 below, and without the warning that torch gives for one item."""
-    return (z - z.mean(dim=0)).square().sum(dim=0) / (len(z) - 1)
-
-
-def _with_spread(z: Tensor, spread: Tensor) -> Tensor:
-    return torch.cat([z.mean(dim=0), spread])
-
-
 def _draw_set(generator: Generator) -> tuple[Tensor]:
     n_items, d = draw_int(1, 9, generator), draw_int(2, 6, generator)
     return (2 * torch.randn(n_items, d, generator=generator) + 1,)
@@ -65,243 +51,18 @@ POOL = Exercise(
     minutes=5,
     difficulty="easy",
     cases=[
-        # the set of the lesson
-        Case(
+        Case(  # the set of the lesson
             (torch.tensor([[1.0, 0.0], [5.0, 0.0], [1.0, 0.0], [5.0, 4.0]]),),
             torch.tensor([3.0, 1.0, 2.0, math.sqrt(3)]),
         ),
-        # mean (1, 2, 3), spread (1, 2, 0.001)
-        Case(
+        Case(  # mean (1, 2, 3), spread (1, 2, 0.001)
             (torch.tensor([[0.0, 4.0, 3.0], [2.0, 0.0, 3.0]]),),
             torch.tensor([1.0, 2.0, 3.0, 1.0, 2.0, SMALL]),
         ),
-        # one item
-        Case((torch.tensor([[4.0, -2.0]]),), torch.tensor([4.0, -2.0, SMALL, SMALL])),
+        Case((torch.tensor([[4.0, -2.0]]),), torch.tensor([4.0, -2.0, SMALL, SMALL])),  # one item
     ],
     draw=_draw_set,
-    mistakes=[
-        Mistake(
-            lambda z: _with_spread(z, _sample_var(z).sqrt()),
-            "`z.std` divides by n - 1: nearly right for many items, too large for few, and NaN for "
-            "one; divide by n, and add 1e-6 under the root",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (_sample_var(z) + 1e-6).sqrt()),
-            "the variance divides by n - 1, which is NaN for one item; divide by n, "
-            "`.square().mean(dim=0)`",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, z.std(dim=0, correction=0)),
-            "1e-6 must be added to the variance, UNDER the root: there it makes the spread of one "
-            "item 0.001; without it, or outside, the gradient is NaN where nothing varies",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, z.std(dim=0, correction=0) + SMALL),
-            "0.001 is added to the spread; 1e-6 is added to the variance, under the root",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, _var(z)),
-            "this is the variance; the spread is the root of it, with 1e-6 under the root",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, _sample_var(z)),
-            "this is the variance, with n - 1 below; the spread is a root, with n below",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, ((z - z.mean(dim=0)).square().sum(dim=0) + 1e-6).sqrt()),
-            "the squares are summed, so the spread grows with the number of items; take their mean",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z.square().mean(dim=0) + 1e-6).sqrt()),
-            "these are distances from 0; subtract the mean from each item before you square",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z - z.mean(dim=0)).abs().mean(dim=0)),
-            "this is the mean absolute distance; the spread is the root of the mean SQUARE",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, ((z - z.mean()).square().mean(dim=0) + 1e-6).sqrt()),
-            "one mean of all numbers is subtracted; each column has its own, `z.mean(dim=0)`",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, z.amax(dim=0) - z.amin(dim=0)),
-            "this is the range, from the smallest to the largest; the spread is a standard "
-            "deviation",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.sum(dim=0), _spread(z)]),
-            "the first half is the sum of the items; divide by their number",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.median(dim=0).values, _spread(z)]),
-            "the first half is the median; the mean is asked for",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.mean(dim=1), _spread(z, 1)]),
-            "this averages the numbers of one item; average over the items, dim=0",
-        ),
-        Mistake(
-            lambda z: torch.cat([_spread(z), z.mean(dim=0)]), "first the means, then the spreads"
-        ),
-        Mistake(
-            lambda z: torch.stack([z.mean(dim=0), _spread(z)], dim=1).flatten(),
-            "mean and spread come in turns, column by column; first all means, then all spreads",
-        ),
-        Mistake(
-            lambda z: torch.stack([z.mean(dim=0), _spread(z)]),
-            "this has two rows; `torch.cat` puts mean and spread one behind the other",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.mean(dim=0, keepdim=True), _spread(z)[None]], dim=1),
-            "this has one row; a vector of one axis is asked for",
-        ),
-        Mistake(
-            lambda z: torch.stack([z.mean(), _spread(z.flatten())]),
-            "this is one mean and one spread of all numbers; each column has its own",
-        ),
-        Mistake(
-            lambda z: z.mean(dim=0), "the means are right; the spreads are to come behind them"
-        ),
-        Mistake(lambda z: _spread(z), "these are the spreads; the means come in front of them"),
-        Mistake(
-            lambda z: _with_spread(z, _spread(z) / len(z) ** 0.5),
-            "this is the error of the mean, the spread divided by the root of n; leave it whole",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z - z.mean(dim=0)).mean(dim=0)),
-            "distances to the mean add up to 0; square them first",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z - z.mean(dim=0)).square().mean(dim=1).sqrt()),
-            "the squares are averaged over the columns; average over the items, dim=0",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (_var(z) + 1e-3).sqrt()),
-            "the constant under the root is too large; it is 1e-6, so that the spread of one item "
-            "is 0.001",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (_var(z) + 1e-8).sqrt()),
-            "the constant under the root is too small; it is 1e-6, so that the spread of one item "
-            "is 0.001",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, _spread(z) - SMALL),
-            "0.001 is subtracted from the spread; leave it in",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z.square().mean(dim=0) - z.mean(dim=0) + 1e-6).abs().sqrt()),
-            "the mean square minus the SQUARE of the mean is the variance; the mean is not "
-            "squared here",
-        ),
-        Mistake(
-            lambda z: _with_spread(
-                z, ((z - z.mean(dim=1, keepdim=True)).square().mean(dim=0) + 1e-6).sqrt()
-            ),
-            "the mean of each item's own numbers is subtracted; subtract the mean of each column, "
-            "dim=0",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, ((z - z.mean(dim=0)).mean(dim=0).square() + 1e-6).sqrt()),
-            "this squares after the mean, and distances to the mean add up to 0; square each "
-            "distance first",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, ((z - z.mean(dim=0)).abs().mean(dim=0) + 1e-6).sqrt()),
-            "this takes the root of mean ABSOLUTE distances; square the distances before the mean",
-        ),
-        Mistake(
-            lambda z: _with_spread(
-                z, ((z - z.mean(dim=0)).square().sum(dim=0) / (len(z) + 1) + 1e-6).sqrt()
-            ),
-            "the squares are divided by n + 1; divide by n",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.amax(dim=0), z.amin(dim=0)]),
-            "these are the largest and the smallest; mean and spread are asked for",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.mean(dim=0), z.mean(dim=0)]),
-            "the means stand there twice; the second half is the spread",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.sum(dim=0), _sample_var(z).sqrt()]),
-            "the first half is the sum of the items, and the spread divides by n - 1; divide both "
-            "by n",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.mean(dim=1), _spread(z)]),
-            "the means are taken over the numbers of one item; average over the items, dim=0",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, _spread(z, 1)),
-            "the spread is taken over the numbers of one item; take it over the items, dim=0",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.mean().expand(z.shape[1]), _spread(z)]),
-            "all means are the same, that of all numbers; each column has its own, dim=0",
-        ),
-        Mistake(
-            lambda z: torch.cat([z.mean(dim=0) + 1e-3, _spread(z)]),
-            "something small is added to the means; the constant belongs under the root of the "
-            "spread",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (_spread(z) if len(z) > 1 else torch.zeros(z.shape[1]))),
-            "one item is treated apart, with a spread of 0; the constant under the root gives "
-            "0.001 without an if",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, _sample_var(z).sqrt().nan_to_num(0.0)),
-            "`std` divides by n - 1, and its NaN is turned into 0; divide by n, with 1e-6 under "
-            "the root",
-        ),
-        Mistake(
-            lambda z: _with_spread(
-                z, (_sample_var(z).sqrt() if len(z) > 1 else torch.full((z.shape[1],), SMALL))
-            ),
-            "one item is right, by an if; for several, `std` still divides by n - 1",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z - z.mean(dim=0)).square().mean(dim=0) / 2),
-            "this is half of the variance; the spread is a root",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (_var(z) + 1e-6).log()),
-            "this is a logarithm; the spread is a root",
-        ),
-        Mistake(lambda z: _with_spread(z, 1 / _spread(z)), "this is 1 divided by the spread"),
-        Mistake(
-            lambda z: torch.cat([z.mean(dim=1), _sample_var(z.T).sqrt()]),
-            "mean and spread are of the numbers of one item; take them over the items, dim=0, "
-            "with n below",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, ((z - z.sum(dim=0)).square().mean(dim=0) + 1e-6).sqrt()),
-            "the SUM of the items is subtracted from each; subtract their mean",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z - z.mean(dim=0)).abs().mean(dim=0) + 1e-3),
-            "this is the mean absolute distance; the spread is the root of the mean SQUARE",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (_var(z).mean() + 1e-6).sqrt().expand(z.shape[1])),
-            "all columns have the same spread here; each has its own, `.mean(dim=0)`",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, z.norm(dim=0)),
-            "these are lengths of columns, from 0 and not divided by n; subtract the mean, and "
-            "take a mean of squares",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z - z.mean(dim=0)).norm(dim=0)),
-            "this is the root of a SUM of squares; take their mean",
-        ),
-        Mistake(
-            lambda z: _with_spread(z, (z[-1] - z.mean(dim=0)).abs()),
-            "this is the distance of the last item; the spread is of all items",
-        ),
-    ],
+    mistakes=mistakes_of(mean_and_spread, lesson=LESSON),
     hints=[
         "Take the mean over the items, subtract it from each, square, take the mean over the items "
         "again, add 1e-6, take the root.",
@@ -324,28 +85,6 @@ def film_layer(h: Tensor, e: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.relu((1 + gamma) * h + beta)
 
 
-def _film(
-    use: Callable[[Tensor, Tensor, Tensor], Tensor],
-    make: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda e, weight, bias: weight @ e + bias,
-) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """A layer that makes the numbers of gamma and beta, and uses them on h, in its own way."""
-
-    def layer(h: Tensor, e: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        gamma, beta = make(e, weight, bias).chunk(2)
-        return use(h, gamma, beta)
-
-    return layer
-
-
-def _right(h: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    return F.relu((1 + gamma) * h + beta)
-
-
-def _in_turns(h: Tensor, e: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    both = weight @ e + bias
-    return _right(h, both[0::2], both[1::2])
-
-
 def _draw_film(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     n_queries, d, width = (draw_int(2, 6, generator) for _ in range(3))
     return (
@@ -363,8 +102,7 @@ FILM = Exercise(
     minutes=8,
     difficulty="medium",
     cases=[
-        # gamma (1, 0), beta (2, -4), as in the lesson
-        Case(
+        Case(  # gamma (1, 0), beta (2, -4), as in the lesson
             (
                 torch.tensor([[1.0, -2.0]]),
                 torch.tensor([2.0]),
@@ -373,8 +111,7 @@ FILM = Exercise(
             ),
             torch.tensor([[4.0, 0.0]]),
         ),
-        # gamma (1, 0.5), beta (2, -1)
-        Case(
+        Case(  # gamma (1, 0.5), beta (2, -1)
             (
                 torch.tensor([[2.0, 4.0], [-3.0, 1.0]]),
                 torch.tensor([1.0, 1.0]),
@@ -383,304 +120,17 @@ FILM = Exercise(
             ),
             torch.tensor([[6.0, 5.0], [0.0, 0.5]]),
         ),
-        # no modulation: a plain ReLU
-        Case(
+        Case(  # no modulation: a plain ReLU
             (torch.tensor([[1.0, -1.0]]), torch.tensor([3.0]), torch.zeros(4, 1), torch.zeros(4)),
             torch.tensor([[1.0, 0.0]]),
         ),
     ],
     draw=_draw_film,
-    mistakes=[
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(gamma * h + beta)),
-            "the factor is gamma alone; with gamma = 0 the unit would be switched off, so it is "
-            "1 + gamma",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, beta, gamma)),
-            "beta and gamma are exchanged: gamma is the first half, beta the second",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(beta * h + gamma)),
-            "beta and gamma are exchanged, and the factor lacks the 1 +",
-        ),
-        Mistake(
-            _in_turns,
-            "gamma and beta are taken in turns; gamma is the first half of the numbers, "
-            "`.chunk(2)`",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: (1 + gamma) * F.relu(h) + beta),
-            "the ReLU comes first here; it comes last, after scale and shift",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: gamma * F.relu(h) + beta),
-            "the ReLU comes first here, and the factor lacks the 1 +",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((1 + gamma) * h) + beta),
-            "the ReLU stands between scale and shift; it comes last",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: (1 + gamma) * h + beta),
-            "the ReLU is missing; it comes last",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: gamma * h + beta),
-            "the ReLU is missing, and the factor lacks the 1 +",
-        ),
-        Mistake(
-            _film(_right, make=lambda e, weight, bias: weight @ e),
-            "the bias is missing: gamma and beta are the halves of weight @ e + bias",
-        ),
-        Mistake(
-            _film(
-                lambda h, gamma, beta: F.relu(gamma * h + beta),
-                make=lambda e, weight, bias: weight @ e,
-            ),
-            "the bias is missing, and the factor lacks the 1 +",
-        ),
-        Mistake(
-            _film(_right, make=lambda e, weight, bias: F.relu(weight @ e + bias)),
-            "gamma and beta go through a ReLU and are never negative; only the result does",
-        ),
-        Mistake(
-            _film(_right, make=lambda e, weight, bias: torch.tanh(weight @ e + bias)),
-            "gamma and beta go through a tanh; they are linear in e",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, torch.sigmoid(gamma) - 1, beta)),
-            "the factor is a sigmoid of gamma; it is 1 + gamma",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, torch.exp(gamma) - 1, beta)),
-            "the factor is e to the gamma; it is 1 + gamma",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, gamma, torch.zeros_like(beta))),
-            "the shift is missing: add beta",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, torch.zeros_like(gamma), beta)),
-            "the scale is missing: multiply by 1 + gamma",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(1 + gamma * h + beta)),
-            "the 1 is added to the unit and not to gamma; brackets: (1 + gamma) * h",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((1 + gamma) * (h + beta))),
-            "the shift comes before the scale, so that beta is scaled, too; scale first",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((1 + gamma) * h + (1 + beta))),
-            "the 1 + belongs to gamma only; with beta = 0 nothing is shifted",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((1 - gamma) * h + beta)),
-            "the factor is 1 + gamma, not 1 - gamma",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((1 + gamma) * h - beta)),
-            "beta is subtracted; it is added",
-        ),
-        Mistake(
-            lambda h, e, weight, bias: F.relu(h * (weight @ e + bias).chunk(2)[0][:, None]),
-            "gamma is `(d,)` and fits the columns of h as it is; and beta is missing",
-        ),
-        Mistake(
-            lambda h, e, weight, bias: film_layer(h, e, weight, bias)[0],
-            "this is the first query alone; all Q rows are asked for",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: torch.tanh((1 + gamma) * h + beta)),
-            "a tanh stands where the ReLU belongs",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: torch.sigmoid((1 + gamma) * h + beta)),
-            "a sigmoid stands where the ReLU belongs",
-        ),
-        Mistake(
-            lambda h, e, weight, bias: _right(h, *(e @ weight + bias).chunk(2)),
-            "`weight` is (2 d, E), so the product with e (E,) is `weight @ e`",
-        ),
-        Mistake(
-            lambda h, e, weight, bias: torch.cat(
-                [h, (weight @ e + bias).expand(len(h), -1)], dim=1
-            ),
-            "this puts the numbers beside h, which is concatenation; FiLM scales and shifts h",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.leaky_relu((1 + gamma) * h + beta)),
-            "a leaky ReLU stands where the ReLU belongs",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.elu((1 + gamma) * h + beta)),
-            "an ELU stands where the ReLU belongs",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.gelu((1 + gamma) * h + beta)),
-            "a GELU stands where the ReLU belongs",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.softplus((1 + gamma) * h + beta)),
-            "a softplus stands where the ReLU belongs",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((1 + gamma) * F.relu(h) + beta)),
-            "there is a ReLU before and one after; only the last one belongs there",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(gamma * F.relu(h) + beta)),
-            "there is a ReLU before and one after, and the factor lacks the 1 +",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: h + _right(h, gamma, beta)),
-            "h is added once more to the result; the 1 + gamma holds it already",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: (1 + gamma) * h + F.relu(beta)),
-            "the ReLU is on beta alone; it goes over the whole result",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(h + gamma + beta)),
-            "gamma is added; it multiplies, (1 + gamma) * h",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(h / (1 + gamma) + beta)),
-            "h is divided by 1 + gamma; multiply",
-        ),
-        Mistake(
-            _film(_right, make=lambda e, weight, bias: weight @ e * bias),
-            "the bias multiplies; it is added",
-        ),
-        Mistake(
-            _film(_right, make=lambda e, weight, bias: weight.sum(dim=1) * e.sum() + bias),
-            "the sums of weight and e are multiplied; `weight @ e` pairs each number of e with "
-            "its column",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((2 + gamma) * h + beta)),
-            "the factor is 1 + gamma, not 2 + gamma",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, gamma, beta).mean(dim=0)),
-            "the queries are averaged; each keeps its own row",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, F.relu(gamma), beta)),
-            "gamma goes through a ReLU; it may be negative",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, gamma, F.relu(beta))),
-            "beta goes through a ReLU; it may be negative",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, gamma.abs(), beta)),
-            "gamma is made positive; it may be negative",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, torch.sigmoid(gamma), beta)),
-            "gamma goes through a sigmoid; it is used as it is",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, torch.tanh(gamma), beta)),
-            "gamma goes through a tanh; it is used as it is",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, gamma, beta).clamp(max=1)),
-            "the result is cut off at 1; a ReLU cuts at 0 only",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h - h.mean(dim=0), gamma, beta)),
-            "the mean of the queries is subtracted, so that queries inform each other; h is used "
-            "as it is",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(F.layer_norm(h, h.shape[1:]), gamma, beta)),
-            "h is normalised first; it is used as it is",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, gamma, gamma)),
-            "gamma stands in the place of beta, too; beta is the second half of the numbers",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: _right(h, beta, beta)),
-            "beta stands in the place of gamma, too; gamma is the first half of the numbers",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: (1 + beta) * F.relu(h) + gamma),
-            "beta and gamma are exchanged, and the ReLU comes first",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: (1 + beta) * h + gamma),
-            "beta and gamma are exchanged, and the ReLU is missing",
-        ),
-        Mistake(
-            _film(
-                lambda h, gamma, beta: _right(h, beta, gamma),
-                make=lambda e, weight, bias: weight @ e,
-            ),
-            "beta and gamma are exchanged, and the bias is missing",
-        ),
-        Mistake(
-            _film(
-                lambda h, gamma, beta: (1 + gamma) * h + beta,
-                make=lambda e, weight, bias: weight @ e,
-            ),
-            "the ReLU and the bias are missing",
-        ),
-        Mistake(
-            _film(
-                lambda h, gamma, beta: (1 + gamma) * F.relu(h) + beta,
-                make=lambda e, weight, bias: weight @ e,
-            ),
-            "the ReLU comes first, and the bias is missing",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu((1 + gamma)[:, None] * h + beta[:, None])),
-            "gamma and beta are `(d,)` and fit the columns of h as they are; `[:, None]` turns "
-            "them to the rows",
-        ),
-        Mistake(_film(lambda h, gamma, beta: -_right(h, gamma, beta)), "the sign is wrong"),
-        Mistake(
-            _film(lambda h, gamma, beta: gamma * _right(h, 0 * gamma, beta)),
-            "the scale comes after the ReLU",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(gamma * (1 + h) + beta)),
-            "the 1 is added to h and not to gamma; brackets: (1 + gamma) * h",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(h * (1 + gamma + beta))),
-            "beta is part of the factor; it is added after the product",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(h + gamma * beta)),
-            "gamma multiplies beta; it multiplies h, (1 + gamma) * h + beta",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(gamma) * h + beta),
-            "the ReLU is on gamma; it comes last, over all, and the factor lacks the 1 +",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(beta * h)),
-            "beta stands in the place of gamma, and nothing is added",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(gamma * h)),
-            "the shift is missing, and the factor lacks the 1 +",
-        ),
-        Mistake(
-            _film(lambda h, gamma, beta: F.relu(h)),
-            "gamma and beta are not used: the task changes nothing",
-        ),
-    ],
+    mistakes=mistakes_of(film_layer, lesson=LESSON),
     hints=[
         "Two lines: make the 2 d numbers and cut them in two halves; then scale, shift, ReLU.",
         "`weight @ e + bias` is `(2 d,)`; `.chunk(2)` gives two of `(d,)`, which broadcast over "
-        "the "
-        "rows of `h`.",
+        "the rows of `h`.",
         "With both zero the layer must be `F.relu(h)`, so the factor is `1 + gamma`.",
     ],
 )
@@ -698,82 +148,17 @@ def class_vectors(z: Tensor, y: Tensor, n_way: int) -> Tensor:
     return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)
 
 
-def _by_class(
-    pool: Callable[[Tensor], Tensor],
-) -> Callable[[Tensor, Tensor, int], Tensor]:
-    """Pool the items of each class in some way."""
-    return lambda z, y, n_way: torch.stack([pool(z[y == label]) for label in range(n_way)])
-
-
-def _sums(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    return F.one_hot(y, n_way).to(z.dtype).T @ z
-
-
-def _counts(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    return F.one_hot(y, n_way).to(z.dtype).sum(dim=0)[:, None]
-
-
-def _class_means(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    return _sums(z, y, n_way) / _counts(z, y, n_way)
-
-
-def _with_variance(z: Tensor, y: Tensor, n_way: int, variance: Tensor) -> Tensor:
-    return torch.cat([_class_means(z, y, n_way), (variance + 1e-6).sqrt()], dim=1)
-
-
-def _around_one_mean(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    squares = _sums((z - z.mean(dim=0)).square(), y, n_way)
-    return _with_variance(z, y, n_way, squares / _counts(z, y, n_way))
-
-
-def _around_zero(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    return _with_variance(z, y, n_way, _class_means(z.square(), y, n_way))
-
-
-def _equal_shots(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    shots = len(z) / n_way
-    mean = _sums(z, y, n_way) / shots
-    variance = _sums((z - mean[y]).square(), y, n_way) / shots
-    return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)
-
-
-def _over_all(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    mean = _sums(z, y, n_way) / len(z)
-    variance = _sums((z - mean[y]).square(), y, n_way) / len(z)
-    return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)
-
-
-def _spread_of_sums(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    squares = _sums((z - _class_means(z, y, n_way)[y]).square(), y, n_way)
-    return _with_variance(z, y, n_way, squares)
-
-
-def _spread_over_all(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    squares = _sums((z - _class_means(z, y, n_way)[y]).square(), y, n_way)
-    return _with_variance(z, y, n_way, squares / len(z))
-
-
-def _spread_of_mean_shots(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    squares = _sums((z - _class_means(z, y, n_way)[y]).square(), y, n_way)
-    return _with_variance(z, y, n_way, squares / (len(z) / n_way))
-
-
-def _common_spread(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    return _with_variance(z, y, n_way, _var(z).expand(n_way, -1))
-
-
-def _within_spread(z: Tensor, y: Tensor, n_way: int) -> Tensor:
-    within = (z - _class_means(z, y, n_way)[y]).square().mean(dim=0)
-    return _with_variance(z, y, n_way, within.expand(n_way, -1))
+def _class_by_class(z: Tensor, y: Tensor, n_way: int) -> Tensor:
+    rows = []
+    for label in range(n_way):
+        items = z[y == label]
+        rows.append(mean_and_spread(items))
+    return torch.stack(rows)
 
 
 def _draw_classes(generator: Generator) -> tuple[Tensor, Tensor, int]:
-    n_way, d, spare = (
-        draw_int(2, 5, generator),
-        draw_int(2, 5, generator),
-        draw_int(1, 8, generator),
-    )
-    y = draw_labels(n_way, spare, generator)
+    n_way, d = draw_int(2, 5, generator), draw_int(2, 5, generator)
+    y = draw_labels(n_way, draw_int(1, 8, generator), generator)
     return 1 + 2 * torch.randn(len(y), d, generator=generator), y, n_way
 
 
@@ -784,8 +169,7 @@ CLASSES = Exercise(
     minutes=10,
     difficulty="medium",
     cases=[
-        # class 0: (1, 0), (5, 4); class 1: (5, 0), (1, 0)
-        Case(
+        Case(  # class 0: (1, 0), (5, 4); class 1: (5, 0), (1, 0)
             (
                 torch.tensor([[1.0, 0.0], [5.0, 0.0], [1.0, 0.0], [5.0, 4.0]]),
                 torch.tensor([0, 1, 1, 0]),
@@ -793,8 +177,7 @@ CLASSES = Exercise(
             ),
             torch.tensor([[3.0, 2.0, 2.0, 2.0], [3.0, 0.0, 2.0, SMALL]]),
         ),
-        # class 2 has one item, class 0 two, class 1 three
-        Case(
+        Case(  # class 2 has one item, class 0 two, class 1 three
             (
                 torch.tensor([[4.0], [1.0], [9.0], [1.0], [6.0], [4.0]]),
                 torch.tensor([0, 1, 2, 1, 0, 1]),
@@ -804,318 +187,8 @@ CLASSES = Exercise(
         ),
     ],
     draw=_draw_classes,
-    mistakes=[
-        Mistake(
-            _around_one_mean,
-            "the spread is around the mean of ALL items; subtract the mean of an item's own class, "
-            "`mean[y]`",
-        ),
-        Mistake(
-            _around_zero,
-            "the spread is around 0; subtract the mean of an item's own class, `mean[y]`",
-        ),
-        Mistake(
-            _equal_shots,
-            "this divides by len(z) / n_way, as if all classes had equally many items; count those "
-            "of each class",
-        ),
-        Mistake(
-            _over_all,
-            "sums are divided by the number of ALL items; each class by its own number",
-        ),
-        Mistake(
-            _spread_over_all,
-            "the squared distances are divided by the number of ALL items; each class by its own",
-        ),
-        Mistake(
-            _spread_of_mean_shots,
-            "the squared distances are divided by len(z) / n_way; count the items of each class",
-        ),
-        Mistake(
-            _spread_of_sums,
-            "the squared distances are summed and not divided by the number of items of the class",
-        ),
-        Mistake(
-            _common_spread,
-            "all classes have the same spread here, that of all items together; each has its own",
-        ),
-        Mistake(
-            _within_spread,
-            "the squared distances to the class means are averaged over all items, so all classes "
-            "have one spread; sum them class by class",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([part.mean(dim=0), _sample_var(part).sqrt()])),
-            "`std` divides by n - 1, which is NaN for a class of one item; divide by n, and add "
-            "1e-6 under the root",
-        ),
-        Mistake(
-            _by_class(
-                lambda part: torch.cat([part.mean(dim=0), (_sample_var(part) + 1e-6).sqrt()])
-            ),
-            "the variance divides by n - 1, which is NaN for a class of one item; divide by n",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([part.mean(dim=0), part.std(dim=0, correction=0)])),
-            "1e-6 must be added to the variance, UNDER the root; without it, or outside, the "
-            "gradient "
-            "of a class of one item is NaN",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([part.mean(dim=0), _var(part)])),
-            "these are variances; the spread is their root, with 1e-6 under it",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([part.sum(dim=0), _spread(part)])),
-            "the first half is the sum of a class's items; divide by their number",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([_spread(part), part.mean(dim=0)])),
-            "first the means, then the spreads",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.stack([part.mean(dim=0), _spread(part)], 1).flatten()),
-            "mean and spread come in turns; first all means of a class, then all its spreads",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.stack([part.mean(dim=0), _spread(part)])),
-            "one axis too many: a class has one row, `torch.cat([...], dim=1)`",
-        ),
-        Mistake(
-            _by_class(lambda part: part.mean(dim=0)),
-            "the means are right; the spreads are to come beside them",
-        ),
-        Mistake(
-            lambda z, y, n_way: mean_and_spread(z).expand(n_way, -1),
-            "the labels are ignored: every class gets the vector of all items",
-        ),
-        Mistake(
-            lambda z, y, n_way: mean_and_spread(z),
-            "the labels are ignored: this is one vector of all items; a row for each class",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, y.sort().values, n_way),
-            "this takes the items as if they came class by class; the labels say which is which",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, y, n_way)[y],
-            "this is a row for each item; a row for each class is asked for",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.cat(
-                [_class_means(z, y, n_way), _by_class(_spread)(z, y, n_way)], dim=0
-            ),
-            "means and spreads stand one below the other; beside each other, `dim=1`",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, y, n_way).T,
-            "classes are the rows; yours is transposed",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, y, n_way).flip(0),
-            "row k belongs to label k; yours come backwards",
-        ),
-        Mistake(
-            lambda z, y, n_way: F.one_hot(y, n_way).T @ z,
-            "`F.one_hot` gives whole numbers, and a matrix product wants one type: `.to(z.dtype)`",
-        ),
-        Mistake(
-            lambda z, y, n_way: _sums(z, y, n_way) / F.one_hot(y, n_way).sum(dim=0),
-            "the counts are (n_way,) and would go along the columns; `[:, None]` makes them "
-            "(n_way, 1), one for each row",
-        ),
-        Mistake(
-            lambda z, y, n_way: z - _class_means(z, y, n_way),
-            "there are S items and n_way means; `mean[y]` is (S, d), the mean of each item's class",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.cat(
-                [
-                    _sums(z, y, n_way),
-                    (_class_means((z - _sums(z, y, n_way)[y]).square(), y, n_way) + 1e-6).sqrt(),
-                ],
-                dim=1,
-            ),
-            "the sums of the classes are not divided by their numbers of items, and so the spread "
-            "is around the sum",
-        ),
-        Mistake(
-            lambda z, y, n_way: _with_variance(
-                z, y, n_way, _sums((z - _class_means(z, y, n_way)[y]).square(), y, n_way) / n_way
-            ),
-            "the squared distances are divided by n_way; divide by the number of items of the "
-            "class",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.cat(
-                [
-                    _sums(z, y, n_way) / n_way,
-                    (
-                        _sums((z - (_sums(z, y, n_way) / n_way)[y]).square(), y, n_way) / n_way
-                        + 1e-6
-                    ).sqrt(),
-                ],
-                dim=1,
-            ),
-            "sums are divided by n_way; divide by the number of items of the class",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.cat(
-                [
-                    _class_means(z, y, n_way),
-                    _class_means((z - _class_means(z, y, n_way)[y]).abs(), y, n_way),
-                ],
-                dim=1,
-            ),
-            "these are mean absolute distances; the spread is the root of the mean SQUARE",
-        ),
-        Mistake(
-            lambda z, y, n_way: _with_variance(
-                z,
-                y,
-                n_way,
-                _class_means((z - _class_means(z, y, n_way)[y]).abs(), y, n_way).square(),
-            ),
-            "these are mean absolute distances; square each distance before the mean",
-        ),
-        Mistake(
-            lambda z, y, n_way: _with_variance(
-                z, y, n_way, _class_means(z - _class_means(z, y, n_way)[y], y, n_way).square()
-            ),
-            "this squares after the sum, and distances to the mean add up to 0; square each "
-            "distance first",
-        ),
-        Mistake(
-            lambda z, y, n_way: _with_variance(
-                z, y, n_way, (_class_means(z.square(), y, n_way) - _class_means(z, y, n_way)).abs()
-            ),
-            "the mean square minus the SQUARE of the mean is the variance; the mean is not "
-            "squared here",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.cat(
-                [_class_means(z, y, n_way), (_by_class(_var)(z, y, n_way) + 1e-3).sqrt()], dim=1
-            ),
-            "the constant under the root is too large; it is 1e-6",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.cat(
-                [_class_means(z, y, n_way), (_by_class(_var)(z, y, n_way) + 1e-8).sqrt()], dim=1
-            ),
-            "the constant under the root is too small; it is 1e-6",
-        ),
-        Mistake(
-            lambda z, y, n_way: _with_variance(
-                z, y, n_way, _class_means((z - _class_means(z, y, n_way)[:1]).square(), y, n_way)
-            ),
-            "the spread is around the mean of class 0; subtract the mean of each item's own "
-            "class, `mean[y]`",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.stack(
-                [mean_and_spread(part) for part in z.tensor_split(n_way)]
-            ),
-            "the set is cut into equal pieces in the order of the items; the labels say which "
-            "item is whose",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([part.amax(dim=0), part.amin(dim=0)])),
-            "these are the largest and the smallest of a class; mean and spread are asked for",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([part.median(dim=0).values, _spread(part)])),
-            "the first half is the median of a class; the mean is asked for",
-        ),
-        Mistake(
-            _by_class(
-                lambda part: torch.cat([part.mean(dim=0), _sample_var(part).sqrt().nan_to_num(0.0)])
-            ),
-            "`std` divides by n - 1, and its NaN is turned into 0; divide by n, with 1e-6 under "
-            "the root",
-        ),
-        Mistake(
-            _by_class(lambda part: torch.cat([part.mean().expand(part.shape[1]), _spread(part)])),
-            "all means of a class are the same, that of all its numbers; each column has its own",
-        ),
-        Mistake(
-            _by_class(
-                lambda part: torch.cat(
-                    [
-                        part.mean(dim=0),
-                        (
-                            (part - part.mean(dim=0)).square().sum(dim=0) / len(part) ** 2 + 1e-6
-                        ).sqrt(),
-                    ]
-                )
-            ),
-            "the squared distances are divided twice by the number of items",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.stack(
-                [mean_and_spread(z[y == label]) for label in dict.fromkeys(y.tolist())]
-            ),
-            "the classes come in the order in which they first appear; row k belongs to label k",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.stack(
-                [mean_and_spread(z[y != label]) for label in range(n_way)]
-            ),
-            "each row is of all OTHER classes",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, y, n_way)[:-1],
-            "the last class is missing; labels run from 0 to n_way - 1",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, y, n_way)[1:],
-            "class 0 is missing; labels run from 0 to n_way - 1",
-        ),
-        Mistake(
-            lambda z, y, n_way: _by_class(_spread)(z, y, n_way),
-            "these are the spreads; the means come in front of them",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.stack(
-                [mean_and_spread(z[label::n_way]) for label in range(n_way)]
-            ),
-            "the items are dealt to the classes in turns; the labels say which item is whose",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, (y + 1) % n_way, n_way),
-            "the rows are moved by one; row k belongs to label k",
-        ),
-        Mistake(
-            lambda z, y, n_way: class_vectors(z, (y - 1) % n_way, n_way),
-            "the rows are moved by one; row k belongs to label k",
-        ),
-        Mistake(
-            lambda z, y, n_way: _sums(z, y, n_way) / len(z),
-            "sums are divided by the number of ALL items, and the spreads are missing",
-        ),
-        Mistake(
-            lambda z, y, n_way: _sums(z, y, n_way),
-            "these are the sums of the classes; divide by their numbers, and put the spreads "
-            "beside them",
-        ),
-        Mistake(
-            lambda z, y, n_way: _with_variance(
-                z, y, n_way, _sums((z - z.mean(dim=0)).square(), y, n_way) / len(z)
-            ),
-            "the spread is around the mean of ALL items and divided by the number of ALL items; "
-            "take those of the class",
-        ),
-        Mistake(
-            lambda z, y, n_way: torch.cat([_class_means(z, y, n_way)] * 2, dim=1),
-            "the means stand there twice; the second half is the spread",
-        ),
-        Mistake(
-            _by_class(
-                lambda part: torch.cat([part.mean(dim=0), (part - part.mean(dim=0)).norm(dim=0)])
-            ),
-            "this is the root of a SUM of squares, with nothing under it; take their mean, and "
-            "add 1e-6",
-        ),
-    ],
+    mistakes=mistakes_of(class_vectors, _class_by_class, lesson=LESSON),
+    ways=[_class_by_class],
     hints=[
         "A table with a row for each item and a 1 at its class turns sums by class into a matrix "
         "product: once for the items, once for their squared distances.",
@@ -1146,28 +219,14 @@ def _too_wide(z: Tensor, query_x: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     return torch.cat([query_x, e.expand(len(query_x), -1)], dim=1)
 
 
-Beside = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-
-
-def _beside(make: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Beside:
-    """Queries beside a vector that is made in some way from z, weight and bias."""
-
-    def both(z: Tensor, query_x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return torch.cat([query_x, make(z, weight, bias).expand(len(query_x), -1)], dim=1)
-
-    return both
-
-
-def _exchanged(z: Tensor) -> Tensor:
-    return torch.cat(mean_and_spread(z).chunk(2)[::-1])
+def _by_linear(z: Tensor, query_x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    pooled = mean_and_spread(z)
+    e = F.linear(pooled, weight, bias)
+    return torch.cat([query_x, e.repeat(len(query_x), 1)], dim=1)
 
 
 def _draw_beside(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n_items, n_queries, width = (
-        draw_int(1, 6, generator),
-        draw_int(2, 6, generator),
-        draw_int(2, 5, generator),
-    )
+    n_items, n_queries, width = (draw_int(low, 6, generator) for low in (1, 2, 2))
     return (
         torch.randn(n_items, width, generator=generator),
         torch.randn(n_queries, 1, generator=generator),
@@ -1184,8 +243,7 @@ INPUT = Exercise(
     minutes=5,
     difficulty="easy",
     cases=[
-        # mean (2, 1), spread (1, 1): rows 2 + 1, 1 - 2 * 1, and the bias
-        Case(
+        Case(  # mean (2, 1), spread (1, 1): rows 2 + 1, 1 - 2 * 1, and the bias
             (
                 torch.tensor([[1.0, 0.0], [3.0, 2.0]]),
                 torch.tensor([[7.0], [8.0], [9.0]]),
@@ -1194,8 +252,7 @@ INPUT = Exercise(
             ),
             torch.tensor([[7.0, 13.0, -1.0], [8.0, 13.0, -1.0], [9.0, 13.0, -1.0]]),
         ),
-        # one item: mean (2, 5), and of the spread the root of 1e-6 is left
-        Case(
+        Case(  # one item: mean (2, 5), and of the spread the root of 1e-6 is left
             (
                 torch.tensor([[2.0, 5.0]]),
                 torch.tensor([[7.0]]),
@@ -1206,221 +263,8 @@ INPUT = Exercise(
         ),
     ],
     draw=_draw_beside,
-    mistakes=[
-        Mistake(
-            lambda *call: _too_wide(*call),
-            "the vector still has 2 E numbers, mean and spread; the linear layer makes E of them",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z).chunk(2)[0]),
-            "the width fits because the spread is thrown away; `weight` and `bias` keep both",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z).chunk(2)[1]),
-            "the width fits because the mean is thrown away; `weight` and `bias` keep both",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z).view(2, -1).sum(dim=0)),
-            "the width fits because mean and spread are added, so that neither can be told; "
-            "`weight` and `bias` keep both",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z).view(2, -1).mean(dim=0)),
-            "the width fits because mean and spread are averaged, so that neither can be told; "
-            "`weight` and `bias` keep both",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z).view(-1, 2).mean(dim=1)),
-            "the width fits because neighbours are averaged; `weight` and `bias` keep all numbers",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z)[::2]),
-            "the width fits because every second number is dropped; `weight` and `bias` keep all",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z)[: len(bias)] + bias),
-            "the spread is thrown away, and `weight` is not used",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight @ mean_and_spread(z)), "the bias is missing"
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight[:, : len(bias)] @ z.mean(dim=0) + bias),
-            "half of `weight` is used, that of the mean; the spread is told to nobody",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight[:, len(bias) :] @ z.mean(dim=0) + bias),
-            "the mean goes through the half of `weight` that belongs to the spread, and the spread "
-            "is told to nobody",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight[:, len(bias) :] @ _spread(z) + bias),
-            "half of `weight` is used, that of the spread; the mean is told to nobody",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight @ _exchanged(z) + bias),
-            "first the mean, then the spread: `mean_and_spread` has the order that `weight` "
-            "expects",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: F.relu(weight @ mean_and_spread(z) + bias)),
-            "the layer is linear; a ReLU would cut off half of what it says",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: torch.tanh(weight @ mean_and_spread(z) + bias)),
-            "the layer is linear, without a tanh",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight @ (mean_and_spread(z) + bias.repeat(2))),
-            "the bias is added before the layer; it comes after it",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight @ mean_and_spread(z) - bias),
-            "the bias is subtracted; it is added",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z) @ weight + bias),
-            "`weight` is (E, 2 E), so the product is `weight @ ...`, or `... @ weight.T`",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: torch.cat(
-                [(weight @ mean_and_spread(z) + bias).expand(len(query_x), -1), query_x], dim=1
-            ),
-            "first the query, then the vector; yours are exchanged",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: (weight @ mean_and_spread(z) + bias).expand(
-                len(query_x), -1
-            ),
-            "the queries are missing; the vector stands beside each of them",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: weight @ mean_and_spread(z) + bias,
-            "this is the task's vector; put it beside each query",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: query_x + weight @ mean_and_spread(z) + bias,
-            "the vector is added to the query; it stands beside it, `torch.cat`",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: torch.cat(
-                [query_x, weight @ mean_and_spread(z) + bias], dim=1
-            ),
-            "the vector has one axis and the queries two; `.expand(len(query_x), -1)` gives each "
-            "query a copy",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z).view(2, -1).prod(dim=0)),
-            "the width fits because mean and spread are multiplied, so that neither can be told; "
-            "`weight` and `bias` keep both",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z).view(2, -1).amax(dim=0)),
-            "the width fits because only the larger of mean and spread is kept; `weight` and "
-            "`bias` keep both",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: z.mean(dim=0) - _spread(z)),
-            "the width fits because the spread is subtracted from the mean, so that neither can "
-            "be told; `weight` and `bias` keep both",
-        ),
-        Mistake(
-            _beside(
-                lambda z, weight, bias: (
-                    weight.view(len(bias), 2, -1).sum(dim=1) @ z.mean(dim=0) + bias
-                )
-            ),
-            "the two halves of `weight` are added and used on the mean; the second half belongs "
-            "to the spread",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight.T @ mean_and_spread(z) + bias),
-            "`weight` is (E, 2 E) already, so `weight @ mean_and_spread(z)` without the T",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight @ z.mean(dim=0) + bias),
-            "`weight` expects 2 E numbers, mean and spread; the mean alone has E",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight @ mean_and_spread(z) + 2 * bias),
-            "the bias is added twice",
-        ),
-        Mistake(
-            _beside(
-                lambda z, weight, bias: (
-                    weight @ torch.cat([z.mean(dim=0), _sample_var(z).sqrt()]) + bias
-                )
-            ),
-            "the spread divides by n - 1, NaN for one item; use `mean_and_spread` as before",
-        ),
-        Mistake(
-            _beside(
-                lambda z, weight, bias: (
-                    weight @ torch.cat([z.mean(dim=0), z.std(dim=0, correction=0)]) + bias
-                )
-            ),
-            "the spread lacks the 1e-6 under the root; use `mean_and_spread` as before",
-        ),
-        Mistake(
-            _beside(
-                lambda z, weight, bias: torch.cat(
-                    [weight @ mean_and_spread(z) + bias, z.mean(dim=0)]
-                )
-            ),
-            "the mean stands beside the vector once more, so it is too wide again",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: torch.zeros_like(bias)),
-            "the width fits, and the vector says nothing; use `weight` and `bias`",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: query_x * (weight @ mean_and_spread(z) + bias),
-            "the query is multiplied by the vector; it stands beside it, `torch.cat`",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: torch.cat(
-                [query_x, (weight @ mean_and_spread(z) + bias)[None]], dim=1
-            ),
-            "there is one vector and Q queries; `.expand(len(query_x), -1)` gives each query a "
-            "copy",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: torch.cat(
-                [query_x, (weight @ mean_and_spread(z) + bias)[:, None]]
-            ),
-            "the vector stands below the queries, as further rows; beside them, `dim=1`",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: network_input(z, query_x, weight, bias)[:-1],
-            "the last query is missing",
-        ),
-        Mistake(
-            lambda z, query_x, weight, bias: network_input(
-                z, query_x - query_x.mean(dim=0), weight, bias
-            ),
-            "the mean of the queries is subtracted from them; they stay as they are",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight @ mean_and_spread(z) * bias),
-            "the bias multiplies; it is added",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: mean_and_spread(z)[1::2]),
-            "the width fits because every second number is dropped; `weight` and `bias` keep all",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: weight[:, : len(bias)] @ z.mean(dim=0)),
-            "half of `weight` is used, that of the mean, and the bias is missing",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: bias),
-            "this is the bias alone; the vector says nothing about the items",
-        ),
-        Mistake(
-            _beside(lambda z, weight, bias: (weight @ mean_and_spread(z) + bias) / 2),
-            "the vector is halved",
-        ),
-    ],
+    mistakes=mistakes_of(network_input, _by_linear, lesson=LESSON),
+    ways=[_by_linear],
     hints=[
         "How many numbers does the network expect beside x, and how many does `e` have?",
         "`mean_and_spread(z)` is `(2 E,)`, `weight` is `(E, 2 E)`. Which argument is never used?",
@@ -1448,31 +292,11 @@ def _x_twice(support_x: Tensor, support_y: Tensor, weight: Tensor, bias: Tensor)
     return F.relu(F.linear(pairs, weight, bias))
 
 
-def _encoding(pair: Callable[[Tensor, Tensor], Tensor]) -> Beside:
-    """The layer on pairs that are made in some way from x and y."""
-
-    def encode(support_x: Tensor, support_y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.relu(pair(support_x, support_y) @ weight.T + bias)
-
-    return encode
-
-
-def _pair(x: Tensor, y: Tensor) -> Tensor:
-    return torch.cat([x, y], dim=-1)
-
-
 def _draw_pairs(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n_tasks, n_items, width = (
-        draw_int(1, 4, generator),
-        draw_int(2, 5, generator),
-        draw_int(2, 5, generator),
-    )
-    return (
-        torch.randn(n_tasks, n_items, 1, generator=generator),
-        torch.randn(n_tasks, n_items, 1, generator=generator),
-        torch.randn(width, 2, generator=generator),
-        1 + torch.rand(width, generator=generator),
-    )
+    n_tasks, n_items, width = (draw_int(low, 5, generator) for low in (1, 2, 2))
+    x, y = torch.randn(2, n_tasks, n_items, 1, generator=generator)
+    weight = torch.randn(width, 2, generator=generator)
+    return x, y, weight, 1 + torch.rand(width, generator=generator)
 
 
 PAIRS = Exercise(
@@ -1483,8 +307,7 @@ PAIRS = Exercise(
     minutes=4,
     difficulty="easy",
     cases=[
-        # x + 10 y, and 2 x - y + 1, after ReLU
-        Case(
+        Case(  # x + 10 y, and 2 x - y + 1, after ReLU
             (
                 torch.tensor([[[1.0], [2.0]]]),
                 torch.tensor([[[0.5], [6.0]]]),
@@ -1495,203 +318,7 @@ PAIRS = Exercise(
         ),
     ],
     draw=_draw_pairs,
-    mistakes=[
-        Mistake(
-            lambda *call: _x_twice(*call),
-            "`support_x` still stands there twice, and the targets are not read at all",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(y, x)),
-            "x and y are exchanged: the first column of weight is for x",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(y, y)),
-            "now the targets stand there twice, and the places are not read at all",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, torch.zeros_like(y))),
-            "no target is read: the result is as if all of them were 0; they belong beside x",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.mean(dim=1, keepdim=True).expand_as(y))),
-            "every item gets the mean target of its task; each has its own",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.mean().expand_as(y))),
-            "every item gets the mean of all targets; each has its own",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.roll(1, dims=1))),
-            "each x stands beside the target of another item",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.flip(1))),
-            "the targets come backwards, so x stands beside the target of another item",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.roll(1, dims=0))),
-            "the targets are those of another task",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, x + y)),
-            "x + y stands where y belongs",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, x * y)),
-            "x times y stands where y belongs",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y - x)),
-            "y - x stands where y belongs",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, -y)),
-            "minus y stands where y belongs",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.square())),
-            "the square of y stands where y belongs; it cannot tell up from down",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.abs())),
-            "the absolute value of y stands where y belongs; it cannot tell up from down",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x + y, x + y)),
-            "the sum of x and y stands there twice; each has a column of its own",
-        ),
-        Mistake(
-            _encoding(lambda x, y: torch.cat([x, y], dim=1)),
-            "the targets became further items (`dim=1`) or further tasks (`dim=0`); beside the "
-            "items is "
-            "the last axis, `dim=-1`",
-        ),
-        Mistake(
-            _encoding(lambda x, y: torch.stack([x, y], dim=-1)),
-            "`stack` makes a new axis; `cat` puts y beside x on the last one",
-        ),
-        Mistake(
-            _encoding(lambda x, y: torch.cat([x, x, y], dim=-1)),
-            "there are three numbers for each item; two are asked for, x and y",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: encode_pairs(x, y, weight, bias) + y,
-            "the targets are added to the result; they belong into the pair",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu(y * weight[:, 1] + bias),
-            "the places are not read any more: x and y stand side by side",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: _pair(x, y) @ weight.T + bias,
-            "the pair is right, but the ReLU has gone",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu(_pair(x, y) @ weight.T),
-            "the pair is right, but the bias has gone",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu(_pair(x, y) @ weight + bias),
-            "the pair may be right; leave the layer as it was, `F.linear(pairs, weight, bias)`",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: encode_pairs(x, y, weight, bias).mean(dim=1),
-            "the pair is right, but the items are pooled; leave that to the next line",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x + y, x)),
-            "x + y and x stand there; x and y are asked for",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, (x + y) / 2)),
-            "the mean of x and y stands where y belongs",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y - y.mean(dim=1, keepdim=True))),
-            "the mean target is subtracted, so the height of the wave is lost; y as it is",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.sort(dim=1).values)),
-            "the targets are sorted, so x stands beside the target of another item",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x.sort(dim=1).values, y)),
-            "the places are sorted, so y stands beside the place of another item",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x.flip(1), y)),
-            "the places come backwards, so y stands beside the place of another item",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y[:, :1].expand_as(y))),
-            "every item gets the first target of its task; each has its own",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y[:1].expand_as(y))),
-            "every task gets the targets of the first one",
-        ),
-        Mistake(_encoding(lambda x, y: _pair(x, y.round())), "the targets are rounded; y as it is"),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.sign())),
-            "only the sign of the targets is left; y as it is",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, (y > 0).to(y.dtype))),
-            "only whether a target is positive is left; y as it is",
-        ),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, F.normalize(y, dim=1))),
-            "the targets are brought to length 1, so the amplitude is lost; y as it is",
-        ),
-        Mistake(_encoding(lambda x, y: _pair(x, y + 1)), "1 is added to the targets; y as it is"),
-        Mistake(_encoding(lambda x, y: _pair(x, 2 * y)), "the targets are doubled; y as it is"),
-        Mistake(
-            _encoding(lambda x, y: _pair(x, y.relu())), "negative targets are set to 0; y as it is"
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu(_pair(x, y) @ weight.T) + bias,
-            "the pair is right, but the bias has moved behind the ReLU",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: torch.tanh(_pair(x, y) @ weight.T + bias),
-            "the pair is right, but a tanh has taken the place of the ReLU",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: _x_twice(x, y, weight, bias) + y,
-            "the pair is as before, and the targets are added to the result; they belong into the "
-            "pair",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: _x_twice(x, y, weight, bias) * y,
-            "the pair is as before, and the result is multiplied by the targets; they belong into "
-            "the pair",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: torch.cat([_x_twice(x, y, weight, bias), y], dim=-1),
-            "the pair is as before, and the targets stand beside the result; they belong into the "
-            "pair",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu(_pair(x, x) @ weight.T + bias + y),
-            "the pair is as before, and y is added to every unit alike; it belongs into the pair",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu((_pair(x, x) + _pair(0 * y, y)) @ weight.T + bias),
-            "x + y stands where y belongs",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu((x + y) @ weight[:, :1].T + bias),
-            "x and y are added and share one column of weight; each has its own",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu(_pair(x, x) @ weight.T + bias * y),
-            "the pair is as before, and y multiplies the bias; it belongs into the pair",
-        ),
-        Mistake(
-            lambda x, y, weight, bias: F.relu(_pair(x, x * 0 + x.mean()) @ weight.T + bias),
-            "the mean place stands where y belongs",
-        ),
-    ],
+    mistakes=mistakes_of(encode_pairs, lesson=LESSON),
     hints=[
         "Which argument is never used?",
         "A pair is an item with its own target beside it, on the last axis.",
@@ -1738,23 +365,6 @@ def _downwards(x: Tensor, y: Tensor) -> Tensor:
     return torch.cat([-y.mean(dim=0), -2 * y.mean(dim=0)])
 
 
-def _effect(
-    change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    measure: Callable[[Tensor], Tensor] = lambda moved: moved.abs().max(),
-) -> Callable[[Encoder, Tensor, Tensor], float]:
-    """How far the vector moves, measured in some way, if x and y are changed in some way."""
-
-    def effect(encode: Encoder, support_x: Tensor, support_y: Tensor) -> float:
-        moved = encode(*change(support_x, support_y)) - encode(support_x, support_y)
-        return measure(moved).item()
-
-    return effect
-
-
-def _raised(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    return x, y + 1
-
-
 def _draw_encoder(generator: Generator) -> tuple[Encoder, Tensor, Tensor]:
     n_items = draw_int(2, 6, generator)
     x, y = 2 * torch.randn(2, n_items, 1, generator=generator)
@@ -1779,218 +389,7 @@ EFFECT = Exercise(
         Case((_downwards, _X, _Y), 2.0),  # by -1 and by -2
     ],
     draw=_draw_encoder,
-    mistakes=[
-        Mistake(
-            _effect(lambda x, y: (x, y.flip(0))),
-            "this shuffles the targets, which an encoder that uses their mean would not notice; "
-            "add "
-            "1 to each",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, y.roll(1, dims=0))),
-            "this moves the targets round, which an encoder that uses their mean would not notice; "
-            "add 1 to each",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, -y)),
-            "this negates the targets, which an encoder that uses their squares would not notice; "
-            "add 1 to each",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, torch.zeros_like(y))),
-            "this sets the targets to 0; add 1 to each",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, torch.ones_like(y))),
-            "this sets the targets to 1; add 1 to each",
-        ),
-        Mistake(_effect(lambda x, y: (x, 2 * y)), "this doubles the targets; add 1 to each"),
-        Mistake(_effect(lambda x, y: (x, y - 1)), "the targets are lowered by 1; they grow by 1"),
-        Mistake(
-            _effect(lambda x, y: (x + 1, y)),
-            "this moves the places and leaves the targets; the other way round is asked for",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x + 1, y + 1)),
-            "this moves places and targets; a deaf encoder would seem to hear. Leave the places",
-        ),
-        Mistake(
-            _effect(lambda x, y: (y, x)), "this exchanges places and targets; add 1 to the targets"
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, y + torch.eye(len(y))[:, :1])),
-            "only the first target grows; add 1 to each",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.max()),
-            "a number may also fall: take absolute values before the maximum",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.max().abs()),
-            "the absolute value is taken after the maximum, so a large fall is missed; take it "
-            "first",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs().mean()),
-            "this is the mean movement; the largest is asked for",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.mean()),
-            "movements up and down cancel in a mean; the largest of their absolute values",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs().sum()),
-            "this is the sum of the movements; the largest is asked for",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.sum()),
-            "movements up and down cancel in a sum; the largest of their absolute values",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.norm()),
-            "this is the length of the movement, over all numbers; the largest movement of one",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.square().mean()),
-            "this is the mean square of the movements; the largest is asked for",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.square().max()),
-            "this is the square of the largest movement",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs().min()),
-            "this is the smallest movement; one number that moves is enough, so take the largest",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.min()), "this is the lowest; the largest in size"
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs()[0]),
-            "this looks at the first number of the vector alone; any may move",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs().argmax()),
-            "this is the PLACE of the largest movement; how large is it?",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: (moved != 0).any()),
-            "this says whether anything moves; by how much?",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: (moved == 0).all()),
-            "this says whether it is deaf; by how much does the vector move?",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: (moved != 0).sum()),
-            "this counts the numbers that move; by how much do they?",
-        ),
-        Mistake(
-            lambda encode, x, y: encode(x, y + 1).abs().max().item(),
-            "this is the largest number of the vector itself; subtract the vector of the old "
-            "targets",
-        ),
-        Mistake(
-            lambda encode, x, y: encode(x, y + 1).max().item() - encode(x, y).max().item(),
-            "this compares the largest numbers of the two vectors; compare number by number",
-        ),
-        Mistake(
-            lambda encode, x, y: (
-                ((encode(x, y + 1) - encode(x, y)).abs() / encode(x, y).abs()).max().item()
-            ),
-            "this is a relative movement; the plain difference is asked for",
-        ),
-        Mistake(
-            lambda encode, x, y: 0.0,
-            "this is always 0: are the two calls made with the same targets, or with the same "
-            "pairs in "
-            "another order?",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, torch.randn(y.shape))),
-            "the new targets are random numbers, so the answer is another one each time; add 1 to "
-            "each",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, y + torch.rand(y.shape))),
-            "something random is added to the targets, so the answer is another one each time; "
-            "add 1",
-        ),
-        Mistake(_effect(lambda x, y: (x, y + 0.1)), "0.1 is added to the targets; add 1"),
-        Mistake(_effect(lambda x, y: (x, y + 0.5)), "0.5 is added to the targets; add 1"),
-        Mistake(_effect(lambda x, y: (x, y + 2)), "2 is added to the targets; add 1"),
-        Mistake(_effect(lambda x, y: (x, y + 10)), "10 is added to the targets; add 1"),
-        Mistake(_effect(lambda x, y: (x, y + 100)), "100 is added to the targets; add 1"),
-        Mistake(
-            _effect(lambda x, y: (x, y.square())),
-            "the targets are squared, which changes nothing for 0 and 1; add 1 to each",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, torch.cat([y[:-1], y[-1:] + 1]))),
-            "only the last target grows; add 1 to each",
-        ),
-        Mistake(
-            _effect(lambda x, y: (0 * x, y + 1)),
-            "the places are set to 0 as well; leave them as they are",
-        ),
-        Mistake(
-            _effect(lambda x, y: (x, y + x)), "the places are added to the targets; add 1 to each"
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.square().mean().sqrt()),
-            "this is the root of the mean square; the largest movement is asked for",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.std(correction=0)),
-            "this is the spread of the movements; the largest is asked for",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: (-moved).max()),
-            "this is the largest fall; take absolute values before the maximum",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.max() - moved.min()),
-            "this is the range of the movements; take the largest in size",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs()[-1]),
-            "this looks at the last number of the vector alone; any may move",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs().median()),
-            "this is the median of the movements; the largest is asked for",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.sum().abs()),
-            "movements up and down cancel in a sum; the largest of their absolute values",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.mean().abs()),
-            "movements up and down cancel in a mean; the largest of their absolute values",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs().max().floor()),
-            "this is cut to a whole number; `.item()` keeps it as it is",
-        ),
-        Mistake(
-            _effect(_raised, lambda moved: moved.abs().max().int()),
-            "this is cut to a whole number; `.item()` keeps it as it is",
-        ),
-        Mistake(
-            lambda encode, x, y: (encode(x, y + 1) - encode(x, y)).abs(),
-            "this is the movement of each number; return the largest of them, as a number",
-        ),
-        Mistake(
-            lambda encode, x, y: (_effect(_raised)(encode, x, y) / y.abs().max()).item(),
-            "the movement is divided by the size of the targets; leave it as it is",
-        ),
-        Mistake(_effect(lambda x, y: (x, y + 0.01)), "0.01 is added to the targets; add 1"),
-        Mistake(_effect(lambda x, y: (x, y + 0.001)), "0.001 is added to the targets; add 1"),
-        Mistake(
-            _effect(_raised, lambda moved: moved.square().sum()),
-            "this is the sum of the squares of the movements; the largest is asked for",
-        ),
-    ],
+    mistakes=mistakes_of(effect_of_targets, lesson=LESSON),
     hints=[
         "Two calls with the same `support_x`: with the targets as they are, and with 1 added to "
         "each.",
@@ -2026,8 +425,7 @@ EXERCISES: list[Exercise | Question] = [
             "c": Option(
                 "the product x · y",
                 "Its mean is 0 for A and 1/2 for B. It is no sum of a number of x and one of y; "
-                "such "
-                "numbers are what hidden units can learn.",
+                "such numbers are what hidden units can learn.",
             ),
             "d": Option(
                 "the square of y",
@@ -2059,8 +457,7 @@ EXERCISES: list[Exercise | Question] = [
             "c": Option(
                 "about 6.02, twice as much",
                 "3.01 is the variance of the waves around their mean. Two waves drawn "
-                "independently "
-                "differ by the sum of two such variances.",
+                "independently differ by the sum of two such variances.",
             ),
             "d": Option(
                 "4.25, as for predicting zero",
@@ -2087,9 +484,8 @@ EXERCISES: list[Exercise | Question] = [
             "b": Option(
                 "The root has an infinite slope at 0, and infinity times 0 is NaN.",
                 "The chain rule multiplies it by the slope of the variance, which is 0 at the "
-                "mean. "
-                "With 1e-6 under the root the slope is 500, and 500 times 0 is 0. Several equal "
-                "items have the same defect.",
+                "mean. With 1e-6 under the root the slope is 500, and 500 times 0 is 0. Several "
+                "equal items have the same defect.",
             ),
             "c": Option(
                 "The gradient overflows; float64 would help.",
@@ -2125,8 +521,8 @@ EXERCISES: list[Exercise | Question] = [
             "d": Option(
                 "Nothing of use about the task reaches the network.",
                 "3.01 is the best that can be done without the support set. It has learned the "
-                "mean "
-                "of all waves. So either the vector is not used, or it does not hold the targets.",
+                "mean of all waves. So either the vector is not used, or it does not hold the "
+                "targets.",
             ),
         },
         right="d",
