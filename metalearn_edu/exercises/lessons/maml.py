@@ -107,6 +107,7 @@ SCALAR = Exercise(
         Case((-1.0, 4.0, 0.0, 0.5, False), 0.75),  # w' = 1.5
         Case((2.0, 1.0, 3.0, 0.0, False), -1.0),  # no step: the plain slope
         Case((2.0, 1.0, 3.0, 2.0, False), 3.0),  # w' = 0, past the target: factor -1
+        Case((1000.0, 1.0, 3.0, 0.1, False), 807.39),  # far away: w' = 1000 - 99.9
     ],
     draw=_draw_scalar,
     mistakes=mistakes_of(scalar_meta_gradient, lesson=LESSON),
@@ -176,7 +177,7 @@ LINEAR = Exercise(
         Case((*_HAND, 0), torch.tensor([-1.0, -1.0])),
         # w_2 = (0.0975, 0.36), query gradient -0.5425; factors 0.9025 and 0.64
         Case((*_HAND, 2), torch.tensor([-0.489606, -0.3472])),
-        # far away: w_1 = (950.05, 800.2), query gradient 1749.25, which nothing may clip
+        # far away, where a gradient that is clipped shows: w_1 = (950.05, 800.2), then 1749.25
         Case((_FAR.expand(2), *_HAND[1:], 1), torch.tensor([1661.7875, 1399.4])),
     ],
     draw=_draw_linear,
@@ -234,7 +235,7 @@ META = Exercise(
         Case((bowl, far_bowl, _TWO, 0.1, 0, False), torch.tensor([-1.0])),
         # w_1 = 0.9, w_2 = 0.819, factors 0.8 and 0.82: (0.819 - 1) * 0.8 * 0.82
         Case((cube, bowl, torch.ones(1), 0.1, 2, False), torch.tensor([-0.118736])),
-        # far away: w_1 = 1000 - 99.9, (900.1 - 3) * 0.9, which nothing may clip
+        # far away, where a gradient that is clipped shows: (1000 - 99.9 - 3) * 0.9
         Case((bowl, far_bowl, _FAR, 0.1, 1, False), torch.tensor([807.39])),
     ],
     draw=_draw_meta,
@@ -292,6 +293,8 @@ ADAPTED = Exercise(
         # w' = 2 - 0.1 * 2 * (2 - 1) = 1.8, squared errors 1.2^2 and 2.2^2
         Case((*_AT_TWO, 0.1), torch.tensor(3.14)),
         Case((*_AT_TWO, 0.0), torch.tensor(2.5)),
+        # far away: w' = 800.2, errors 797.2 and 796.2
+        Case((_FAR.clone().requires_grad_(), *_AT_TWO[1:], 0.1), torch.tensor(634731.1)),
     ],
     draw=_draw_adapted,
     mistakes=mistakes_of(adapted_query_loss, lesson=LESSON),
@@ -374,6 +377,7 @@ ANYWHERE = Exercise(
         Case((bowl, _TWO, 0.1, 1), torch.tensor([1.9])),
         Case((bowl, _TWO, 0.1, 2), torch.tensor([1.81])),
         Case((cube, torch.ones(1), 0.1, 2), torch.tensor([0.819])),  # 1, 0.9, 0.9 - 0.081
+        Case((bowl, _FAR, 0.1, 1), torch.tensor([900.1])),
     ],
     draw=_draw_anywhere,
     properties=[_moves_under_no_grad, _leaves_no_graph],
