@@ -117,6 +117,15 @@ def test_other_right_ways_are_correct(right, name, capsys):
 # --- wrong answers that are in no table ------------------------------------------------------
 
 
+def never_steps(support_targets, query_targets):
+    return query_targets.mean(), 0.0
+
+
+def clips_in_the_step(support_loss, query_loss, w, rates):
+    gradient = torch.autograd.grad(support_loss(w), w, create_graph=True)[0].clamp(-10, 10)
+    return query_loss(w - rates * gradient)
+
+
 def puts_the_start_back(support_loss, query_loss, w, rates):
     start = w.data.clone()
     (gradient,) = torch.autograd.grad(support_loss(w), w, create_graph=True)
@@ -151,6 +160,12 @@ def constant_inner_gradient(support_loss, query_loss, w, rates, num_inner_steps)
 @pytest.mark.parametrize(
     "wrong, name, says",
     [
+        (
+            never_steps,
+            "best_start_and_rate",
+            "Hint: the start is the best one for a rate of 0, but",
+        ),
+        (clips_in_the_step, "loss_after_step", "go through these arguments by hand"),
         (puts_the_start_back, "loss_after_step", "the step is still hidden from autograd"),
         (in_place_under_no_grad, "loss_after_step", "your function changes its arguments"),
         (new_loss_old_gradient, "loss_after_steps", "still belongs to the start in every step"),
