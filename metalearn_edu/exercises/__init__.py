@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from . import lessons
-from .checker.exercise import Case, Exercise, Mistake, Verdict, examine
+from .checker import examination as exercise  # whoever examines many answers asks for this name
+from .checker.exercise import Case, Exercise, Mistake, Verdict
 from .checker.question import Option, Question, QuestionWidget
 from .record import read_record, update_record
 from .views import Folded, ProgressTable
@@ -35,6 +36,7 @@ __all__ = [
     "Verdict",
     "all_exercises",
     "check",
+    "exercise",
     "find",
     "hint",
     "predict",
@@ -84,13 +86,13 @@ def check(your_function: Callable[..., Any], name: str = "") -> None:
         return
     called = getattr(your_function, "__name__", "your function")
     try:
-        exercise = find(name or called, Exercise)
+        asked = find(name or called, Exercise)
     except ValueError as error:
         print(f"{called}: {error}")
         return
-    verdict = examine(exercise, your_function)
+    verdict = exercise.examine(asked, your_function)
     if verdict.state != "not attempted yet":
-        update_record(exercise.name, verdict.state)
+        update_record(asked.name, verdict.state)
     print(_within(WIDTH, f"{called}: {verdict.text}"))
 
 
@@ -115,10 +117,10 @@ def hint(name: str) -> Folded:
     Raises:
         ValueError: there is no such exercise.
     """
-    exercise = find(name, Exercise)
-    given = _hints_given.get(exercise.name, 0) % len(exercise.hints)
-    _hints_given[exercise.name] = given + 1
-    return Folded(f"Hint {given + 1} of {len(exercise.hints)}", exercise.hints[given])
+    asked = find(name, Exercise)
+    given = _hints_given.get(asked.name, 0) % len(asked.hints)
+    _hints_given[asked.name] = given + 1
+    return Folded(f"Hint {given + 1} of {len(asked.hints)}", asked.hints[given])
 
 
 def solution(name: str) -> Folded:

@@ -15,10 +15,10 @@ import torch
 
 from metalearn_edu import exercises
 from metalearn_edu.exercises import Exercise, Question, all_exercises, check
-from metalearn_edu.exercises.checker import exercise as engine
-from metalearn_edu.exercises.checker.diagnosis import outcome_of
+from metalearn_edu.exercises.checker import examination as engine
 from metalearn_edu.exercises.checker.differences import difference
 from metalearn_edu.exercises.checker.near_misses import near_misses
+from metalearn_edu.exercises.checker.outcomes import outcome_of
 from tools import build_notebooks as build
 from tools.instructor import solve
 

@@ -17,7 +17,7 @@ import torch
 
 from metalearn_edu import cli, exercises
 from metalearn_edu.exercises import Case, Exercise, Mistake, Option, Question, check
-from metalearn_edu.exercises.checker import exercise as engine
+from metalearn_edu.exercises.checker import examination as engine
 from metalearn_edu.exercises.checker import limits
 from metalearn_edu.exercises.checker.differences import difference, show
 from metalearn_edu.exercises.checker.limits import OutOfTime
@@ -296,7 +296,7 @@ def test_a_line_that_is_quoted_is_the_learners_own(table, capsys):
         return z * y.sum().exp() + x.mean(dim=0) - z
 
     out = answer(capsys, lambda x: breaks_backward(x) + x.square().mul_(0).sum())
-    assert "exercise.py" not in out and "flat * weights" not in out and "of the cell" not in out
+    assert "examination.py" not in out and "flat * weights" not in out and "of the cell" not in out
 
 
 def test_who_marks_the_callers_tensor_changes_it(capsys):
