@@ -1,8 +1,9 @@
 """Exercises that answer back: check, hint, solution, predict, progress.
 
-    check(my_prototypes)          "not attempted yet", "correct", or what is wrong, with a hint
-    hint("prototypes")            the next hint at each call
-    solution("prototypes")        the course's own function, folded
+    check(my_prototypes)          "not attempted yet", "correct", or what is wrong, with a hint;
+                                  below it, folded, more hints and the course's own function
+    hint("prototypes")            the same without a check: the next hint at each call
+    solution("prototypes")        ... and the course's own function
     predict("one_shot")           a question; predict("one_shot", "b") answers it
     progress()                    what is done; also: metalearn-edu progress
 
@@ -25,7 +26,7 @@ from .checker import examination as exercise  # whoever examines many answers as
 from .checker.exercise import Case, Exercise, Mistake, Verdict
 from .checker.question import Option, Question, QuestionWidget
 from .record import read_record, update_record
-from .views import Folded, ProgressTable
+from .views import Folded, Help, ProgressTable
 
 __all__ = [
     "Case",
@@ -76,6 +77,8 @@ def find(name: str, kind: type = object) -> Any:
 def check(your_function: Callable[..., Any], name: str = "") -> None:
     """Print "not attempted yet", "correct", or what is wrong with your function, and a hint.
 
+    A notebook shows all hints and the solution below it, folded.
+
     Args:
         your_function: the function itself, without a call.
         name: of the exercise; not needed if the function is called `my_<name>`.
@@ -94,6 +97,7 @@ def check(your_function: Callable[..., Any], name: str = "") -> None:
     if verdict.state != "not attempted yet":
         update_record(asked.name, verdict.state)
     print(_within(WIDTH, f"{called}: {verdict.text}"))
+    Help(asked, is_solved=verdict.state == "correct").show()
 
 
 def _within(width: int, text: str) -> str:

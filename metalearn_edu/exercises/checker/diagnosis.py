@@ -13,7 +13,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import permutations
 from typing import Any
 
@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from .differences import difference
-from .exercise import Exercise
+from .exercise import Answer, Exercise
 from .near_misses import near_misses
-from .outcomes import Example, message, outcome_of
-from .relations import close, other_places, relation
+from .outcomes import Outcome, message, outcome_of
+from .relations import Example, close, other_places, relation
 from .slips import slips, variants
 
 __all__ = ["explain", "known_mistake"]
@@ -32,13 +32,13 @@ __all__ = ["explain", "known_mistake"]
 N_EXAMPLES = 20
 
 
-def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
+def explain(exercise: Exercise, answer: Answer, failed: tuple[Any, ...]) -> str:
     """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
     patient = _Patient(exercise, answer, failed)
     return next(filter(None, (look(patient) for look in LOOKS)), "")
 
 
-def known_mistake(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
+def known_mistake(exercise: Exercise, answer: Answer, failed: tuple[Any, ...]) -> str:
     """The hint of the known mistake that gives what the answer gives; empty if none does."""
     patient = _Patient(exercise, answer, failed)
     return _known(patient) or _mostly_known(patient)
@@ -70,13 +70,49 @@ class _Patient:
     def names(self) -> list[str]:
         return list(inspect.signature(self.exercise.solution).parameters)
 
+    def does(self, wrong: Answer, example: Example) -> int:
+        """Whether the answer does there what a function of ours does: 2 yes, 1 in part, 0 no."""
+        found = _outcome(self.exercise, wrong, example.arguments, example.place)
+        return _agrees(found, example, self.part)
+
 
 def _examples(exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> list[Example]:
-    arguments = [failed, *(case.arguments for case in exercise.cases)]
+    """The call that failed, then those that every examination makes."""
+    calls = _calls(exercise)
+    place = next((i for i, arguments in enumerate(calls) if arguments is failed), None)
+    places = [place, *range(len(calls))]
+    return [_example(exercise, answer, failed if i is None else calls[i], i) for i in places]
+
+
+def _example(exercise: Exercise, answer: Any, call: tuple[Any, ...], place: int | None) -> Example:
+    expected = _outcome(exercise, exercise.solution, call, place)
+    return Example(call, outcome_of(answer, call), expected, place)
+
+
+@lru_cache(maxsize=100)
+def _calls(exercise: Exercise) -> list[tuple[Any, ...]]:
+    """The cases, and some draws that are always the same."""
+    calls = [case.arguments for case in exercise.cases]
     if exercise.draw is not None:
         generator = torch.Generator().manual_seed(0)
-        arguments += [exercise.draw(generator) for _ in range(N_EXAMPLES)]
-    return [Example(a, outcome_of(answer, a), outcome_of(exercise.solution, a)) for a in arguments]
+        calls += [exercise.draw(generator) for _ in range(N_EXAMPLES)]
+    return calls
+
+
+def _outcome(
+    exercise: Exercise, function: Answer, arguments: tuple[Any, ...], place: int | None
+) -> Outcome:
+    """What a function of ours gives; of the calls of every examination it is remembered."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
+        if place is None:
+            return outcome_of(function, arguments)
+        return _remembered(exercise, function, place)
+
+
+@lru_cache(maxsize=10_000)
+def _remembered(exercise: Exercise, function: Answer, place: int) -> Outcome:
+    return outcome_of(function, _calls(exercise)[place])
 
 
 Hit = tuple[int, int, str]
@@ -86,8 +122,8 @@ def _hits(patient: _Patient) -> list[Hit]:
     """Of each known mistake: in how many examples the answer does what it does, how well, hint."""
     hits = []
     for mistake in patient.exercise.mistakes:
-        if _agrees(mistake.wrong, patient.first, patient.part):  # else it explains nothing
-            agreed = [_agrees(mistake.wrong, e, patient.part) for e in patient.examples]
+        if patient.does(mistake.wrong, patient.first):  # else it explains nothing
+            agreed = [patient.does(mistake.wrong, example) for example in patient.examples]
             hits.append((sum(map(bool, agreed)), sum(agreed), mistake.hint))
     return hits
 
@@ -102,7 +138,7 @@ def _still_there(patient: _Patient) -> str:
     exercise = patient.exercise
     if exercise.buggy is None:
         return ""
-    same = all(_agrees(exercise.buggy, example, patient.part) for example in patient.examples)
+    same = all(patient.does(exercise.buggy, example) for example in patient.examples)
     return exercise.hints[0] if same else ""
 
 
@@ -125,14 +161,12 @@ def _perhaps(hints: list[str]) -> str:
     return "perhaps: " + "; or: ".join(hints) if hints else ""
 
 
-def _agrees(wrong_answer: Callable[..., Any], example: Example, part: int) -> int:
+def _agrees(wrong: Outcome, example: Example, part: int) -> int:
     """2 if the results are the same, 1 if at least the part is that is wrong, else 0.
 
     Errors are the same if their messages are, and nearly if they differ in sizes alone.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
-        wrong, got = outcome_of(wrong_answer, example.arguments), example.got
+    got = example.got
     if wrong.error or got.error:
         if _kind_of(wrong.error) != _kind_of(got.error):
             return 0
@@ -223,7 +257,10 @@ def _slip(patient: _Patient) -> str:
         for text, slipped in slips(
             patient.exercise.solution, [example.arguments for example in patient.examples]
         )
-        if all(_agrees(slipped, example, patient.part) for example in patient.examples)
+        if all(
+            _agrees(outcome_of(slipped, example.arguments), example, patient.part)
+            for example in patient.examples
+        )
     ]
     if not 1 <= len(fits) <= 3:  # right for many others: then it does not count at all
         return ""
@@ -258,7 +295,7 @@ def _whatever(patient: _Patient, unseen: list[int]) -> str:
     return what and f"the result stays as it is whatever {what} may be; where must it come in?"
 
 
-def _is_read(answer: Callable[..., Any], place: int) -> bool:
+def _is_read(answer: Answer, place: int) -> bool:
     """Whether the code of a function has the argument in this place in it."""
     code = getattr(inspect.unwrap(answer), "__code__", None)
     if code is None or place >= code.co_argcount:
@@ -295,7 +332,7 @@ def _near_miss(patient: _Patient) -> str:
         miss
         for way in (patient.exercise.solution, *patient.exercise.ways)
         for miss in near_misses(way)
-        if all(_agrees(miss.function, example, patient.part) == 2 for example in patient.examples)
+        if all(patient.does(miss.function, example) == 2 for example in patient.examples)
     ]
     if not fits:
         return ""

@@ -37,7 +37,7 @@ class Mistake:
     hint: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Exercise:
     """A function to write. Its name is that of the solution; the learner's is `my_<name>`.
 

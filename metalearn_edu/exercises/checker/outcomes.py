@@ -14,7 +14,7 @@ import torch
 from .differences import copy_of, difference
 from .limits import Stop
 
-__all__ = ["Example", "Outcome", "failure", "message", "outcome_of"]
+__all__ = ["Outcome", "failure", "message", "outcome_of"]
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,6 @@ def failure(outcome: Outcome, expected: Any, any_float: bool = False) -> str:
     if error is None:
         return difference(outcome.value, expected, any_float=any_float)
     return f"it stops with {type(error).__name__}: {message(error)}{outcome.line}"
-
-
-@dataclass(frozen=True)
-class Example:
-    """One call of an answer, and of the solution beside it."""
-
-    arguments: tuple[Any, ...]
-    got: Outcome
-    expected: Outcome
 
 
 def message(error: BaseException | None) -> str:

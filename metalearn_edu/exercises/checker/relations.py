@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .outcomes import Example
+from .outcomes import Outcome
 
-__all__ = ["close", "other_places", "relation"]
+__all__ = ["Example", "close", "other_places", "relation"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One call of an answer, and of the solution beside it.
+
+    Attributes:
+        place: among the calls that every examination of this exercise makes, or None.
+    """
+
+    arguments: tuple[Any, ...]
+    got: Outcome
+    expected: Outcome
+    place: int | None
+
 
 RELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "minus what is expected; look at the signs": lambda e: -e,
