@@ -1,8 +1,9 @@
 """Exercises that answer back: check, hint, solution, predict, progress.
 
-    check(my_prototypes)          "not attempted yet", "correct", or what is wrong, with a hint
-    hint("prototypes")            the next hint at each call
-    solution("prototypes")        the course's own function, folded
+    check(my_prototypes)          "not attempted yet", "correct", or what is wrong, with a hint;
+                                  below it, folded, more hints and the course's own function
+    hint("prototypes")            the same without a check: the next hint at each call
+    solution("prototypes")        ... and the course's own function
     predict("one_shot")           a question; predict("one_shot", "b") answers it
     progress()                    what is done; also: metalearn-edu progress
 
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from . import lessons
-from .checker.exercise import Case, Exercise, Mistake, Verdict, examine
+from .checker import examination as exercise  # whoever examines many answers asks for this name
+from .checker.exercise import Case, Exercise, Mistake, Verdict
 from .checker.question import Option, Question, QuestionWidget
 from .record import read_record, update_record
-from .views import Folded, ProgressTable
+from .views import Folded, Help, ProgressTable
 
 __all__ = [
     "Case",
@@ -35,6 +37,7 @@ __all__ = [
     "Verdict",
     "all_exercises",
     "check",
+    "exercise",
     "find",
     "hint",
     "predict",
@@ -74,6 +77,8 @@ def find(name: str, kind: type = object) -> Any:
 def check(your_function: Callable[..., Any], name: str = "") -> None:
     """Print "not attempted yet", "correct", or what is wrong with your function, and a hint.
 
+    A notebook shows all hints and the solution below it, folded.
+
     Args:
         your_function: the function itself, without a call.
         name: of the exercise; not needed if the function is called `my_<name>`.
@@ -84,14 +89,15 @@ def check(your_function: Callable[..., Any], name: str = "") -> None:
         return
     called = getattr(your_function, "__name__", "your function")
     try:
-        exercise = find(name or called, Exercise)
+        asked = find(name or called, Exercise)
     except ValueError as error:
         print(f"{called}: {error}")
         return
-    verdict = examine(exercise, your_function)
+    verdict = exercise.examine(asked, your_function)
     if verdict.state != "not attempted yet":
-        update_record(exercise.name, verdict.state)
+        update_record(asked.name, verdict.state)
     print(_within(WIDTH, f"{called}: {verdict.text}"))
+    Help(asked, is_solved=verdict.state == "correct").show()
 
 
 def _within(width: int, text: str) -> str:
@@ -115,10 +121,10 @@ def hint(name: str) -> Folded:
     Raises:
         ValueError: there is no such exercise.
     """
-    exercise = find(name, Exercise)
-    given = _hints_given.get(exercise.name, 0) % len(exercise.hints)
-    _hints_given[exercise.name] = given + 1
-    return Folded(f"Hint {given + 1} of {len(exercise.hints)}", exercise.hints[given])
+    asked = find(name, Exercise)
+    given = _hints_given.get(asked.name, 0) % len(asked.hints)
+    _hints_given[asked.name] = given + 1
+    return Folded(f"Hint {given + 1} of {len(asked.hints)}", asked.hints[given])
 
 
 def solution(name: str) -> Folded:

@@ -1,4 +1,4 @@
-"""What hint, solution and progress show: HTML in a notebook, plain text elsewhere."""
+"""What check, hint, solution and progress show: HTML in a notebook, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+
 from ..basics.names import for_terminal
+from .checker.exercise import Exercise
 from .checker.question import as_html
 from .record import Record
 
-__all__ = ["Folded", "ProgressTable"]
+__all__ = ["Folded", "Help", "ProgressTable"]
 
 MARKS = {"not attempted yet": " ", "tried": "-", "correct": "x"}
 
@@ -28,8 +32,47 @@ class Folded:
         return f"{self.title}:\n{self.text}"
 
     def _repr_html_(self) -> str:
-        body = f"<pre>{html.escape(self.text)}</pre>" if self.code else as_html(self.text)
-        return f"<details><summary>{self.title}</summary>{body}</details>"
+        return _folded(self.title, _code(self.text) if self.code else as_html(self.text))
+
+
+def _folded(title: str, body: str) -> str:
+    """What a mouse unfolds, or Tab and Enter."""
+    return f"<details><summary>{title}</summary>{body}</details>"
+
+
+def _code(text: str) -> str:
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+@dataclass(frozen=True)
+class Help:
+    """What stands below the verdict on an answer: hints and solution, all folded.
+
+    A hint holds the next one inside it. With a correct answer there is only the solution.
+    """
+
+    exercise: Exercise
+    is_solved: bool
+
+    def __repr__(self) -> str:
+        name = self.exercise.name
+        hints = "" if self.is_solved else f'hint("{name}") gives the next hint, '
+        return f'{hints}solution("{name}") {"shows " * self.is_solved}our solution'
+
+    def _repr_html_(self) -> str:
+        hints = [] if self.is_solved else self.exercise.hints
+        ladder = ""
+        for number in range(len(hints), 0, -1):
+            text = as_html(hints[number - 1])
+            ladder = _folded(f"Hint {number} of {len(hints)}", text + ladder)
+        return ladder + _folded("Our solution", _code(self.exercise.key()))
+
+    def show(self) -> None:
+        """In a notebook folded; in plain Python a line says how to ask for it, if there is need."""
+        if get_ipython() is not None:
+            display(self)
+        elif not self.is_solved:
+            print(self)
 
 
 class ProgressTable:

@@ -32,10 +32,9 @@
 #
 # - **Predict.** A question before each result. Write your guess down first, on paper. A guess that
 #   turns out wrong teaches more than a result that you only read.
-# - **Exercise.** A function to write. `check` looks at it and answers at once, `hint` gives one hint
-#   after the other, `solution` shows ours. Nothing later depends on your code, so you can go on at
-#   any time. Some questions come with answers to choose from; each answer says why it is right or
-#   not.
+# - **Exercise.** A function to write. `check` looks at it and answers at once; hints and our solution
+#   are folded below its answer. Nothing later depends on your code, so you can go on at any time.
+#   Some questions come with answers to choose from; each answer says why it is right or not.
 # - **Explorer.** A figure with sliders and buttons, and a question that it answers.
 # - **Recap.** At the end: what you have learned, and three questions to check it.
 #
@@ -55,7 +54,7 @@ from metalearn_edu import (
     load_glyphs,
     meta_train,
 )
-from metalearn_edu.exercises import check, hint, progress, solution
+from metalearn_edu.exercises import check, progress
 from metalearn_edu.exercises.lessons.start_here import share_right
 from metalearn_edu.explorers.canvas import DrawYourOwn
 from metalearn_edu.explorers.game import LetterGame
@@ -245,16 +244,10 @@ def my_share_right(answers, truth):
 check(my_share_right)
 
 # %% [markdown]
-# Stuck? The next cell holds a hint; click on it to unfold it. Run the cell again for the next hint.
-# Below it is our solution.
-
-# %%
-hint("share_right")
-
-# %%
-solution("share_right")
-
-# %% [markdown]
+# Stuck? Below the answer of a check stand hints. Click on *Hint 1*, or go there with Tab and press
+# Enter, to unfold it; the next hint is inside. Our solution is below the hints. So it is in every
+# lesson.
+#
 # Does the check say "correct"? Then you know how every exercise of this course works. If it says
 # "not attempted yet" you can still go on: from here we use the package's `share_right`.
 #

@@ -46,7 +46,7 @@ from metalearn_edu import (
     evaluate_meta_learner,
     load_glyphs,
 )
-from metalearn_edu.exercises import check, hint, predict, solution
+from metalearn_edu.exercises import check, predict
 from metalearn_edu.exercises.lessons.tasks_and_episodes import count_episodes, split_items
 from metalearn_edu.explorers.episodes import EpisodeExplorer
 from metalearn_edu.plotting import plot_episode, plot_intervals, plot_items, use_course_style
@@ -256,15 +256,6 @@ def my_episode_labels(class_ids, chosen):
 check(my_episode_labels)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("episode_labels")
-
-# %%
-solution("episode_labels")
-
-# %% [markdown]
 # ## The contract: `EpisodeBatch`
 #
 # Every learner of this course eats the same thing: an **`EpisodeBatch`**, four tensors with the
@@ -343,15 +334,6 @@ def my_split_items(items, n_shot):
 
 
 check(my_split_items)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("split_items")
-
-# %%
-solution("split_items")
 
 # %% [markdown]
 # ## Your own data
@@ -571,15 +553,6 @@ def my_count_episodes(n_classes, class_size, n_way, n_shot, n_query):
 check(my_count_episodes)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("count_episodes")
-
-# %%
-solution("count_episodes")
-
-# %% [markdown]
 # Now the real pool. We check the small case by brute force first: draw 20,000 episodes with the
 # loop and count how many different ones we meet.
 
@@ -693,15 +666,6 @@ def my_draw_items(class_size, n_items, n_draws, generator):
 check(my_draw_items)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("draw_items")
-
-# %%
-solution("draw_items")
-
-# %% [markdown]
 # <details><summary>What the bug does</summary>
 #
 # `torch.arange(n_shot + n_query)` takes the *first* items of each class, every time. The support
@@ -779,15 +743,6 @@ def my_deal_classes(n_classes, n_way, n_tasks, generator):
 
 
 check(my_deal_classes)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("deal_classes")
-
-# %%
-solution("deal_classes")
 
 # %% [markdown]
 # <details><summary>What the bug does</summary>

@@ -47,7 +47,7 @@ from metalearn_edu import (
     load_glyphs,
     meta_train,
 )
-from metalearn_edu.exercises import check, hint, predict, solution
+from metalearn_edu.exercises import check, predict
 from metalearn_edu.exercises.lessons.honest_evaluation import episodes_needed, read_interval
 from metalearn_edu.explorers.intervals import IntervalExplorer
 from metalearn_edu.plotting import plot_intervals, use_course_style
@@ -159,15 +159,6 @@ def my_episodes_needed(std, half_width):
 
 
 check(my_episodes_needed)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("episodes_needed")
-
-# %%
-solution("episodes_needed")
 
 # %%
 for points in (5, 1, 0.5, 0.1):
@@ -301,15 +292,6 @@ def my_read_interval(mean, half_width, n_episodes, n_queries):
 
 check(my_read_interval)
 
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("read_interval")
-
-# %%
-solution("read_interval")
-
 # %%
 published = {
     "MAML, 5 queries": (0.4870, 0.0184, 600, 5),
@@ -402,15 +384,6 @@ def my_half_width_of_rounds(scores):
 
 
 check(my_half_width_of_rounds)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("half_width_of_rounds")
-
-# %%
-solution("half_width_of_rounds")
 
 # %% [markdown]
 # ## Training is luck, too
@@ -530,15 +503,6 @@ def my_paired_difference(first, second):
 
 
 check(my_paired_difference)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("paired_difference")
-
-# %%
-solution("paired_difference")
 
 # %% [markdown]
 # ## Chance, and the best of many
@@ -694,15 +658,6 @@ def my_normalise_queries(support_z, query_z):
 
 
 check(my_normalise_queries)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("normalise_queries")
-
-# %%
-solution("normalise_queries")
 
 # %% [markdown]
 # The check finds it without knowing the method: it scores the same queries together and one by

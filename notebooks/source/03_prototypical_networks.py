@@ -40,7 +40,7 @@ from torch import nn
 
 from metalearn_edu.backbones import ConvNet
 from metalearn_edu.evaluation import Comparison, evaluate_meta_learner
-from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.learners import PrototypicalNetwork, class_prototypes, embed_dataset
 from metalearn_edu.plotting import use_course_style
 from metalearn_edu.tasks import EpisodeSampler, load_glyphs
@@ -165,15 +165,6 @@ def my_class_means(support_z, support_y, n_way):
 
 
 check(my_class_means)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("class_means")
-
-# %%
-solution("class_means")
 
 # %% [markdown]
 # The package version does the same for `T` tasks at once; the task axis leads. It agrees with the
@@ -329,15 +320,6 @@ def my_linear_layer(support_z, support_y, n_way):
 
 
 check(my_linear_layer)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("linear_layer")
-
-# %%
-solution("linear_layer")
 
 # %% [markdown]
 # We check the claim on many random points, in float64: the scores differ, the probabilities do not.
@@ -693,15 +675,6 @@ def my_attention_probabilities(query_z, support_z, support_y, n_way):
 check(my_attention_probabilities)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("attention_probabilities")
-
-# %%
-solution("attention_probabilities")
-
-# %% [markdown]
 # Now both on the same embeddings, with one shot and with five.
 
 # %%
@@ -768,15 +741,6 @@ def my_log_probabilities(query_z, prototypes):
 
 
 check(my_log_probabilities)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("log_probabilities")
-
-# %%
-solution("log_probabilities")
 
 # %% [markdown]
 # <details><summary>What the bug does</summary>
@@ -892,15 +856,6 @@ def my_remap_labels(support_y, query_y):
 
 
 check(my_remap_labels)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("remap_labels")
-
-# %%
-solution("remap_labels")
 
 # %% [markdown]
 # With the labels remapped, the two perfect queries cost nearly nothing.

@@ -40,7 +40,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.evaluation import Comparison, evaluate_meta_learner
-from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.learners import PrototypicalNetwork, RelationNetwork, embed_dataset
 from metalearn_edu.plotting import use_course_style
 from metalearn_edu.tasks import EpisodeSampler, load_glyphs
@@ -143,15 +143,6 @@ def my_all_pairs(class_z, query_z):
 check(my_all_pairs)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("all_pairs")
-
-# %%
-solution("all_pairs")
-
-# %% [markdown]
 # The package's version gives the same logits as the loop:
 
 # %%
@@ -205,15 +196,6 @@ def my_relation_logits(class_z, query_z, weight, bias, score):
 
 
 check(my_relation_logits)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("relation_logits")
-
-# %%
-solution("relation_logits")
 
 # %% [markdown]
 # You get "The size of tensor a must match the size of tensor b"? Then you added `(n_way, h)` and
@@ -328,15 +310,6 @@ def my_squared_error(scores, labels):
 
 
 check(my_squared_error)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("squared_error")
-
-# %%
-solution("squared_error")
 
 # %% [markdown]
 # ### Is 0.0475 good?
@@ -673,15 +646,6 @@ def my_entropy_of_logits(logits, labels):
 check(my_entropy_of_logits)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("entropy_of_logits")
-
-# %%
-solution("entropy_of_logits")
-
-# %% [markdown]
 # <details><summary>What the bug does</summary>
 #
 # Cross-entropy takes the softmax of what it is given. The best scores between 0 and 1 are 1 for the
@@ -799,15 +763,6 @@ def my_class_scores(item_scores, support_y, n_way):
 
 
 check(my_class_scores)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("class_scores")
-
-# %%
-solution("class_scores")
 
 # %% [markdown]
 # With the mean, class 0 is safe, and five shots of each class are as good as they should be.

@@ -44,7 +44,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.evaluation import evaluate_meta_learner
-from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.exercises.lessons.maml import (
     half_squared_error,
     linear_meta_gradient,
@@ -207,15 +207,6 @@ def my_scalar_meta_gradient(w, support_target, query_target, inner_lr, first_ord
 check(my_scalar_meta_gradient)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("scalar_meta_gradient")
-
-# %%
-solution("scalar_meta_gradient")
-
-# %% [markdown]
 # ### Where does MAML want the start?
 #
 # A prediction first. Choose an answer and press the button.
@@ -298,15 +289,6 @@ def my_linear_meta_gradient(w, support_x, support_y, query_x, query_y, inner_lr,
 
 
 check(my_linear_meta_gradient)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("linear_meta_gradient")
-
-# %%
-solution("linear_meta_gradient")
 
 # %% [markdown]
 # The package knows nothing of this formula; it differentiates through its steps. Both must agree,
@@ -462,16 +444,8 @@ def my_meta_gradient(support_loss, query_loss, w, inner_lr, num_inner_steps, fir
 check(my_meta_gradient)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-#
 # *One of the differentiated Tensors appears to not have been used in the graph* means that the
 # query loss no longer depends on `w`: somewhere `fast_w` was made from detached tensors.
-
-# %%
-hint("meta_gradient")
-
-# %%
-solution("meta_gradient")
 
 # %% [markdown]
 # ## 5. What second order costs
@@ -1071,15 +1045,6 @@ def my_adapted_query_loss(w, support_x, support_y, query_x, query_y, inner_lr):
 check(my_adapted_query_loss)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("adapted_query_loss")
-
-# %%
-solution("adapted_query_loss")
-
-# %% [markdown]
 # Why was there no error? A path from the start to the query loss remains: the `w` itself in `w -
 # inner_lr * gradient`. What is lost is the other path, through the gradient, and with it the factor
 # $1 - \alpha \lambda$. `gradient.detach()` or `.data` would do the same.
@@ -1153,15 +1118,6 @@ def my_adapt_anywhere(support_loss, w, inner_lr, num_inner_steps):
 
 
 check(my_adapt_anywhere)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("adapt_anywhere")
-
-# %%
-solution("adapt_anywhere")
 
 # %% [markdown]
 # The check of part A names it when it happens in training:

@@ -45,7 +45,7 @@ from torch import nn
 from torch.func import functional_call
 
 from metalearn_edu.evaluation import compare_meta_learners, evaluate_meta_learner
-from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.exercises.lessons.maml import half_squared_error
 from metalearn_edu.exercises.lessons.meta_sgd import best_start_and_rate
 from metalearn_edu.learners import MAML, MAMLModel, MetaSGD
@@ -162,15 +162,6 @@ def my_scalar_gradients(w, rate, support_target, query_target):
 check(my_scalar_gradients)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("scalar_gradients")
-
-# %%
-solution("scalar_gradients")
-
-# %% [markdown]
 # The package gives the same two numbers. One weight is a linear layer without bias, fed with $x =
 # 1$; the loss `half_squared_error` is that of lesson 05.
 
@@ -230,15 +221,6 @@ def my_best_start_and_rate(support_targets, query_targets):
 
 
 check(my_best_start_and_rate)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("best_start_and_rate")
-
-# %%
-solution("best_start_and_rate")
 
 # %% [markdown]
 # Now we train `MetaSGD` on each family. It knows nothing of lines; it follows its two gradients.
@@ -376,16 +358,8 @@ def my_meta_sgd_gradients(support_loss, query_loss, w, rates, num_inner_steps):
 check(my_meta_sgd_gradients)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-#
 # *element 0 of tensors does not require grad* means that a gradient was taken of something without
 # a graph: it was detached, or computed under `no_grad`.
-
-# %%
-hint("meta_sgd_gradients")
-
-# %%
-solution("meta_sgd_gradients")
 
 # %% [markdown]
 # ## 5. Train both on sine waves
@@ -838,15 +812,6 @@ def my_loss_after_step(support_loss, query_loss, w, rates):
 check(my_loss_after_step)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("loss_after_step")
-
-# %%
-solution("loss_after_step")
-
-# %% [markdown]
 # `w.data = ...` did two things. It overwrote the start: there is one copy of the weights, each task
 # leaves its step in it, and the next task begins where the last one ended. There is no meta-learned
 # start any more. And autograd does not see what happens to `.data`: the query loss has no path to
@@ -920,15 +885,6 @@ def my_loss_after_steps(support_loss, query_loss, w, rates, num_inner_steps):
 
 
 check(my_loss_after_steps)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("loss_after_steps")
-
-# %%
-solution("loss_after_steps")
 
 # %% [markdown]
 # The old loss was **stale**: it belonged to the start, and so did its gradient. You notice it by the

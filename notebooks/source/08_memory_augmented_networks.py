@@ -42,7 +42,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.evaluation import evaluate_streams, first_instance_ceiling, instance_numbers
-from metalearn_edu.exercises import check, find, hint, predict, progress, solution
+from metalearn_edu.exercises import check, find, predict, progress
 from metalearn_edu.exercises.lessons.memory_augmented_networks import (
     heard_at,
     read_and_write,
@@ -104,15 +104,6 @@ def my_late_labels(y, n_way):
 
 
 check(my_late_labels)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("late_labels")
-
-# %%
-solution("late_labels")
 
 # %% [markdown]
 # ## 2. How good can a first answer be?
@@ -230,15 +221,6 @@ def my_read_weights(key, memory, sharpness):
 check(my_read_weights)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("read_weights")
-
-# %%
-solution("read_weights")
-
-# %% [markdown]
 # The package's `address` does it for many memories and many heads at once.
 
 # %%
@@ -338,15 +320,6 @@ def my_least_used(usage, n_heads):
 check(my_least_used)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("least_used")
-
-# %%
-solution("least_used")
-
-# %% [markdown]
 # ### Exercise 5: one step of writing (12 minutes, medium)
 #
 # This is the heart of the lesson. Write one step of one head:
@@ -375,15 +348,6 @@ def my_write_step(memory, usage, read_before, read_now, gate, row, decay):
 
 
 check(my_write_step)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("write_step")
-
-# %%
-solution("write_step")
 
 # %% [markdown]
 # In the package all of this is `MANNController`: an LSTM reads the item, the late label and what
@@ -813,15 +777,6 @@ def my_stream_inputs(x, y, n_way):
 check(my_stream_inputs)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("stream_inputs")
-
-# %%
-solution("stream_inputs")
-
-# %% [markdown]
 # <details><summary>What the bug does</summary>
 #
 # At step t the network is handed the label of step t: <code>known[:, t]</code> in the loop above. It
@@ -850,15 +805,6 @@ def my_heard_at(stream, x, y, t):
 
 
 check(my_heard_at)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("heard_at")
-
-# %%
-solution("heard_at")
 
 # %% [markdown]
 # Now both learners, at step 20. Theirs has not been trained at all.
@@ -958,15 +904,6 @@ def my_read_and_write(memory, keys, writes, rows, sharpness):
 
 
 check(my_read_and_write)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("read_and_write")
-
-# %%
-solution("read_and_write")
 
 # %% [markdown]
 # <details><summary>What the bug does</summary>

@@ -39,7 +39,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.evaluation import evaluate_meta_learner
-from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.exercises.lessons.task_representations import (
     class_vectors,
     effect_of_targets,
@@ -153,15 +153,6 @@ def my_mean_and_spread(z):
 check(my_mean_and_spread)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("mean_and_spread")
-
-# %%
-solution("mean_and_spread")
-
-# %% [markdown]
 # The package's `pool_by_class` does it for many tasks, and for each class of a task. With the label
 # 0 for all items there is one set. It agrees with the loop, and it cares neither for the order nor
 # for how often the whole set is given.
@@ -248,15 +239,6 @@ def my_film_layer(h, e, weight, bias):
 
 
 check(my_film_layer)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("film_layer")
-
-# %%
-solution("film_layer")
 
 # %% [markdown]
 # Our case from paper, then a check that holds for every task: with $W = 0$ and $b = 0$ the layer is
@@ -601,15 +583,6 @@ def my_class_vectors(z, y, n_way):
 
 check(my_class_vectors)
 
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("class_vectors")
-
-# %%
-solution("class_vectors")
-
 # %%
 y = torch.tensor([0, 1, 1, 0])
 from_package = pool_by_class(z[None], y[None])[0]
@@ -772,15 +745,6 @@ def my_network_input(z, query_x, weight, bias):
 check(my_network_input)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("network_input")
-
-# %%
-solution("network_input")
-
-# %% [markdown]
 # <details><summary>What the bug does</summary>
 #
 # The network expects 1 + 8 = 9 numbers and gets 1 + 16 = 17, for mean and spread together are 2E
@@ -896,15 +860,6 @@ def my_encode_pairs(support_x, support_y, weight, bias):
 check(my_encode_pairs)
 
 # %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("encode_pairs")
-
-# %%
-solution("encode_pairs")
-
-# %% [markdown]
 # <details><summary>What the bug does</summary>
 #
 # <code>support_x</code> stands in the pair twice, and <code>support_y</code> is never used. All
@@ -933,15 +888,6 @@ def my_effect_of_targets(encode, support_x, support_y):
 
 
 check(my_effect_of_targets)
-
-# %% [markdown]
-# Stuck? Unfold a hint; run the cell again for the next one. Below it is our solution.
-
-# %%
-hint("effect_of_targets")
-
-# %%
-solution("effect_of_targets")
 
 # %%
 for name, learner in {"theirs": theirs, "ours": film}.items():

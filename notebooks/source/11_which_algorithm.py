@@ -35,7 +35,7 @@ from metalearn_edu import (
     rule_of_thumb,
     select_meta_learning_algorithm,
 )
-from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.exercises.lessons.which_algorithm import error_of_study, expected_between
 from metalearn_edu.explorers.algorithms import AlgorithmExplorer
 from metalearn_edu.plotting import plot_study, plot_study_cost, use_course_style
@@ -115,12 +115,6 @@ def my_error_of_study(accuracy):
 
 
 check(my_error_of_study)
-
-# %%
-hint("error_of_study")
-
-# %%
-solution("error_of_study")
 
 # %% [markdown]
 # ## Two algorithms, the same episodes
@@ -203,12 +197,6 @@ def my_expected_between(low, high, p_low, p_high, x):
 
 check(my_expected_between)
 
-# %%
-hint("expected_between")
-
-# %%
-solution("expected_between")
-
 # %% [markdown]
 # ## Explore
 #
@@ -264,12 +252,6 @@ def my_best_measured(accuracy, settings, request):
 
 
 check(my_best_measured)
-
-# %%
-hint("best_measured")
-
-# %%
-solution("best_measured")
 
 # %% [markdown]
 # ## Limits

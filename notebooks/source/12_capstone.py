@@ -51,7 +51,7 @@ from metalearn_edu import (
     score_one_shot_runs,
 )
 from metalearn_edu.baselines import ModifiedHausdorff, nearest_pixel
-from metalearn_edu.exercises import check, hint, predict, progress, solution
+from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.explorers.canvas import DrawYourOwn
 from metalearn_edu.plotting import plot_findings, plot_items, use_course_style
 from metalearn_edu.pretrained import load_pretrained
@@ -246,12 +246,6 @@ def my_hausdorff_distance(p, q):
 
 
 check(my_hausdorff_distance)
-
-# %%
-hint("hausdorff_distance")
-
-# %%
-solution("hausdorff_distance")
 
 # %% [markdown]
 # ### Who errs how often?

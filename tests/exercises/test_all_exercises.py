@@ -8,17 +8,19 @@ import linecache
 import re
 from dataclasses import replace
 from functools import cache, partial
+from itertools import chain
 
 import nbformat
 import pytest
 import torch
 
 from metalearn_edu import exercises
-from metalearn_edu.exercises import Exercise, Question, all_exercises, check
-from metalearn_edu.exercises.checker import exercise as engine
-from metalearn_edu.exercises.checker.diagnosis import outcome_of
+from metalearn_edu.exercises import Exercise, Question, all_exercises
+from metalearn_edu.exercises.checker import examination as engine
 from metalearn_edu.exercises.checker.differences import difference
 from metalearn_edu.exercises.checker.near_misses import near_misses
+from metalearn_edu.exercises.checker.outcomes import outcome_of
+from metalearn_edu.exercises.views import Help
 from tools import build_notebooks as build
 from tools.instructor import solve
 
@@ -36,15 +38,18 @@ def long_lines(monkeypatch):
     monkeypatch.setattr(exercises, "WIDTH", 10_000)
 
 
-def answer(capsys, function, exercise):
-    check(function, exercise.name)
-    return capsys.readouterr().out
+IN_A_COPY = engine.call_within
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """A copy of the process costs more than most checks; `test_checker` is about copies."""
+    monkeypatch.setattr(engine, "call_within", lambda _, function, *args: [*function(*args)][-1])
 
 
 def verdict(function, exercise):
-    """What a check says, without a copy of the process for it."""
-    *_, last = engine._verdicts(exercise, function)
-    return last
+    """What a check says."""
+    return engine.examine(exercise, function)
 
 
 @cache
@@ -53,10 +58,16 @@ def cells(lesson):
     return [c.source for c in build.code_cells(build.read_source(SOURCES[lesson]))]
 
 
+@cache
+def trees(lesson):
+    """The code cells of a lesson's source, parsed."""
+    return [ast.parse(source) for source in cells(lesson)]
+
+
 def run_cell(lesson, number, source):
     """Run one cell after the imports of those before it, and nothing else."""
-    before = "\n".join(cells(lesson)[:number])
-    imports = [n for n in ast.parse(before).body if isinstance(n, ast.Import | ast.ImportFrom)]
+    before = [node for tree in trees(lesson)[:number] for node in tree.body]
+    imports = [node for node in before if isinstance(node, ast.Import | ast.ImportFrom)]
     scope = {}
     exec("\n".join(map(ast.unparse, imports)), scope)
     file = f"<{lesson:02d}, cell {number}>"
@@ -97,8 +108,7 @@ def test_the_solution_gives_what_was_worked_out_by_hand(exercise):
 
 
 @each_exercise
-def test_the_solution_and_other_right_ways_are_correct(exercise, capsys):
-    assert answer(capsys, exercise.solution, exercise) == f"{exercise.name}: correct\n"
+def test_the_solution_and_other_right_ways_are_correct(exercise):
     for way in (exercise.solution, *exercise.ways):
         for _ in range(3):  # other arguments each time
             assert verdict(way, exercise).text == "correct"
@@ -264,19 +274,25 @@ def kept(value):
 
 
 def list_of_wrongs(exercise):
-    attacks = [raises, returns_nothing, prints, leaves, never_ends, other_kind, other_dtype]
+    attacks = [raises, returns_nothing, prints, leaves, other_kind, other_dtype]
     tensors = [isinstance(a, torch.Tensor) for c in exercise.cases for a in c.arguments]
     return attacks + [in_place] * any(tensors)
 
 
 @each_exercise
-def test_no_attack_is_correct_or_ends_in_a_traceback(exercise, capsys, monkeypatch):
+def test_no_attack_is_correct(exercise):
     for attack in list_of_wrongs(exercise):
-        monkeypatch.setattr(engine, "LIMIT_SECONDS", 0.3 if attack is never_ends else 30)
-        out = answer(capsys, partial(attacked, attack, exercise.solution), exercise)
-        assert "not right yet" in out and "Traceback" not in out, attack.__name__
-        assert attack is not never_ends or "still running" in out
-        assert attack is not in_place or "changes its arguments" in out
+        found = verdict(partial(attacked, attack, exercise.solution), exercise)
+        assert found.state == "tried" and "Traceback" not in found.text, attack.__name__
+        assert attack is not in_place or "changes its arguments" in found.text
+
+
+@each_exercise
+def test_an_answer_that_never_ends_is_stopped(exercise, monkeypatch):
+    monkeypatch.setattr(engine, "call_within", IN_A_COPY)
+    monkeypatch.setattr(engine, "LIMIT_SECONDS", 0.05)
+    found = verdict(partial(attacked, never_ends, exercise.solution), exercise)
+    assert found.state == "tried" and "still running" in found.text
 
 
 def attacked(attack, solution, *arguments):
@@ -284,7 +300,7 @@ def attacked(attack, solution, *arguments):
 
 
 @each_exercise
-def test_no_stored_result_is_correct(exercise, capsys):
+def test_no_stored_result_is_correct(exercise):
     stored = [(c.arguments, c.result) for c in exercise.cases]
 
     def by_heart(*arguments):
@@ -293,15 +309,15 @@ def test_no_stored_result_is_correct(exercise, capsys):
                 return result
         return stored[-1][1] if stored else None
 
-    assert "not right yet" in answer(capsys, by_heart, exercise)
+    assert verdict(by_heart, exercise).state == "tried"
 
 
 @pytest.mark.parametrize("exercise", [e for e in CODE.values() if e.gradients])
-def test_a_detached_result_is_found(exercise, capsys):
+def test_a_detached_result_is_found(exercise):
     def detached(*arguments):
         return kept(exercise.solution(*arguments))
 
-    assert "no gradient flows" in answer(capsys, detached, exercise)
+    assert "no gradient flows" in verdict(detached, exercise).text
 
 
 # --- questions -------------------------------------------------------------------------------
@@ -325,18 +341,14 @@ def test_a_question_stands_in_one_notebook(question):
 
 
 @each_exercise
-def test_the_stub_has_the_arguments_of_the_solution(exercise):
+def test_the_stub_has_the_arguments_of_the_solution_and_is_not_attempted_yet(exercise, capsys):
     number, source = cell_of(exercise)
     scope = run_cell(exercise.lesson, number, source)
     wanted = list(inspect.signature(exercise.solution).parameters)
     assert list(inspect.signature(scope[exercise.stub]).parameters) == wanted
     assert f"check({exercise.stub})" in source
-
-
-@each_exercise
-def test_an_unfilled_stub_is_not_attempted_yet(exercise, capsys):
-    run_cell(exercise.lesson, *cell_of(exercise))
-    assert capsys.readouterr().out == f"{exercise.stub}: not attempted yet\n"
+    said = f"{exercise.stub}: not attempted yet\n{Help(exercise, is_solved=False)}\n"
+    assert capsys.readouterr().out == said
 
 
 @each_exercise
@@ -356,17 +368,17 @@ def test_nothing_else_depends_on_the_answer(exercise):
     something else in the notebook.
     """
     number, source = cell_of(exercise)
-    others = [s for i, s in enumerate(cells(exercise.lesson)) if i != number]
-    trees = [ast.parse(s) for s in others]
-    names = {n.id for t in trees for n in ast.walk(t) if isinstance(n, ast.Name)}
-    assert exercise.stub not in names
-    assigned = {
-        n.id
-        for t in trees
-        for n in ast.walk(t)
-        if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
-    }
+    cells_with_names = names(exercise.lesson)
+    others = cells_with_names[:number] + cells_with_names[number + 1 :]
+    assert not any(n.id == exercise.stub for n in chain(*others))
+    assigned = {n.id for n in chain(*others) if not isinstance(n.ctx, ast.Load)}
     assert not assigned & set(imported(solve(source))), "the solution's import hides a variable"
+
+
+@cache
+def names(lesson):
+    """All names in each code cell."""
+    return [[n for n in ast.walk(tree) if isinstance(n, ast.Name)] for tree in trees(lesson)]
 
 
 def imported(source):
@@ -375,11 +387,15 @@ def imported(source):
 
 
 @pytest.mark.parametrize("lesson", NOTEBOOKS)
-def test_stored_checks_say_not_attempted_yet(lesson):
-    notebook = nbformat.read(build.notebook_of(SOURCES[lesson]), as_version=4)
-    stored = "".join(
-        t for c in build.code_cells(notebook) for o in c.outputs for t in build.texts(o)
-    )
-    for exercise in CODE.values():
-        if exercise.lesson == lesson:
-            assert f"{exercise.stub}: not attempted yet\n" in stored
+def test_stored_checks_say_not_attempted_yet_and_show_the_hints_of_today(lesson):
+    stored = nbformat.read(build.notebook_of(SOURCES[lesson]), as_version=4)
+    checks = [c for c in build.code_cells(stored) if re.search(r"^check\(my_", c.source, re.M)]
+    asked = [exercise for exercise in CODE.values() if exercise.lesson == lesson]
+    assert len(checks) == len(asked)
+    for exercise in asked:
+        (cell,) = [c for c in checks if f"def {exercise.stub}(" in c.source]
+        printed, below = cell.outputs
+        assert printed.text == f"{exercise.stub}: not attempted yet\n"
+        shown = Help(exercise, is_solved=False)
+        assert below.data["text/plain"] == repr(shown)
+        assert below.data["text/html"] == shown._repr_html_()

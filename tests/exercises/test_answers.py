@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from metalearn_edu.exercises import find
-from metalearn_edu.exercises.checker import exercise as engine
+from metalearn_edu.exercises.checker import examination as engine
 
 T = torch.Tensor
 

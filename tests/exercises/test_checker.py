@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from metalearn_edu import cli, exercises
-from metalearn_edu.exercises import Case, Exercise, Mistake, Option, Question, check
-from metalearn_edu.exercises.checker import exercise as engine
+from metalearn_edu.exercises import Case, Exercise, Mistake, Option, Question, check, views
+from metalearn_edu.exercises.checker import examination as engine
 from metalearn_edu.exercises.checker import limits
 from metalearn_edu.exercises.checker.differences import difference, show
 from metalearn_edu.exercises.checker.limits import OutOfTime
@@ -93,9 +93,12 @@ def table(monkeypatch, tmp_path):
     return use
 
 
+ASK = 'hint("means") gives the next hint, solution("means") our solution\n'
+
+
 def answer(capsys, function):
     check(function, "means")
-    return capsys.readouterr().out
+    return capsys.readouterr().out.removesuffix(ASK)
 
 
 # --- check -----------------------------------------------------------------------------------
@@ -106,7 +109,7 @@ def test_a_stub_a_right_and_a_wrong_answer(capsys):
         raise NotImplementedError
 
     check(my_means)
-    assert capsys.readouterr().out == "my_means: not attempted yet\n"
+    assert capsys.readouterr().out == f"my_means: not attempted yet\n{ASK}"
     check(means)
     assert capsys.readouterr().out == "means: correct\n"
     assert answer(capsys, over_columns) == (
@@ -231,7 +234,7 @@ def test_long_lines_break_between_words(monkeypatch, capsys):
         "[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]:\n"
         "the result has shape (3,), expected\n"
         "(2,).\n"
-        "Hint: this is a mean for each row\n"
+        f"Hint: this is a mean for each row\n{ASK}"
     )
 
 
@@ -296,7 +299,7 @@ def test_a_line_that_is_quoted_is_the_learners_own(table, capsys):
         return z * y.sum().exp() + x.mean(dim=0) - z
 
     out = answer(capsys, lambda x: breaks_backward(x) + x.square().mul_(0).sum())
-    assert "exercise.py" not in out and "flat * weights" not in out and "of the cell" not in out
+    assert "examination.py" not in out and "flat * weights" not in out and "of the cell" not in out
 
 
 def test_who_marks_the_callers_tensor_changes_it(capsys):
@@ -470,6 +473,43 @@ def test_the_checker_stops_an_endless_answer(endless, monkeypatch, capsys):
 
 
 # --- hint, solution, predict -----------------------------------------------------------------
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """What a notebook would be given to show."""
+    shown = []
+    monkeypatch.setattr(views, "get_ipython", object)
+    monkeypatch.setattr(views, "display", shown.append)
+    return shown
+
+
+def test_below_a_verdict_each_hint_holds_the_next_and_the_solution_comes_last(notebook, capsys):
+    check(over_columns, "means")
+    assert ASK not in capsys.readouterr().out
+    first, second, ours = notebook[0]._repr_html_().split("<details><summary>")[1:]
+    assert first == "Hint 1 of 2</summary>Average."
+    assert second == "Hint 2 of 2</summary>Use <code>mean</code>.</details></details>"
+    assert ours.startswith("Our solution</summary><pre>def my_means(x):\n")
+    assert repr(notebook[0]) + "\n" == ASK
+
+
+def test_hints_are_there_from_the_beginning_and_go_with_a_correct_answer(notebook, capsys):
+    def my_means(x):
+        raise NotImplementedError
+
+    check(my_means)
+    check(means)
+    before, after = (shown._repr_html_() for shown in notebook)
+    assert "Hint 1 of 2" in before and "Hint" not in after
+    assert before.endswith(after) and after.startswith("<details><summary>Our solution</summary>")
+    assert repr(notebook[1]) == 'solution("means") shows our solution'
+
+
+def test_what_is_no_function_gets_no_hints(notebook, capsys):
+    check(X)
+    check(over_columns)
+    assert notebook == []
 
 
 def test_hints_come_one_by_one():

@@ -11,88 +11,34 @@ import contextlib
 import dis
 import inspect
 import re
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .differences import copy_of, difference
-from .limits import Stop
+from .differences import difference
+from .exercise import Answer, Exercise
 from .near_misses import near_misses
+from .outcomes import Outcome, message, outcome_of
+from .relations import Example, close, other_places, relation
 from .slips import slips, variants
 
-if TYPE_CHECKING:
-    from .exercise import Exercise
-
-__all__ = ["Mistake", "Outcome", "explain", "failure", "known_mistake", "outcome_of"]
+__all__ = ["explain", "known_mistake"]
 
 N_EXAMPLES = 20
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A wrong answer that people give, and the sentence that helps them."""
-
-    wrong: Callable[..., Any]
-    hint: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a call gave: a value or an error, and its arguments after the call."""
-
-    value: Any
-    error: BaseException | None
-    arguments: tuple[Any, ...]
-    line: str = ""
-
-
-def outcome_of(
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    quoted: Callable[..., Any] | None = None,
-) -> Outcome:
-    """Call a function on copies of the arguments, with torch's random numbers from one seed.
-
-    Args:
-        quoted: whose line is named where an error arises; that of `function` without it.
-
-    Raises:
-        NotImplementedError: the function is a stub; other errors are part of the outcome.
-    """
-    copies = copy_of(arguments)
-    torch.default_generator.manual_seed(0)  # `torch.manual_seed` is slow: it calls on all devices
-    try:
-        return Outcome(function(*copies), None, copies)
-    except Stop:
-        raise
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        if isinstance(error, NotImplementedError) and not str(error):
-            raise  # with a message it comes from torch, which uses it for what it cannot do
-        return Outcome(None, error, copies, _line(error, quoted or function))
-
-
-def failure(outcome: Outcome, expected: Any, any_float: bool = False) -> str:
-    """What is wrong with an outcome, in words; empty if nothing is."""
-    error = outcome.error
-    if error is None:
-        return difference(outcome.value, expected, any_float=any_float)
-    return f"it stops with {type(error).__name__}: {_message(error)}{outcome.line}"
-
-
-def explain(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
+def explain(exercise: Exercise, answer: Answer, failed: tuple[Any, ...]) -> str:
     """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
     patient = _Patient(exercise, answer, failed)
     return next(filter(None, (look(patient) for look in LOOKS)), "")
 
 
-def known_mistake(exercise: Exercise, answer: Callable[..., Any], failed: tuple[Any, ...]) -> str:
+def known_mistake(exercise: Exercise, answer: Answer, failed: tuple[Any, ...]) -> str:
     """The hint of the known mistake that gives what the answer gives; empty if none does."""
     patient = _Patient(exercise, answer, failed)
     return _known(patient) or _mostly_known(patient)
@@ -124,22 +70,49 @@ class _Patient:
     def names(self) -> list[str]:
         return list(inspect.signature(self.exercise.solution).parameters)
 
-
-class _Example:
-    """One call of answer and solution."""
-
-    def __init__(self, exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> None:
-        self.arguments = arguments
-        self.got = outcome_of(answer, arguments)
-        self.expected = outcome_of(exercise.solution, arguments)
+    def does(self, wrong: Answer, example: Example) -> int:
+        """Whether the answer does there what a function of ours does: 2 yes, 1 in part, 0 no."""
+        found = _outcome(self.exercise, wrong, example.arguments, example.place)
+        return _agrees(found, example, self.part)
 
 
-def _examples(exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> list[_Example]:
-    arguments = [failed, *(case.arguments for case in exercise.cases)]
+def _examples(exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> list[Example]:
+    """The call that failed, then those that every examination makes."""
+    calls = _calls(exercise)
+    place = next((i for i, arguments in enumerate(calls) if arguments is failed), None)
+    places = [place, *range(len(calls))]
+    return [_example(exercise, answer, failed if i is None else calls[i], i) for i in places]
+
+
+def _example(exercise: Exercise, answer: Any, call: tuple[Any, ...], place: int | None) -> Example:
+    expected = _outcome(exercise, exercise.solution, call, place)
+    return Example(call, outcome_of(answer, call), expected, place)
+
+
+@lru_cache(maxsize=100)
+def _calls(exercise: Exercise) -> list[tuple[Any, ...]]:
+    """The cases, and some draws that are always the same."""
+    calls = [case.arguments for case in exercise.cases]
     if exercise.draw is not None:
         generator = torch.Generator().manual_seed(0)
-        arguments += [exercise.draw(generator) for _ in range(N_EXAMPLES)]
-    return [_Example(exercise, answer, a) for a in arguments]
+        calls += [exercise.draw(generator) for _ in range(N_EXAMPLES)]
+    return calls
+
+
+def _outcome(
+    exercise: Exercise, function: Answer, arguments: tuple[Any, ...], place: int | None
+) -> Outcome:
+    """What a function of ours gives; of the calls of every examination it is remembered."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
+        if place is None:
+            return outcome_of(function, arguments)
+        return _remembered(exercise, function, place)
+
+
+@lru_cache(maxsize=10_000)
+def _remembered(exercise: Exercise, function: Answer, place: int) -> Outcome:
+    return outcome_of(function, _calls(exercise)[place])
 
 
 Hit = tuple[int, int, str]
@@ -149,8 +122,8 @@ def _hits(patient: _Patient) -> list[Hit]:
     """Of each known mistake: in how many examples the answer does what it does, how well, hint."""
     hits = []
     for mistake in patient.exercise.mistakes:
-        if _agrees(mistake.wrong, patient.first, patient.part):  # else it explains nothing
-            agreed = [_agrees(mistake.wrong, e, patient.part) for e in patient.examples]
+        if patient.does(mistake.wrong, patient.first):  # else it explains nothing
+            agreed = [patient.does(mistake.wrong, example) for example in patient.examples]
             hits.append((sum(map(bool, agreed)), sum(agreed), mistake.hint))
     return hits
 
@@ -165,7 +138,7 @@ def _still_there(patient: _Patient) -> str:
     exercise = patient.exercise
     if exercise.buggy is None:
         return ""
-    same = all(_agrees(exercise.buggy, example, patient.part) for example in patient.examples)
+    same = all(patient.does(exercise.buggy, example) for example in patient.examples)
     return exercise.hints[0] if same else ""
 
 
@@ -188,18 +161,16 @@ def _perhaps(hints: list[str]) -> str:
     return "perhaps: " + "; or: ".join(hints) if hints else ""
 
 
-def _agrees(wrong_answer: Callable[..., Any], example: _Example, part: int) -> int:
+def _agrees(wrong: Outcome, example: Example, part: int) -> int:
     """2 if the results are the same, 1 if at least the part is that is wrong, else 0.
 
     Errors are the same if their messages are, and nearly if they differ in sizes alone.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
-        wrong, got = outcome_of(wrong_answer, example.arguments), example.got
+    got = example.got
     if wrong.error or got.error:
         if _kind_of(wrong.error) != _kind_of(got.error):
             return 0
-        return 1 + (_message(wrong.error) == _message(got.error))
+        return 1 + (message(wrong.error) == message(got.error))
     if not difference(got.value, wrong.value):
         return 2
     return _agree_in_part(got.value, wrong.value, example.expected.value, part)
@@ -218,10 +189,10 @@ def _agree_in_part(got: Any, wrong: Any, expected: Any, part: int) -> bool:
 
 def _kind_of(error: BaseException | None) -> tuple[type, str]:
     """An error without the numbers in its message, which may be sizes."""
-    return type(error), re.sub(r"-?[0-9]+", "#", _message(error))
+    return type(error), re.sub(r"-?[0-9]+", "#", message(error))
 
 
-def _first_wrong_part(example: _Example) -> int:
+def _first_wrong_part(example: Example) -> int:
     """Which value of a tuple is the first that is wrong; 0 if the result is no tuple."""
     got, expected = example.got.value, example.expected.value
     if not isinstance(got, tuple | list) or not isinstance(expected, tuple | list):
@@ -244,7 +215,7 @@ def _form(patient: _Patient) -> str:
         return ""
     with contextlib.suppress(TypeError, ValueError, RuntimeError):  # words and the like
         pairs = [(_flat(e.got.value), _flat(e.expected.value)) for e in patient.examples]
-        if all(_close(*pair) for pair in pairs):
+        if all(close(*pair) for pair in pairs):
             return WHOLE if type(patient.first.expected.value) is int else FORM
     return ""
 
@@ -274,120 +245,7 @@ def _flat(value: Any) -> Tensor:
     return torch.as_tensor(value).detach().double().flatten()
 
 
-# --- relations to the right result -----------------------------------------------------------
-
-RELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "minus what is expected; look at the signs": lambda e: -e,
-    "the square of what is expected; a root is missing": lambda e: e**2,
-    "the root of what is expected; a square is missing": lambda e: e.sqrt(),
-    "100 times what is expected; a fraction is asked for, not percent": lambda e: 100 * e,
-    "a hundredth of what is expected": lambda e: e / 100,
-    "twice what is expected": lambda e: 2 * e,
-    "half of what is expected": lambda e: e / 2,
-    "one more than what is expected": lambda e: e + 1,
-    "one less than what is expected": lambda e: e - 1,
-    "1 minus what is expected": lambda e: 1 - e,
-    "1 divided by what is expected": lambda e: 1 / e,
-    "what is expected, but without the sign": torch.abs,
-    "what is expected, but rounded down; `//` and `int` cut the fraction off": torch.floor,
-    "what is expected without its last row": lambda e: e[:-1] if e.ndim else e,
-    "what is expected without its first row": lambda e: e[1:] if e.ndim else e,
-    "the logarithm of what is expected": lambda e: e.log(),
-    "the exponential of what is expected": lambda e: e.exp(),
-}
-FACTORS: dict[str, Callable[[float], float]] = {
-    "{n} times what is expected; a sum in place of a mean, or a division too few?": lambda n: n,
-    "what is expected, divided by {n}; a mean in place of a sum, or divided twice?": lambda n: (
-        1 / n
-    ),
-    "the root of {n} times what is expected": lambda n: n**0.5,
-    "what is expected, divided by the root of {n}": lambda n: n**-0.5,
-    "divided by {n} - 1 in place of {n}": lambda n: n / (n - 1),
-    "divided by {n} in place of {n} - 1": lambda n: (n - 1) / n,
-    "the root of {n} / ({n} - 1) times what is expected; is it {n} or {n} - 1?": lambda n: (
-        (n / (n - 1)) ** 0.5
-    ),
-    "the root of ({n} - 1) / {n} times what is expected; is it {n} or {n} - 1?": lambda n: (
-        ((n - 1) / n) ** 0.5
-    ),
-}
-
-
-# A result beside the right one, and the arguments that they are for.
-Pairs = list[tuple[tuple[Any, ...], Tensor, Tensor]]
-
-
-def _relation(patient: _Patient) -> str:
-    """What all results have in common with the right ones, in words; empty if nothing."""
-    return _in_words(patient, _by_formula)
-
-
-def _other_places(patient: _Patient) -> str:
-    return _in_words(patient, lambda _, pairs: _by_order(pairs))
-
-
-def _in_words(patient: _Patient, find: Callable[[list[str], Pairs], str]) -> str:
-    usable = [e for e in patient.examples if e.got.error is None and e.expected.error is None]
-    pairs = [(e.arguments, _parts(e.got.value), _parts(e.expected.value)) for e in usable]
-    n_parts = {len(part) for _, got, expected in pairs for part in (got, expected)}
-    if patient.first.got.error or len(usable) < 3 or len(n_parts) != 1:
-        return ""
-    for i in range(n_parts.pop()):
-        one = [(arguments, got[i], expected[i]) for arguments, got, expected in pairs]
-        what = "the result" if len(pairs[0][1]) == 1 else f"value {i} of the result"
-        if not all(_close(got, expected) for _, got, expected in one):
-            found = find(patient.names, one)
-            return f"{what} is {found}" if found else ""
-    return ""
-
-
-def _by_formula(names: list[str], pairs: Pairs) -> str:
-    for text, change in RELATIONS.items():
-        if all(_close(got, change(expected)) for _, got, expected in pairs):
-            return text
-    for name, sizes in _sizes(names, [arguments for arguments, _, _ in pairs]):
-        for text, factor in FACTORS.items():
-            if all(
-                n > 1 and _close(got, factor(n) * expected)
-                for n, (_, got, expected) in zip(sizes, pairs, strict=True)
-            ):
-                return text.format(n=name)
-    if all(e.ndim == 2 and _close(got, e.T) for _, got, e in pairs):
-        return "the transposed of what is expected; rows and columns are exchanged"
-    return ""
-
-
-def _by_order(pairs: Pairs) -> str:
-    misplaced = [e[got != e] for _, got, e in pairs if got.shape == e.shape]
-    if len(torch.cat(misplaced).unique()) < 3:
-        return ""  # zeros and ones are always the same, in other places
-    if all(
-        got.shape == e.shape and _close(got.flatten().sort().values, e.flatten().sort().values)
-        for _, got, e in pairs
-    ):
-        return "right but for its order: the values stand in other places"
-    return ""
-
-
-def _sizes(names: list[str], calls: list[tuple[Any, ...]]) -> Iterator[tuple[str, list[float]]]:
-    """Sizes and whole numbers among the arguments, by name, one for each call; no constants."""
-    for i, name in enumerate(names):
-        values = [arguments[i] for arguments in calls]
-        if all(type(value) is int for value in values):
-            yield name, values
-        elif all(isinstance(value, Tensor) for value in values):
-            for axis in range(min(value.ndim for value in values)):
-                yield f"{name}.shape[{axis}]", [value.shape[axis] for value in values]
-
-
-def _parts(value: Any) -> list[Tensor]:
-    values = value if isinstance(value, tuple | list) else [value]
-    tensors = [torch.tensor(float(v)) if isinstance(v, int | float) else v for v in values]
-    return [v.detach().double() for v in tensors if isinstance(v, Tensor)]
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+# --- arguments ---------------------------------------------------------------------------------
 
 
 def _slip(patient: _Patient) -> str:
@@ -399,7 +257,10 @@ def _slip(patient: _Patient) -> str:
         for text, slipped in slips(
             patient.exercise.solution, [example.arguments for example in patient.examples]
         )
-        if all(_agrees(slipped, example, patient.part) for example in patient.examples)
+        if all(
+            _agrees(outcome_of(slipped, example.arguments), example, patient.part)
+            for example in patient.examples
+        )
     ]
     if not 1 <= len(fits) <= 3:  # right for many others: then it does not count at all
         return ""
@@ -434,7 +295,7 @@ def _whatever(patient: _Patient, unseen: list[int]) -> str:
     return what and f"the result stays as it is whatever {what} may be; where must it come in?"
 
 
-def _is_read(answer: Callable[..., Any], place: int) -> bool:
+def _is_read(answer: Answer, place: int) -> bool:
     """Whether the code of a function has the argument in this place in it."""
     code = getattr(inspect.unwrap(answer), "__code__", None)
     if code is None or place >= code.co_argcount:
@@ -471,7 +332,7 @@ def _near_miss(patient: _Patient) -> str:
         miss
         for way in (patient.exercise.solution, *patient.exercise.ways)
         for miss in near_misses(way)
-        if all(_agrees(miss.function, example, patient.part) == 2 for example in patient.examples)
+        if all(patient.does(miss.function, example) == 2 for example in patient.examples)
     ]
     if not fits:
         return ""
@@ -489,29 +350,11 @@ LOOKS: list[Look] = [
     _still_there,  # the bug with which the exercise began
     _form,  # right numbers, held by something else
     _exchanged,  # right values, in another order
-    _relation,  # twice as much, the negative, n times as much
+    lambda p: relation(p.names, p.examples),  # twice as much, the negative, n times as much
     _slip,  # right for other arguments
     _mostly_known,  # perhaps a listed mistake: in three of four examples
     _ignored,  # an argument that is not looked at
     _near_miss,  # perhaps one thing in a right way, changed by rule; this shows a part of it
     _without_effect,  # perhaps an argument that has no effect
-    _other_places,  # right numbers in other places
+    lambda p: other_places(p.examples),  # right numbers in other places
 ]
-
-
-# --- errors ----------------------------------------------------------------------------------
-
-
-def _message(error: BaseException | None) -> str:
-    """The first line of it, without advice of PyTorch's own."""
-    line = (str(error).splitlines() or ["no message"])[0]
-    return line.split(" Hint: ")[0].rstrip(".")
-
-
-def _line(error: BaseException, function: Callable[..., Any]) -> str:
-    """Where in the function's own file the error arose."""
-    while isinstance(function, partial):
-        function = function.func
-    own = getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", None)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
-    return f", at line {frames[-1].lineno} of the cell: {frames[-1].line}" if frames else ""

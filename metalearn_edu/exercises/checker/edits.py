@@ -19,6 +19,7 @@ import inspect
 import linecache
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -115,7 +116,9 @@ def compiled(way: Answer, source: str, name: str) -> Answer:
     """The function of a changed source, in the module of the function that it was made from."""
     scope = dict(way.__globals__)
     file = f"<{way.__name__}: {name}>"
-    exec(compile(source, file, "exec", dont_inherit=True), scope)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the learner did not write this
+        exec(compile(source, file, "exec", dont_inherit=True), scope)
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     function = scope[way.__name__]
     scope[way.__name__] = way  # a call of itself by its name is one of the right way

@@ -94,12 +94,10 @@ def near_misses(way: Answer) -> tuple[NearMiss, ...]:
         return ()
     before = ast.unparse(tree).splitlines()
     found: dict[str, NearMiss] = {}
-    for number in range(len(_nodes(tree))):
-        for kind, changed in _changes(way, number):
-            text = ast.unparse(ast.fix_missing_locations(changed))
-            old, new = _line_that_differs(before, text.splitlines())
-            if new and text not in found:
-                found[text] = NearMiss(kind, old, new, compiled(way, text, f"{old} -> {new}"))
+    for kind, text in _changed_texts(way, tree):
+        old, new = _line_that_differs(before, text.splitlines())
+        if new and text not in found:
+            found[text] = NearMiss(kind, old, new, compiled(way, text, f"{old} -> {new}"))
     return tuple(found.values())
 
 
@@ -109,34 +107,24 @@ def _line_that_differs(before: list[str], after: list[str]) -> tuple[str, str]:
     return old.strip(), new.strip()
 
 
-def _changes(way: Answer, number: int) -> Iterator[tuple[str, ast.Module]]:
-    """(kind, tree) of each change of one node, each in a tree of its own."""
-    count = len(list(_replacements(way, _node(way, number)[1])))
-    for i in range(count):
-        tree, node = _node(way, number)
-        kind, new = list(_replacements(way, node))[i]
-        yield kind, _Put(node, new).visit(tree)
+def _changed_texts(way: Answer, tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(kind, source) of each change of one node, which is put back after it."""
+    for parent in list(ast.walk(tree)):
+        for name, value in list(ast.iter_fields(parent)):
+            children = value if isinstance(value, list) else [value]
+            for place, node in enumerate(children):
+                if not isinstance(node, ast.AST) or _watches(parent):
+                    continue
+                for kind, new in list(_replacements(way, node)):
+                    changed = [*children[:place], new, *children[place + 1 :]]
+                    setattr(parent, name, changed if isinstance(value, list) else new)
+                    yield kind, ast.unparse(ast.fix_missing_locations(tree))
+                setattr(parent, name, value)
 
 
-def _node(way: Answer, number: int) -> tuple[ast.Module, ast.AST]:
-    tree = ast.parse(source_of(way))
-    return tree, _nodes(tree)[number]
-
-
-def _nodes(tree: ast.Module) -> list[ast.AST]:
-    """All nodes but what only watches over lengths, `strict=True`."""
-    watches = [n.value for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "strict"]
-    return [node for node in ast.walk(tree) if node not in watches]
-
-
-class _Put(ast.NodeTransformer):
-    """Puts a node in the place of another."""
-
-    def __init__(self, old: ast.AST, new: ast.AST) -> None:
-        self.old, self.new = old, new
-
-    def visit(self, node: ast.AST) -> Any:
-        return self.new if node is self.old else self.generic_visit(node)
+def _watches(node: ast.AST) -> bool:
+    """Whether this only watches over lengths, `strict=True`."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _replacements(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
