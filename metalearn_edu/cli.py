@@ -652,7 +652,10 @@ def study(
     course, which takes hours.
     """
     from .basics.files import as_path
-    from .study.study import SMALL, Grid, check_folder, check_workers, run_study, state_of
+    from .study.all_runs import run_study, state_of
+    from .study.folder import check_folder
+    from .study.grid import SMALL, Grid
+    from .study.workers import check_workers
 
     loaded()
     output = as_path("--output", output)

@@ -32,8 +32,8 @@ from .basics.names import for_figure
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
-    from .study.selection import Evidence
-    from .study.study import Study
+    from .study.evidence import Evidence
+    from .study.table import Study
     from .tasks import Task
     from .tasks.data.folder_check import Finding, FolderReport
     from .training import History
@@ -519,7 +519,7 @@ def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
 
 def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
     from .runs.recipe import ALGORITHMS
-    from .study.selection import forecast
+    from .study.estimates import forecast
 
     sizes = np.array(source.levels[0])
     for i, algorithm in enumerate(source.accuracy):
@@ -550,7 +550,8 @@ def plot_study_cost(
         ValueError: no seed has every cell.
     """
     from .runs.recipe import ALGORITHMS
-    from .study.selection import cell_costs, forecast
+    from .study.estimates import forecast
+    from .study.evidence import cell_costs
 
     sources = _evidence(study)
     fig = fig or _pyplot_figure(0.8 + 3.2 * len(sources), 4.2)
@@ -577,7 +578,7 @@ def plot_study_cost(
 
 
 def _evidence(study: Study) -> list[Evidence]:
-    from .study.selection import evidence
+    from .study.evidence import evidence
 
     return [evidence(study, data) for data in study.values("data")]
 
