@@ -596,8 +596,9 @@ def check(
 ) -> None:
     """Look for what is wrong with a folder of images; exit status 1 if it cannot be used."""
     from .basics.files import open_atomically
-    from .plotting import figure_png, new_figure, plot_findings
+    from .plotting import figure_png, new_figure
     from .tasks import check_image_folder
+    from .tasks.data.figures import plot_findings
 
     loaded()
     if picture is not None:

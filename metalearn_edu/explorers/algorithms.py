@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from ..plotting import BLACK, GREY, look
+from ..plotting import look
+from ..plotting.style import BLACK, GREY
 from ..runs.recipe import ALGORITHMS
 from ..study.estimates import best_map, forecast
 from ..study.evidence import Evidence, evidence
