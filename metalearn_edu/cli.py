@@ -596,8 +596,9 @@ def check(
 ) -> None:
     """Look for what is wrong with a folder of images; exit status 1 if it cannot be used."""
     from .basics.files import open_atomically
-    from .plotting import figure_png, new_figure, plot_findings
+    from .plotting import figure_png, new_figure
     from .tasks import check_image_folder
+    from .tasks.data.figures import plot_findings
 
     loaded()
     if picture is not None:
@@ -652,7 +653,10 @@ def study(
     course, which takes hours.
     """
     from .basics.files import as_path
-    from .study.study import SMALL, Grid, check_folder, check_workers, run_study, state_of
+    from .study.all_runs import run_study, state_of
+    from .study.folder import check_folder
+    from .study.grid import SMALL, Grid
+    from .study.workers import check_workers
 
     loaded()
     output = as_path("--output", output)

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from metalearn_edu.study.study import Row, Study
+from metalearn_edu.study import Row, Study
 
 CLASSES, WAYS, SHOTS = (50, 200, 800), (5, 20), (1, 5)
 # The logit of an algorithm's accuracy: at 50 classes, 5-way 1-shot, and its slopes in the logarithm

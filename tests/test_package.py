@@ -14,6 +14,7 @@ PACKAGE = Path(metalearn_edu.__file__).parent
 # From the ground up: a room imports only from rooms before it.
 ROOMS = [
     "basics",
+    "plotting",
     "tasks",
     "tasks.data",
     "backbones",
@@ -27,7 +28,6 @@ ROOMS = [
     "runs",
     "pretrained",
     "study",
-    "plotting",
     "explorers",
     "exercises",
     "doctor",

@@ -12,9 +12,10 @@ from PIL import Image
 
 from metalearn_edu import plotting
 from metalearn_edu.evaluation import Evaluation
+from metalearn_edu.plotting import pictures, style
 from metalearn_edu.tasks import Sinusoids, Task
 from metalearn_edu.training import History
-from tests.made_up_study import CLASSES, COST, made_up, truth
+from tests.drawn_text import overlaps, texts
 
 
 @pytest.fixture(autouse=True)
@@ -38,21 +39,6 @@ def picture_task(n_way, n_shot, n_query):
     # Every pixel of an item of class c holds c / n_way.
     x = [(y / n_way)[:, None, None, None].expand(-1, 1, 4, 4) for y in (support_y, query_y)]
     return Task(x[0], support_y, x[1], query_y)
-
-
-def texts(fig):
-    fig.draw_without_rendering()
-    return [t for t in fig.findobj(mpl.text.Text) if t.get_text().strip() and t.get_visible()]
-
-
-def overlaps(fig):
-    boxes = [(t.get_text(), t.get_window_extent().padded(-1)) for t in texts(fig)]
-    return [
-        (a, b)
-        for i, (a, box_a) in enumerate(boxes)
-        for b, box_b in boxes[:i]
-        if box_a.overlaps(box_b)
-    ]
 
 
 def test_importing_plotting_leaves_pyplot_alone():
@@ -97,8 +83,7 @@ def test_png_keeps_up_to_256_colours_nearly_as_they_are():
 
 
 def test_mosaic_by_hand():
-    pictures = np.zeros((3, 2, 2, 3))
-    image = plotting._mosaic(pictures, n_columns=2)
+    image = pictures.mosaic(np.zeros((3, 2, 2, 3)), n_columns=2)
     assert image.shape == (2 * 3, 2 * 3, 3)
     assert (image[:2, :2] == 0).all() and (image[2, 2] == 0.8).all()
     assert (image[3:, 3:] == 1).all()  # no fourth picture: white paper
@@ -106,9 +91,9 @@ def test_mosaic_by_hand():
 
 def test_items_are_drawn_as_ink_on_paper_unless_told_otherwise():
     items = torch.ones(1, 1, 3, 3)
-    assert plotting._pictures(items, invert=True).max() == 0
-    assert plotting._pictures(items, invert=False).min() == 1
-    assert plotting._pictures(torch.ones(1, 3, 2, 2), invert=True).min() == 1
+    assert pictures._pictures(items, invert=True).max() == 0
+    assert pictures._pictures(items, invert=False).min() == 1
+    assert pictures._pictures(torch.ones(1, 3, 2, 2), invert=True).min() == 1
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 2, 4, 4), (0, 1, 4, 4), (3, 10)])
@@ -135,7 +120,7 @@ def test_titles_stand_below_their_pictures(n_columns):
     to_data = fig.axes[0].transData.inverted()
     tops = [to_data.transform(t.get_window_extent().max)[1] for t in texts(fig)]
     row_height = fig.axes[0].images[0].get_array().shape[0] / (20 / n_columns)
-    assert all(top % row_height > plotting.FINE for top in tops)
+    assert all(top % row_height > pictures.FINE for top in tops)
 
 
 def test_episode_rows_are_classes():
@@ -279,32 +264,6 @@ def test_accuracy_with_every_algorithm_stays_readable():
     assert overlaps(plotting.plot_accuracy(results).figure) == []
 
 
-def test_a_study_is_drawn_cell_by_cell():
-    fig = plotting.plot_study(made_up(data=("glyphs", "omniglot")))
-    assert len(fig.axes) == 2 * 4  # data sets, cells of n_way and n_shot
-    assert [ax.get_title(loc="left") for ax in fig.axes[:2]] == ["5-way 1-shot", "5-way 5-shot"]
-    of_maml = next(c for c in fig.axes[2].containers if c.get_label() == "MAML")
-    heights = of_maml.lines[0].get_ydata()
-    assert heights == pytest.approx([100 * truth("maml", n, 20, 1) for n in CLASSES], abs=0.1)
-    assert {text.get_text() for text in fig.legends[0].get_texts()} == {
-        "ProtoNet", "MAML", "MANN", "chance"
-    }  # fmt: skip
-    assert overlaps(fig) == []
-
-
-def test_the_cost_of_a_study_stands_below_its_accuracy():
-    fig = plotting.plot_study_cost(made_up(), 20, 5)
-    of_maml = next(c for c in fig.axes[0].containers if c.get_label() == "MAML")
-    (x,), (y,) = of_maml.lines[0].get_data()
-    assert x == pytest.approx(4 * COST["maml"]) and y == pytest.approx(
-        100 * truth("maml", 800, 20, 5), abs=0.1
-    )
-    assert overlaps(fig) == []
-    assert "1 seed (its luck not counted)" in (
-        plotting.plot_study_cost(made_up(seeds=(1,))).legends[0].get_title().get_text()
-    )
-
-
 def test_curves_take_tensors_with_a_column():
     x = torch.linspace(-1, 1, 5)[:, None]
     ax = plotting.plot_curves(x, {"MAML": 2 * x}, truth=x, support=(x[:2], x[:2]), ax=axes())
@@ -379,7 +338,7 @@ def test_every_name_is_drawn_as_text(name):
 
 
 def test_a_name_is_wrapped_before_it_is_escaped():
-    lines = plotting._wrap("$" * 40, 12 * 0.56 * plotting.SMALL + 1, 2).split("\n")
+    lines = style.wrap("$" * 40, 12 * 0.56 * style.SMALL + 1, 2).split("\n")
     assert lines[0] == r"\$" * 12 and len(lines) == 2
     assert lines[1].replace(r"\$", "") == "…"
 
@@ -405,9 +364,9 @@ def test_numbers_that_no_figure_can_have_are_refused():
 
 def test_pictures_of_one_large_number_and_of_short_floats():
     assert np.array_equal(
-        plotting._pictures(torch.full((2, 1, 28, 28), 7.0), False), np.zeros((2, 28, 28, 3))
+        pictures._pictures(torch.full((2, 1, 28, 28), 7.0), False), np.zeros((2, 28, 28, 3))
     )
     items = torch.rand(2, 3, 28, 28).bfloat16()
     assert np.array_equal(
-        plotting._pictures(items, False), items.float().permute(0, 2, 3, 1).numpy()
+        pictures._pictures(items, False), items.float().permute(0, 2, 3, 1).numpy()
     )

@@ -17,7 +17,8 @@ from torch import Tensor
 from ..engine.inner_steps import Descent
 from ..engine.norms import needs_support
 from ..learners import MAML
-from ..plotting import GREY, SMALL, VERMILLION, look, plot_curves
+from ..plotting import look, plot_curves
+from ..plotting.style import GREY, SMALL, VERMILLION
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
 from .relations import bare, frame, tile

@@ -11,10 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from ..plotting import BLACK, GREY, look
+from ..plotting import look
+from ..plotting.style import BLACK, GREY
 from ..runs.recipe import ALGORITHMS
-from ..study.selection import Evidence, best_map, evidence, forecast, select_meta_learning_algorithm
-from ..study.study import Study, load_study
+from ..study.estimates import best_map, forecast
+from ..study.evidence import Evidence, evidence
+from ..study.selection import select_meta_learning_algorithm
+from ..study.table import Study, load_study
 from .base import Explorer
 
 __all__ = ["AlgorithmExplorer"]

@@ -30,7 +30,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..basics.names import for_terminal
-from ..plotting import SMALL, STYLE, _wrap, encode_png, figure_png, new_figure
+from ..plotting import encode_png, figure_png, new_figure
+from ..plotting.style import SMALL, STYLE, wrap
 
 __all__ = ["Explorer"]
 
@@ -139,7 +140,7 @@ class Explorer(widgets.VBox):
     def still(self) -> bytes:
         """The picture as it is now, with its words below it, as the bytes of a PNG picture."""
         width = self.size[0]
-        caption = _wrap(self.describe(**self.state), 72 * width, max_lines=8)
+        caption = wrap(self.describe(**self.state), 72 * width, max_lines=8)
         fig = new_figure(width, (1.4 * SMALL * (1 + caption.count("\n")) + SMALL) / 72)
         fig.set_layout_engine("none")
         fig.text(0.01, 0.5, caption, fontsize=SMALL, va="center")

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ..basics.files import open_atomically
 from ..learners import MetaLearner
-from ..plotting import BLUE
+from ..plotting.style import BLUE
 from ..pretrained import list_pretrained, load_pretrained
 from ..tasks import load_glyphs, load_image_folder
 from ..tasks.data.picture import open_picture

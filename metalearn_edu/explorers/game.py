@@ -25,7 +25,8 @@ from ..basics.files import open_atomically
 from ..basics.names import for_table, for_terminal
 from ..basics.random import uniforms
 from ..learners import MetaLearner
-from ..plotting import _wrap, look
+from ..plotting import look
+from ..plotting.style import wrap
 from ..tasks import EpisodeSampler, FewShotDataset
 from ..tasks.data.glyphs import load_glyphs
 from .base import Explorer
@@ -237,7 +238,7 @@ class LetterGame(Explorer):
         ax.text(256, 60, "Which letter is it?", ha="right", **text)
         for row, name in enumerate(("you", *self.rivals)):
             _mark(ax, name, row, 400, 20 + 22 * row)
-            ax.text(414, 20 + 22 * row, _wrap(name, 220, 1), **text)
+            ax.text(414, 20 + 22 * row, wrap(name, 220, 1), **text)
         in_a_row = _in_a_row(n_way)
         pitch = 640 / in_a_row
         side = min(74 if n_way > 5 else 118, pitch - 10)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..evaluation import Evaluation
-from ..plotting import BLUE, GREY, VERMILLION
+from ..plotting.style import BLUE, GREY, VERMILLION
 from .base import Explorer
 
 __all__ = ["IntervalExplorer", "episode_deviation", "expected_half_width", "simulate_evaluations"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..evaluation import instance_numbers
 from ..learners import MANN, MANNController
 from ..learners.mann import least_used_slots
-from ..plotting import BLUE, GREEN, GREY, PURPLE, SMALL, VERMILLION
+from ..plotting.style import BLUE, GREEN, GREY, PURPLE, SMALL, VERMILLION
 from ..tasks import Streams
 from .base import Explorer
 

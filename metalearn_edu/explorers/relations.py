@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..learners import RelationNetwork
 from ..learners.prototypical import embed_dataset
-from ..plotting import GREEN, GREY, SMALL
+from ..plotting.style import GREEN, GREY, SMALL
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
 

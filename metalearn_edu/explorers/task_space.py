@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..learners import TaskConditionedNetwork
-from ..plotting import VERMILLION, plot_curves
+from ..plotting import plot_curves
+from ..plotting.style import VERMILLION
 from ..tasks import Sinusoids
 from .adaptation import MOST_SHOTS, support_points, wave
 from .base import Explorer

@@ -1,16 +1,14 @@
 """Which algorithm? A grid of trainings, its table, and what it says."""
 
-from .selection import (
-    Recommendation,
-    RuleRecord,
-    Verdict,
-    evidence,
-    forecast,
-    judge_rule,
-    rule_of_thumb,
-    select_meta_learning_algorithm,
-)
-from .study import Grid, Row, Run, Study, load_study, run_study, train_and_score
+from .all_runs import run_study
+from .estimates import forecast
+from .evidence import evidence
+from .grid import Grid, Run
+from .one_run import train_and_score
+from .recommendation import Recommendation
+from .rule import RuleRecord, Verdict, judge_rule, rule_of_thumb
+from .selection import select_meta_learning_algorithm
+from .table import Row, Study, load_study
 
 __all__ = [
     "Grid",

@@ -38,8 +38,9 @@ from metalearn_edu import (
 from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.exercises.lessons.which_algorithm import error_of_study, expected_between
 from metalearn_edu.explorers.algorithms import AlgorithmExplorer
-from metalearn_edu.plotting import plot_study, plot_study_cost, use_course_style
+from metalearn_edu.plotting import use_course_style
 from metalearn_edu.runs import ALGORITHMS
+from metalearn_edu.study.figures import plot_study, plot_study_cost
 
 use_course_style()
 

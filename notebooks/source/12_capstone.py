@@ -53,11 +53,12 @@ from metalearn_edu import (
 from metalearn_edu.baselines import ModifiedHausdorff, nearest_pixel
 from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.explorers.canvas import DrawYourOwn
-from metalearn_edu.plotting import plot_findings, plot_items, use_course_style
+from metalearn_edu.plotting import plot_items, use_course_style
 from metalearn_edu.pretrained import load_pretrained
 from metalearn_edu.runs import ALGORITHMS, evaluate_on_images
 from metalearn_edu.study import evidence, forecast
 from metalearn_edu.tasks.augmented import N_NUMBERS, warp
+from metalearn_edu.tasks.data.figures import plot_findings
 
 use_course_style()
 plt.rcParams["figure.dpi"] = 72

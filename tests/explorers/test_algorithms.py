@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from metalearn_edu.explorers.algorithms import SIZES, AlgorithmExplorer
-from metalearn_edu.study.selection import best_map, evidence, select_meta_learning_algorithm
+from metalearn_edu.study import evidence, select_meta_learning_algorithm
+from metalearn_edu.study.estimates import best_map
 from tests.made_up_study import PLANES, made_up, truth
 
 STUDY = made_up(data=("glyphs", "omniglot"))

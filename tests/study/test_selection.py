@@ -2,23 +2,22 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 from itertools import product
 
 import numpy as np
 import pytest
 
 from metalearn_edu import MAML, PrototypicalNetwork
-from metalearn_edu.study import selection
-from metalearn_edu.study.selection import (
-    axis_weights,
-    estimate,
+from metalearn_edu.study import (
+    Study,
     evidence,
     judge_rule,
     rule_of_thumb,
     select_meta_learning_algorithm,
-    student,
 )
-from metalearn_edu.study.study import Study
+from metalearn_edu.study.estimates import estimate, student
+from metalearn_edu.study.evidence import axis_weights
 from tests.made_up_study import PLANES, SHOTS, WAYS, made_up, truth
 
 STUDY = made_up()
@@ -350,6 +349,6 @@ def test_the_rule_is_told_the_number_of_images():
 
 
 def test_the_stored_study_is_the_default(monkeypatch):
-    monkeypatch.setattr(selection, "load_study", lambda: STUDY)
+    monkeypatch.setattr(import_module("metalearn_edu.study.evidence"), "load_study", lambda: STUDY)
     assert select_meta_learning_algorithm(1000, 5, 1) == ask(1000, 5, 1)
     assert judge_rule() == judge_rule(study=STUDY)

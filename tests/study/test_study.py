@@ -16,21 +16,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from PIL import Image
 
 from metalearn_edu import cli, evaluate_meta_learner
-from metalearn_edu.basics.files import locked
+from metalearn_edu.basics.files import locked, save_json
 from metalearn_edu.runs.recipe import ALGORITHMS, task_source, train_command, train_learner
-from metalearn_edu.study import study
-from metalearn_edu.study.selection import evidence
-from metalearn_edu.study.study import (
+from metalearn_edu.study import (
     Grid,
     Run,
+    Study,
+    all_runs,
+    evidence,
     load_study,
+    one_run,
     run_study,
-    study_recipe,
     train_and_score,
+    workers,
 )
+from metalearn_edu.study import table as tables
+from metalearn_edu.study.folder import check_folder, finished, run_file
+from metalearn_edu.study.grid import SMALL, pictures_digest, study_recipe
+from metalearn_edu.study.table import save_study
 
 TINY = {
     "algorithms": ("prototypical", "maml"),
@@ -183,8 +190,8 @@ def test_the_table_comes_back_from_its_files(tiny):
 
 def test_files_that_do_not_belong_together_are_refused(tiny, tmp_path):
     _, table = tiny
-    study.save_study(table, tmp_path)
-    study.save_study(study.Study(table.rows, table.right[::-1]), tmp_path / "other")
+    save_study(table, tmp_path)
+    save_study(Study(table.rows, table.right[::-1]), tmp_path / "other")
     (tmp_path / "study.npz").write_bytes((tmp_path / "other" / "study.npz").read_bytes())
     with pytest.raises(ValueError, match="not of one study"):
         load_study(tmp_path)
@@ -212,8 +219,8 @@ def refuse(run):
 
 def test_finished_runs_are_not_repeated(tiny, monkeypatch):
     folder, table = tiny
-    monkeypatch.setattr(study, "_attempt", refuse)
-    with study.parallel_config(backend="sequential"):
+    monkeypatch.setattr(workers, "_attempt", refuse)
+    with parallel_config(backend="sequential"):
         again = run_study(Grid(**TINY), folder, n_jobs=1, progress=False)
     assert again.rows == table.rows
 
@@ -234,8 +241,8 @@ def test_rows_of_other_settings_do_not_mix_in(tiny, tmp_path):
 def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_path):
     folder, _ = tiny
     run = Grid(**TINY).runs()[0]
-    content = json.loads(study._path(folder, run.key).read_text())
-    path = study._path(tmp_path, run.key)
+    content = json.loads(run_file(folder, run.key).read_text())
+    path = run_file(tmp_path, run.key)
     path.parent.mkdir()
     for recorded, counts in (
         (content, True),
@@ -245,10 +252,10 @@ def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_
         (content | {"settings": content["settings"] | {"recipe": {"width": 64}}}, False),
     ):
         path.write_text(json.dumps(recorded))
-        assert (study.finished(run, tmp_path) is not None) == counts
+        assert (finished(run, tmp_path) is not None) == counts
     path.write_text(json.dumps(content)[:-20])
     with pytest.warns(UserWarning, match="is ignored, for it is no finished run"):
-        assert study.finished(run, tmp_path) is None
+        assert finished(run, tmp_path) is None
 
 
 def test_a_training_that_was_stopped_is_no_result(monkeypatch):
@@ -259,7 +266,7 @@ def test_a_training_that_was_stopped_is_no_result(monkeypatch):
         history.interrupted = True
         return learner, history
 
-    monkeypatch.setattr(study, "train_learner", stopped)
+    monkeypatch.setattr(one_run, "train_learner", stopped)
     with pytest.raises(KeyboardInterrupt):
         train_and_score(run)
 
@@ -272,10 +279,10 @@ def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch):
             raise FloatingPointError("the loss is nan")
         return train_and_score(run)
 
-    monkeypatch.setattr(study, "train_and_score", diverge)
+    monkeypatch.setattr(workers, "train_and_score", diverge)
     with (
         pytest.raises(FloatingPointError, match=r"1 of 3 runs failed; prototypical.*loss is nan"),
-        study.parallel_config(backend="sequential"),
+        parallel_config(backend="sequential"),
     ):
         run_study(grid, tmp_path, n_jobs=1, progress=False)
     assert {row.algorithm for row in load_study(tmp_path).rows} == {"maml"}
@@ -284,16 +291,16 @@ def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch):
 def test_a_table_without_its_runs_is_not_lost(tiny, tmp_path, monkeypatch):
     """Such as the stored study: it stays until all of it is there again."""
     folder, table = tiny
-    study.save_study(table, tmp_path)
+    save_study(table, tmp_path)
     smaller = Grid(**(TINY | {"algorithms": ("maml",)}))
     with pytest.raises(ValueError, match=r"study.csv has 4 rows that are not of this grid"):
         run_study(smaller, tmp_path, n_jobs=1, progress=False)
 
-    monkeypatch.setattr(study, "_attempt", lambda run: (run.key, {"failed": "no power"}))
+    monkeypatch.setattr(workers, "_attempt", lambda run: (run.key, {"failed": "no power"}))
     (tmp_path / "runs").mkdir()
-    done = study._path(folder, Grid(**TINY).runs()[0].key)
+    done = run_file(folder, Grid(**TINY).runs()[0].key)
     (tmp_path / "runs" / done.name).write_bytes(done.read_bytes())
-    with pytest.raises(FloatingPointError), study.parallel_config(backend="sequential"):
+    with pytest.raises(FloatingPointError), parallel_config(backend="sequential"):
         run_study(Grid(**TINY), tmp_path, n_jobs=1, progress=False)
     assert load_study(tmp_path).rows == table.rows
 
@@ -336,7 +343,7 @@ def files_of(folder):
 )
 def test_files_of_others_are_never_overwritten(tmp_path, name, content, says, capsys):
     (tmp_path / name).write_bytes(content)
-    for act in (lambda: study.check_folder(tmp_path), lambda: small(tmp_path)):
+    for act in (lambda: check_folder(tmp_path), lambda: small(tmp_path)):
         with pytest.raises(ValueError, match=says):
             act()
     for more in ([], ["--dry-run"]):
@@ -420,11 +427,11 @@ def test_other_files_among_the_runs_are_named_and_stay(smallest, tmp_path):
 def test_a_run_that_was_changed_counts_as_not_done(smallest, tmp_path, change, says):
     shutil.copytree(smallest[0], tmp_path, dirs_exist_ok=True)
     (run,) = SMALLEST.runs()
-    content = json.loads(study._path(tmp_path, run.key).read_text())
+    content = json.loads(run_file(tmp_path, run.key).read_text())
     change(content)
-    study._path(tmp_path, run.key).write_text(json.dumps(content))
+    run_file(tmp_path, run.key).write_text(json.dumps(content))
     with pytest.warns(UserWarning, match=rf"json is ignored.*{says}"):
-        assert study.finished(run, tmp_path) is None
+        assert finished(run, tmp_path) is None
 
 
 def test_what_killed_studies_left_half_written_goes(smallest, tmp_path):
@@ -451,7 +458,7 @@ def test_names_are_text_to_a_spreadsheet_and_come_back(smallest, tmp_path):
     names = ["=HYPERLINK(1)", "+a", "-b", "@c", "'quoted'", 'a,"b"\nc', " =x", "\udcff", "plain"]
     row, table = smallest[1].rows[0], smallest[1]
     rows = tuple(replace(row, data=name, command=f"{name} --data") for name in names)
-    study.save_study(study.Study(rows, np.repeat(table.right, len(names), axis=0)), tmp_path)
+    save_study(Study(rows, np.repeat(table.right, len(names), axis=0)), tmp_path)
     assert load_study(tmp_path).rows == rows
     with open(tmp_path / "study.csv", newline="", errors="surrogateescape") as file:
         texts = [cell for line in csv.reader(file) for cell in line if not cell[:1].isdigit()]
@@ -460,11 +467,11 @@ def test_names_are_text_to_a_spreadsheet_and_come_back(smallest, tmp_path):
 
 def test_a_new_study_in_the_same_folder_is_read_anew(smallest, tmp_path):
     table = smallest[1]
-    study.save_study(table, tmp_path)
+    save_study(table, tmp_path)
     first = load_study(tmp_path)
     assert load_study(str(tmp_path)) is first
-    changed = study.Study((replace(table.rows[0], seed=7),), table.right)
-    study.save_study(changed, tmp_path)
+    changed = Study((replace(table.rows[0], seed=7),), table.right)
+    save_study(changed, tmp_path)
     assert load_study(tmp_path).rows[0].seed == 7
 
 
@@ -477,10 +484,10 @@ def test_what_is_no_folder_is_refused_by_name(folder):
 
 def test_a_table_that_is_empty_or_has_a_row_twice_is_refused(smallest, tmp_path):
     table = smallest[1]
-    study.save_study(study.Study((), np.zeros((0, 6), int)), tmp_path)
+    save_study(Study((), np.zeros((0, 6), int)), tmp_path)
     with pytest.raises(ValueError, match="has no rows"):
         load_study(tmp_path)
-    study.save_study(study.Study(2 * table.rows, np.repeat(table.right, 2, axis=0)), tmp_path)
+    save_study(Study(2 * table.rows, np.repeat(table.right, 2, axis=0)), tmp_path)
     with pytest.raises(ValueError, match="has a row twice"):
         load_study(tmp_path)
     with pytest.raises(ValueError, match=r"columns of a study are algorithm.*got 'n_ways'"):
@@ -490,7 +497,7 @@ def test_a_table_that_is_empty_or_has_a_row_twice_is_refused(smallest, tmp_path)
 
 
 def test_where_the_stored_study_is_missing_nobody_is_sent_into_the_package(monkeypatch, tmp_path):
-    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
     with pytest.raises(FileNotFoundError) as raised:
         load_study(tmp_path)
     assert "install it again" in str(raised.value)
@@ -511,12 +518,10 @@ def test_pictures_that_have_changed_are_trained_on_again(tmp_path):
     one = {"data": (str(tmp_path / "p"),), "n_classes": (None,), "ways": (2,), "shots": (1,)}
     (run,) = Grid(**(TINY | {"algorithms": ("prototypical",)} | one)).runs()
     result = {"settings": run.settings, "seconds": 1.0, "rows": [], "right": []}
-    study.save_json(
-        study._path(tmp_path, run.key), result | {"digest": study._digest(one["data"][0])}
-    )
-    assert study.finished(run, tmp_path)
+    save_json(run_file(tmp_path, run.key), result | {"digest": pictures_digest(one["data"][0])})
+    assert finished(run, tmp_path)
     pictures(tmp_path / "p", 100)
-    assert study.finished(run, tmp_path) is None
+    assert finished(run, tmp_path) is None
 
 
 # ---------------------------------------------------------------- workers
@@ -528,8 +533,8 @@ def test_pictures_that_have_changed_are_trained_on_again(tmp_path):
      (-1, 0, 8, 1)],
 )  # fmt: skip
 def test_no_more_workers_than_runs_and_cores(monkeypatch, n_jobs, n_runs, cores, expected):
-    monkeypatch.setattr(study, "effective_n_jobs", lambda n: cores)
-    assert study.n_workers(n_jobs, n_runs) == expected
+    monkeypatch.setattr(workers, "effective_n_jobs", lambda n: cores)
+    assert workers.n_workers(n_jobs, n_runs) == expected
 
 
 def children(pid):
@@ -594,7 +599,7 @@ def wait_for_runs(folder, number, process, patience=240):
         time.sleep(0.02)
 
 
-SMALL_TINY = Grid(**(study.SMALL | {n: TINY[n] for n in ("algorithms", "ways", "shots", "seeds")}))
+SMALL_TINY = Grid(**(SMALL | {n: TINY[n] for n in ("algorithms", "ways", "shots", "seeds")}))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
@@ -608,15 +613,15 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, stop, jobs):
     if stop == signal.SIGINT:
         assert "stopped; 3 runs" in err and "Traceback" not in err and "Warning" not in err
     runs = SMALL_TINY.runs()
-    done = [run for run in runs if study.finished(run, tmp_path)]
+    done = [run for run in runs if finished(run, tmp_path)]
     assert len(done) == len(list((tmp_path / "runs").glob("*.json"))) >= 1
-    before = {run: study._path(tmp_path, run.key).stat().st_mtime_ns for run in done}
+    before = {run: run_file(tmp_path, run.key).stat().st_mtime_ns for run in done}
 
     process = start(tmp_path, "--jobs", jobs, "--quiet")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert f"3 runs, 8 rows: {len(done)} done" in out and "8 rows in" in out
-    assert {run: study._path(tmp_path, run.key).stat().st_mtime_ns for run in done} == before
+    assert {run: run_file(tmp_path, run.key).stat().st_mtime_ns for run in done} == before
     every = product(("prototypical", "maml"), ("glyphs",), (50,), (3, 5), (1, 2), (0,))
     assert Counter(cells(load_study(tmp_path))) == Counter(every)
 
@@ -720,7 +725,7 @@ def test_a_dry_run_says_what_is_done_and_does_nothing(capsys, tiny, tmp_path):
     assert out == ("3 runs, 8 rows: 0 done, 3 to do, how long they take is not known yet\n")
     run = SMALL_TINY.runs()[0]
     content = {"settings": run.settings, "seconds": 600.0, "rows": [], "right": []}
-    study.save_json(study._path(tmp_path, run.key), content)
+    save_json(run_file(tmp_path, run.key), content)
     out = command(capsys, "--output", tmp_path, *options, "--jobs", 1)[1]
     assert out == "3 runs, 8 rows: 1 done, 2 to do, in about 20 minutes\n"
 
@@ -740,7 +745,7 @@ def test_a_dry_run_needs_no_network_and_writes_nothing(tmp_path):
 
 def test_without_options_it_is_the_full_study(capsys, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(study, "state_of", lambda grid, *_: asked.append(grid) or "")
+    monkeypatch.setattr(all_runs, "state_of", lambda grid, *_: asked.append(grid) or "")
     command(capsys, "--output", tmp_path, "--dry-run")
     assert asked == [Grid()]
     words = ["--data", "glyphs", "--n-classes", "50,all", "--seeds", "3", "--dry-run"]
@@ -775,7 +780,7 @@ def test_nonsense_is_refused_in_one_line(capsys, tmp_path, monkeypatch, words, s
 
 
 def test_the_stored_study_is_what_the_command_would_make():
-    if not (study.RESULTS / "study.csv").is_file():
+    if not (tables.RESULTS / "study.csv").is_file():
         pytest.skip(
             "no stored study yet: metalearn-edu study --output metalearn_edu/results makes one"
         )

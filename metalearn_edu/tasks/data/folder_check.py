@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class FolderReport:
-    """What `check_image_folder` found. `print` shows it; `plotting.plot_findings` draws it.
+    """What `check_image_folder` found. `print` shows it; `figures.plot_findings` draws it.
 
     Attributes:
         root: the folder.

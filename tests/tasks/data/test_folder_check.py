@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from metalearn_edu import check_image_folder, load_image_folder
-from metalearn_edu.plotting import figure_png, new_figure, plot_findings
+from metalearn_edu.plotting import figure_png, new_figure
 from metalearn_edu.tasks.data import folder_check
+from metalearn_edu.tasks.data.figures import plot_findings
 
 
 def photograph(seed, size=(96, 64)):

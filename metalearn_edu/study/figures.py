@@ -1,0 +1,111 @@
+"""A study as a figure: accuracy against meta-training classes, and against cost."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from ..basics.names import for_figure
+from ..plotting.style import GREY, look, pyplot_figure, styled
+from ..runs.recipe import ALGORITHMS
+from .estimates import forecast
+from .evidence import Evidence, cell_costs, sources_of
+from .table import Study
+
+__all__ = ["plot_study", "plot_study_cost"]
+
+
+@styled
+def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
+    """Draw a study: accuracy against meta-training classes, a row a data set, a panel a cell.
+
+    Dots stand a little apart, so that their 95 % intervals can be told apart.
+
+    Args:
+        study: with at least one seed that has every cell.
+    Raises:
+        ValueError: it has none.
+    """
+    sources = sources_of(study)
+    cells = list(product(*sources[0].levels[1:]))
+    fig = fig or pyplot_figure(0.8 + 2.4 * len(cells), 1.2 + 2.3 * len(sources))
+    axes = fig.subplots(len(sources), len(cells), sharex="row", sharey=True, squeeze=False)
+    for source, row in zip(sources, axes, strict=True):
+        for ax, cell in zip(row, cells, strict=True):
+            _accuracy_by_classes(ax, source, *cell)
+        row[0].set_ylabel(f"{for_figure(source.data.title())}\nmeta-test accuracy (%)")
+    for ax in axes[-1]:
+        ax.set_xlabel("meta-training classes")
+    _legend_below(fig, axes[0, 0], sources[0])
+    return fig
+
+
+def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
+    sizes = np.array(source.levels[0])
+    for i, algorithm in enumerate(source.accuracy):
+        found = [forecast(source, algorithm, (n, n_way, n_shot)) for n in sizes]
+        mean, low, high = 100 * np.array([(f.accuracy, f.low, f.high) for f in found]).T
+        apart = 1.05 ** (i - (len(source.accuracy) - 1) / 2)
+        name = ALGORITHMS[algorithm].name
+        bars: Any = {"yerr": (mean - low, high - mean), "capsize": 2, "lw": 1.2, "ms": 5}
+        ax.errorbar(sizes * apart, mean, **bars, label=name, **look(name, i))
+    ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
+    ax.set_xscale("log")
+    ax.set_xticks(sizes, [str(n) for n in sizes])
+    ax.minorticks_off()
+    ax.set(ylim=(0, 100))
+    ax.set_title(f"{n_way}-way {n_shot}-shot", loc="left")
+
+
+@styled
+def plot_study_cost(
+    study: Study, n_way: int = 5, n_shot: int = 1, *, fig: Figure | None = None
+) -> Figure:
+    """Draw accuracy against the time to learn a task, a panel a data set.
+
+    Args:
+        study: with at least one seed that has every cell; its largest meta-training set counts.
+        n_way, n_shot: a cell of the study, or between its cells.
+    Raises:
+        ValueError: no seed has every cell.
+    """
+    sources = sources_of(study)
+    fig = fig or pyplot_figure(0.8 + 3.2 * len(sources), 4.2)
+    axes = fig.subplots(1, len(sources), sharey=True, squeeze=False)[0]
+    for ax, source in zip(axes, sources, strict=True):
+        _accuracy_by_cost(ax, source, n_way, n_shot)
+    axes[0].set_ylabel("meta-test accuracy (%)")
+    _legend_below(fig, axes[0], sources[0])
+    return fig
+
+
+def _accuracy_by_cost(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
+    point = source.levels[0][-1], n_way, n_shot
+    for i, algorithm in enumerate(source.accuracy):
+        found, cost = forecast(source, algorithm, point), cell_costs(source, algorithm, point)
+        mean, low, high = (100 * x for x in (found.accuracy, found.low, found.high))
+        name = ALGORITHMS[algorithm].name
+        bars: Any = {"yerr": [[mean - low], [high - mean]], "ls": "none", "capsize": 3}
+        ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **look(name, i))
+    ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
+    ax.set(xscale="log", ylim=(0, 100), xlabel="ms to learn a task, one core")
+    ax.margins(x=0.15)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    title = f"{for_figure(source.data.title())}, {n_way}-way {n_shot}-shot,\n{point[0]} classes"
+    ax.set_title(title, loc="left")
+
+
+def _legend_below(fig: Figure, ax: Axes, source: Evidence) -> None:
+    """One legend for all panels, with what the bars are."""
+    seeds = f"{source.n_seeds} seeds" if source.n_seeds > 1 else "1 seed (its luck not counted)"
+    title = f"bars: 95 % interval, {source.n_episodes} episodes, {seeds}"
+    handles, labels = ax.get_legend_handles_labels()
+    place: Any = {"loc": "outside lower center", "ncols": 4, "title": title}
+    fig.legend(handles, labels, handlelength=1.6, columnspacing=1.2, **place)

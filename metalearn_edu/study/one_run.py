@@ -1,0 +1,151 @@
+"""One run of a study: train a learner, score it in its cells, and note what it took.
+
+What is unusual: the last weights are scored, not the best on meta-val, so no run sees meta-val or
+meta-test in training.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..engine.heap import peak_memory
+from ..evaluation import evaluate_meta_learner
+from ..learners import MetaLearner
+from ..runs.recipe import Recipe, task_source, train_command, train_learner
+from .grid import Run, n_query, n_train_classes, pictures_digest
+from .table import Row
+
+__all__ = ["train_and_score"]
+
+_one_at_a_time = threading.Lock()  # torch's random numbers and thread count are the process's
+
+
+def train_and_score(run: Run) -> dict[str, Any]:
+    """Do one run and return what its file holds: settings, rows, right answers by episode.
+
+    Raises:
+        FloatingPointError: the training diverged.
+        KeyboardInterrupt: somebody stopped it.
+    """
+    with _one_at_a_time, _one_thread(), peak_memory() as memory:
+        begun, start = time.perf_counter(), time.process_time()
+        learner, history = train_learner(run.recipe, progress=False)
+        if history.interrupted:
+            raise KeyboardInterrupt  # half a training is no result
+        cost = {"train_seconds": round(time.process_time() - start, 2)}
+        cost["wall_seconds"] = round(time.perf_counter() - begun, 2)
+        cells = [_score(learner.eval(), run, *cell) for cell in run.cells]
+        transductive = _is_transductive(learner, run)
+    shared = (
+        _of_recipe(run.recipe)
+        | cost
+        | _versions()
+        | {
+            "transductive": transductive,
+            "n_parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad),
+            "peak_memory_mb": round(memory.megabytes, 1),
+            "threads": 1,
+        }
+    )
+    return {
+        "settings": run.settings,
+        "digest": pictures_digest(run.recipe.data),
+        "seconds": round(time.perf_counter() - begun, 1),
+        "rows": [asdict(Row(**shared, **figures)) for figures, _ in cells],
+        "right": [right for _, right in cells],
+    }
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The columns that are known before the training."""
+    return {
+        "algorithm": recipe.algorithm,
+        "data": recipe.data,
+        "n_classes": n_train_classes(recipe),
+        "seed": recipe.seed,
+        "command": train_command(recipe),
+    }
+
+
+def _score(
+    learner: MetaLearner, run: Run, n_way: int, n_shot: int
+) -> tuple[dict[str, Any], list[int]]:
+    """Figures of one cell, and the right answers in each meta-test episode."""
+    cell = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query(n_way)}
+    figures: dict[str, Any] = dict(cell)
+    for split, n_episodes in (("val", run.n_val_episodes), ("test", run.n_test_episodes)):
+        tasks = task_source(run.recipe, f"meta-{split}", **cell)  # type: ignore[arg-type]
+        result = evaluate_meta_learner(learner, tasks, n_episodes=n_episodes)
+        figures[f"{split}_accuracy"] = round(result.mean, 6)
+        figures[f"{split}_half_width"] = round(result.half_width, 6)
+        figures[f"{split}_episodes"] = n_episodes
+    task = tasks.episodes(0, 0, 1)[0]
+    figures["adapt_ms"] = round(_milliseconds(learner, task.support_x, task.support_y), 3)
+    right = (result.values * n_way * cell["n_query"]).round().int().tolist()
+    return figures, right
+
+
+def _is_transductive(learner: MetaLearner, run: Run) -> bool:
+    """Whether queries inform each other, seen in two episodes of the run's first cell."""
+    (n_way, n_shot), *_ = run.cells
+    tasks = task_source(run.recipe, "meta-val", n_way=n_way, n_shot=n_shot, n_query=5)
+    return bool(
+        evaluate_meta_learner(learner, tasks, n_episodes=2, check_transduction=True).transductive
+    )
+
+
+def _milliseconds(learner: MetaLearner, support_x: Any, support_y: Any) -> float:
+    """Processor time of learning one task: mean of the calls in about 0.2 s, after a first one."""
+    with torch.no_grad():
+        learner.adapt(support_x, support_y)
+        start, calls = time.process_time(), 0
+        while time.process_time() - start < 0.2:
+            learner.adapt(support_x, support_y)
+            calls += 1
+    return 1000 * (time.process_time() - start) / calls
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Inside the block torch has one thread, as in every other run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of what computes here: python, torch, package, and the commit of the package."""
+    from .. import __version__
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "package": __version__,
+        "commit": _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+        if _git("ls-files", Path(__file__).name)  # not the commit of whatever lies around us
+        else "",
+    }
+
+
+def _git(*arguments: str) -> str:
+    """What git says in this folder; empty if it says nothing."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
