@@ -20,7 +20,7 @@ from torch import Tensor
 from .basics.arguments import as_integer
 from .engine.chunks import WORK, tasks_at_once
 from .engine.heap import keep_pages
-from .learners import MANN
+from .learners import MANN, gaussian_nll
 from .learners.base import MetaLearner, as_learner, as_tensor, eval_mode
 from .tasks import EpisodeBatch, Streams, TaskSource
 from .tasks.sampler import as_task_source
@@ -29,6 +29,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "compare_meta_learners",
+    "evaluate_likelihood",
     "evaluate_meta_learner",
     "evaluate_streams",
     "first_instance_ceiling",
@@ -48,7 +49,7 @@ class Evaluation:
 
     Attributes:
         values: (n_episodes,) float64, one score an episode, in order.
-        metric: "accuracy", "error rate" or "mse".
+        metric: "accuracy", "error rate", "mse", or "nll", the negative log-likelihood in nats.
         chance: accuracy or error rate of guessing; None for regression.
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
             seed None: tasks that are given once and for all.
@@ -190,6 +191,35 @@ def compare_meta_learners(
         evaluate_meta_learner(first, tasks, **options),
         evaluate_meta_learner(second, tasks, **options),
     )
+
+
+def evaluate_likelihood(
+    learner: Any,
+    tasks: TaskSource,
+    *,
+    n_episodes: int = 600,
+    seed: int = TEST_SEED,
+    chunk_size: int | None = None,
+) -> Evaluation:
+    """Negative log-likelihood, in nats a target, of the same episodes as `evaluate_meta_learner`.
+
+    Introduced in notebook 10.
+
+    Args:
+        learner: a regression learner with `distribution`, such as an InContextTransformer or the
+            ExactPosterior.
+    Raises:
+        FloatingPointError: no episode has a finite score.
+        ValueError: the learner does not say how sure it is, or another argument makes no sense.
+    """
+    if not hasattr(as_learner("learner", learner), "distribution"):
+        raise ValueError(
+            f"learner must give a mean and a standard deviation, by distribution(); "
+            f"{type(learner).__name__} does not"
+        )
+    tasks, seed = as_task_source("tasks", tasks), as_integer("seed", seed, None)
+    values, lost = _score_in_chunks(_likelihoods, learner, tasks, n_episodes, seed, chunk_size)
+    return Evaluation(values, "nll", None, seed, repr(tasks), n_lost=lost)
 
 
 def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
@@ -402,3 +432,12 @@ def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Scored:
     scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
     _check_scores(scores, episodes)
     return _episode_values(scores, episodes), _answered(scores)
+
+
+def _likelihoods(learner: Any, episodes: EpisodeBatch) -> Scored:
+    episodes = episodes.like(learner)
+    mean, std = learner.distribution(episodes.support_x, episodes.support_y, episodes.query_x)
+    _check_scores(mean, episodes)
+    rows = zip(torch.cat([mean, std], dim=-1).double(), episodes.query_y.double(), strict=True)
+    values = np.array([gaussian_nll(said, target).item() for said, target in rows])
+    return values, _answered(mean)

@@ -27,7 +27,10 @@ from metalearn_edu.diagnostics import check_meta_gradient, check_transduction
 from metalearn_edu.learners import (
     MAML,
     MANN,
+    ConditionalNeuralProcess,
     EnhancedProtoNet,
+    InContextTransformer,
+    LinearSelfAttention,
     LSTMController,
     MAMLModel,
     MANNController,
@@ -80,6 +83,21 @@ def relabel_mann(learner, permutation):
         learner.head.weight.copy_(learner.head.weight[rows])
         learner.head.bias.copy_(learner.head.bias[rows])
     return learner
+
+
+def relabel_transformer(learner, permutation):
+    """It has weights of its own for each label, as MANN has."""
+    learner, rows = copy.deepcopy(learner), permutation.argsort()
+    with torch.no_grad():
+        learner.read_y.weight.copy_(learner.read_y.weight[:, rows])
+        learner.head.weight.copy_(learner.head.weight[rows])
+        learner.head.bias.copy_(learner.head.bias[rows])
+    return learner
+
+
+def transformer(input_dim=4, output_dim=N_WAY, regression=False, **options):
+    small = {"n_layers": 2, "n_heads": 2, "regression": regression} | options
+    return InContextTransformer(input_dim, output_dim, 8, **small)
 
 
 @dataclass(frozen=True)
@@ -241,6 +259,17 @@ LEARNERS = {
         item=(1,),
         regression=True,
     ),
+    "ConditionalNeuralProcess": Entry(
+        lambda: ConditionalNeuralProcess(1, 1, 8), item=(1,), regression=True
+    ),
+    "InContextTransformer": Entry(transformer, relabel=relabel_transformer),
+    "InContextTransformer, convolutions": Entry(
+        lambda: transformer(64, item_encoder=conv()), item=(1, 8, 8), relabel=relabel_transformer
+    ),
+    "InContextTransformer, regression": Entry(
+        lambda: transformer(1, 1, True), item=(1,), regression=True
+    ),
+    "LinearSelfAttention": Entry(lambda: LinearSelfAttention(1), item=(1,), regression=True),
     "RelationNetwork": Entry(lambda: RelationNetwork(4, 6)),
     "RelationNetwork, mean": Entry(lambda: RelationNetwork(4, 6, aggregate="mean")),
     "RelationNetwork, logits": Entry(
