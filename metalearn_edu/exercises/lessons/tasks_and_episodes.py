@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import Edit, mistakes_of
+from ..checker.edits import mistakes_of
 from ..checker.exercise import Answer, Case, Exercise
 from ..checker.question import Option, Question
 
@@ -185,6 +185,7 @@ def _first_items(class_size: int, n_items: int, n_draws: int, generator: Generat
     return places.repeat(n_draws, 1)
 
 
+# What the check says of a wrong sampler; the text with the mistakes has the first words of it.
 SAME_NUMBERS = (
     "from a generator in the same state come other results; give `generator=generator` to every "
     "function that draws"
@@ -300,24 +301,6 @@ def _equally_often(columns: list[Tensor], size: int, unlike: bool = False) -> bo
     return bool(((share - fair).abs() <= 7 * (fair * (1 - fair) / n).sqrt()).all())
 
 
-OF_BOTH = {  # what is wrong with a sampler of items is so with one of classes
-    "return result[:1].repeat(len(result), 1)": SAME_ROWS,
-    ", generator=generator ->": SAME_NUMBERS,
-    "generator=generator -> generator=torch.Generator().manual_seed(0)": NO_NEW_NUMBERS,
-    "=generator -> =torch.Generator().manual_seed(generator.initial_seed())": AGAIN,
-    "return result[::2].repeat_interleave(2, dim=0)[: len(result)]": FOLLOWS,
-}
-
-
-def _wrong_samplers(solution: Answer, hints: dict[str, str]) -> list[Edit]:
-    return [Edit((solution,), edit, hint) for edit, hint in (hints | OF_BOTH).items()]
-
-
-ITEMS_WRONG = {
-    "class_size, generator -> n_items, generator": FIRST_ITEMS,
-    "return torch.randint(class_size, (n_draws, n_items), generator=generator)": REPEATS,
-    "order[:, :n_items] -> (order[:, :1] + torch.arange(n_items)) % class_size": UNFAIR,
-}
 ITEMS = Exercise(
     solution=draw_items,
     buggy=_first_items,
@@ -328,7 +311,7 @@ ITEMS = Exercise(
     cases=[],
     draw=None,
     properties=[_is_a_draw, _rows_are_fair],
-    mistakes=_wrong_samplers(draw_items, ITEMS_WRONG),
+    mistakes=mistakes_of(draw_items, lesson=LESSON),
     hints=[
         "Which items can `torch.arange(n_items)` never name?",
         "Random numbers that are sorted give a random order: `torch.rand(...).argsort(dim=1)`. "
@@ -351,14 +334,6 @@ def _sorted_classes(n_classes: int, n_way: int, n_tasks: int, generator: Generat
     return classes.sort(dim=1).values  # tidy
 
 
-DEALT_WRONG = {
-    "return result.sort(dim=1, descending=True).values": ONE_ORDER,
-    "return result.sort(dim=1).values.roll(1, dims=1)": ONE_ORDER,
-    "return (result[:, :1] + torch.arange(n_way)) % n_classes": UNFAIR,
-    "return torch.cat([result[:, :1], result[:, 1:].sort(dim=1).values], dim=1)": PLACES,
-    "n_classes, generator -> n_way, generator": FIRST_ITEMS,
-    "return torch.randint(n_classes, (n_tasks, n_way), generator=generator)": REPEATS,
-}
 EXERCISES: list[Exercise | Question] = [
     LABELS,
     SPLIT,
@@ -374,7 +349,7 @@ EXERCISES: list[Exercise | Question] = [
         cases=[],
         draw=None,
         properties=[_is_a_draw, _rows_are_fair],
-        mistakes=_wrong_samplers(deal_classes, DEALT_WRONG),
+        mistakes=mistakes_of(deal_classes, lesson=LESSON),
         hints=[
             "In which column can class 0 stand? And the last class?",
             "The order of the classes deals the labels. Which line destroys a random order?",
