@@ -32,6 +32,7 @@ from ..engine.losses import (
     growth,
     is_cross_entropy,
     kind_of,
+    learns,
     said_kind,
 )
 from ..tasks import EpisodeBatch
@@ -122,7 +123,7 @@ class MetaLearner(nn.Module, ABC):
             ValueError: not numbers, shapes do not fit, a class has no support item, or items hold
                 NaN.
         """
-        with _in_use(self):
+        with in_use(self):
             support_x, support_y = self._support(support_x, support_y)
             query_x = self._queries(support_x, query_x)
             return self.predict(self.learn_task(support_x, support_y), query_x)
@@ -144,7 +145,7 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             ValueError: as `forward`; so does the predictor.
         """
-        with _in_use(self), eval_mode(self):
+        with in_use(self), eval_mode(self):
             support_x, support_y = self._support(
                 self._moved(as_items("support_x", support_x))[None],
                 as_tensor("support_y", support_y)[None],
@@ -154,7 +155,7 @@ class MetaLearner(nn.Module, ABC):
         then = {name: t.detach().clone() for name, t in _tensors(self).items()}
 
         def predictor(query_x: Tensor) -> Tensor:
-            with _in_use(self), self._wearing(then), eval_mode(self):
+            with in_use(self), self._wearing(then), eval_mode(self):
                 query_x = self._moved(as_items("query_x", query_x))
                 queries = self._queries(support_x, query_x[None])
                 return self.predict(state, queries)[0]
@@ -296,6 +297,10 @@ class MetaLearner(nn.Module, ABC):
             known[1][other] = self._tried_kind(tasks[0:1], tasks[other or -1 :][:1])
         return known[1][other]
 
+    def _is_plain_mean(self, tasks: EpisodeBatch) -> bool:
+        """Whether `loss_fn` is a mean over items, without parameters of its own."""
+        return not learns(self.loss_fn) and self._loss_over(tasks) == "mean"
+
     @torch.no_grad()
     def _tried_kind(self, *tasks: EpisodeBatch) -> str:
         with eval_mode(self):
@@ -381,7 +386,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _in_use(learner: nn.Module) -> Iterator[None]:
+def in_use(learner: nn.Module) -> Iterator[None]:
     """A learner at work, for one thread at a time: its modes and weights change meanwhile.
 
     Inference mode, which forbids the gradients of inner loops, becomes no_grad in the block.

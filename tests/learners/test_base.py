@@ -362,7 +362,7 @@ def test_a_weighted_mean_is_taken_in_chunks_of_tasks_with_equal_labels_alone(los
     maml = fresh(MAKERS["MAML"])
     maml.loss_fn = loss_fn
     expected = maml.loss(unlike)
-    maml._queries_at_once = lambda tasks: 1
+    maml._network._queries_at_once = lambda tasks: 1
     torch.testing.assert_close(maml.loss(unlike), expected)
 
 
