@@ -574,8 +574,9 @@ print("later: above 85 %:", right[second & ~at_once].double().mean().item() > 0.
 # directions do the embeddings of an untrained encoder have?
 
 # %%
-from metalearn_edu.backbones import ConvNet, Standardise
+from metalearn_edu.backbones import ConvNet
 from metalearn_edu.learners import PrototypicalNetwork, embed_dataset
+from metalearn_edu.learners.mann import Standardise
 from metalearn_edu.tasks import EpisodeSampler
 
 
