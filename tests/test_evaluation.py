@@ -15,15 +15,13 @@ from metalearn_edu.evaluation import (
     Evaluation,
     compare_meta_learners,
     evaluate_meta_learner,
-    evaluate_streams,
-    first_instance_ceiling,
-    instance_numbers,
     score_episodes,
     score_one_shot_runs,
 )
 from metalearn_edu.learners import MANN, EnhancedProtoNet, LSTMController, MetaLearner
-from metalearn_edu.learners.base import count_classes
+from metalearn_edu.streams import evaluate_streams, first_instance_ceiling, instance_numbers
 from metalearn_edu.tasks import EpisodeBatch, EpisodeSampler, FewShotDataset, Sinusoids, Streams
+from metalearn_edu.tasks.episodes import count_classes
 
 # ---------------------------------------------------------------- learners of known accuracy
 

@@ -22,6 +22,7 @@ ROOMS = [
     "baselines",
     "checkpoints",
     "evaluation",
+    "streams",
     "training",
     "diagnostics",
     "runs",

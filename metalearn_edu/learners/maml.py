@@ -35,8 +35,10 @@ from ..engine import (
     moving_names,
     rates_of,
 )
+from ..engine.losses import LossFunction, as_function
 from ..tasks import EpisodeBatch
-from .base import LossFunction, MetaLearner, as_function, check_tasks, in_use
+from .base import MetaLearner
+from .modes import in_use
 
 __all__ = ["MAML", "MAMLModel"]
 
@@ -220,9 +222,8 @@ class MAML(MetaLearner):
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
         """Mean query loss over the tasks, a scalar in the units of `loss_fn`."""
-        episodes = self._taken(episodes)
         with in_use(self):
-            check_tasks(episodes.support_x, episodes.support_y, episodes.query_x)
+            episodes = self._taken(episodes)
             return self._network.query_loss(
                 self.learn_task, self._query_loss, episodes, self._is_plain_mean
             )

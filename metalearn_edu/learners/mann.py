@@ -31,16 +31,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..basics.arguments import as_integer, as_number
+from ..engine.losses import as_function
 from ..tasks import EpisodeBatch
-from .base import (
-    MetaLearner,
-    as_function,
-    as_items,
-    as_tensor,
-    check_shapes,
-    class_means,
-    embed_items,
-)
+from .base import MetaLearner
+from .checks import as_items, as_tensor, check_shapes
+from .classes import class_means, embed_items
 
 __all__ = ["MANN", "LSTMController", "MANNController", "MemoryState", "Standardise"]
 
@@ -277,6 +272,8 @@ class MANN(MetaLearner):
         ValueError: n_way below 2, a negative metric_weight, or a memory with fewer slots than
             classes.
     """
+
+    reads_streams = True
 
     def __init__(
         self,

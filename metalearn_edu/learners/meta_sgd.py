@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine import Params, rates_of, scaled_step
-from .base import LossFunction
+from ..engine.losses import LossFunction
 from .maml import MAML
 
 __all__ = ["MetaSGD"]

@@ -19,17 +19,12 @@ from torch import Tensor, nn
 from ..backbones import MLP
 from ..basics.arguments import as_choice, as_integer, as_number
 from ..basics.random import uniforms
+from ..engine.losses import as_function
 from ..tasks import FewShotDataset
 from ..tasks.augmented import N_NUMBERS, warp
-from .base import (
-    MetaLearner,
-    as_function,
-    as_items,
-    as_tensor,
-    check_shapes,
-    class_means,
-    embed_items,
-)
+from .base import MetaLearner
+from .checks import as_items, as_tensor, check_shapes
+from .classes import class_means, embed_items
 
 __all__ = [
     "EnhancedProtoNet",

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from ..backbones import MLP, NORMS, ConvMaps, height_and_width
 from ..basics.arguments import as_choice, as_integer
-from .base import LossFunction, MetaLearner, as_function, class_sums, embed_items
+from ..engine.losses import LossFunction, as_function
+from .base import MetaLearner
+from .classes import class_sums, embed_items
 from .pairs import PairConv, PairLinear
 
 __all__ = ["RelationNetwork", "SpatialRelation", "VectorRelation", "relation_mse"]

@@ -55,7 +55,7 @@ from ..basics.files import (
 from ..basics.names import for_table
 from ..basics.progress import progress_bar
 from ..engine.heap import peak_memory
-from ..evaluation import evaluate_meta_learner
+from ..evaluation import TEST_SEED, evaluate_meta_learner, is_transductive
 from ..learners import MetaLearner
 from ..runs.recipe import (
     ALGORITHMS,
@@ -423,9 +423,7 @@ def _score(
 def _is_transductive(learner: MetaLearner, run: Run) -> bool:
     (n_way, n_shot), *_ = run.cells
     tasks = task_source(run.recipe, "meta-val", n_way=n_way, n_shot=n_shot, n_query=5)
-    return bool(
-        evaluate_meta_learner(learner, tasks, n_episodes=2, check_transduction=True).transductive
-    )
+    return is_transductive(learner, tasks.episodes(TEST_SEED, 0, 1))
 
 
 def _milliseconds(learner: MetaLearner, support_x: Any, support_y: Any) -> float:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from metalearn_edu.backbones import ConvNet
-from metalearn_edu.evaluation import evaluate_streams, first_instance_ceiling, instance_numbers
 from metalearn_edu.learners import MANN, LSTMController, MANNController
 from metalearn_edu.learners.mann import Standardise, address, least_used_slots
+from metalearn_edu.streams import evaluate_streams, first_instance_ceiling, instance_numbers
 from metalearn_edu.tasks import EpisodeBatch, FewShotDataset, Streams
 from metalearn_edu.training import meta_train
 
