@@ -168,8 +168,8 @@ class EpisodeBatch:
 
         def move(tensor: Tensor) -> Tensor:
             moved = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
-            kept = moved.is_inference() and not torch.is_inference_mode_enabled()
-            return moved.clone() if kept else moved
+            frozen = moved.is_inference() and not torch.is_inference_mode_enabled()
+            return moved.clone() if frozen else moved
 
         same = dtype in (None, self.support_x.dtype)
         return self._map(move, finite=self._finite and same)

@@ -385,6 +385,15 @@ def test_the_anchors_follow_from_the_integrals():
     assert anchors == pytest.approx([4.2517, 3.0057], abs=1e-3)
 
 
+def test_a_model_that_takes_the_place_of_another_does_so_in_the_inner_loop():
+    learner, batch = MAML(network(), 0.3), episodes()
+    other = network()
+    nn.init.zeros_(other[2].weight)
+    learner.model = other
+    assert learner.loss(batch) == MAML(other, 0.3).loss(batch)
+    assert learner.loss(batch) != MAML(network(), 0.3).loss(batch)
+
+
 # ------------------------------------------------------------------ chunks and memory
 
 
