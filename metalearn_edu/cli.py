@@ -423,7 +423,8 @@ def _tasks(
 
 
 def _scored(way: str, learner: MetaLearner, tasks: Any, **fresh: Any) -> dict[str, Evaluation]:
-    from .evaluation import evaluate_meta_learner, evaluate_streams, score_one_shot_runs
+    from .evaluation import evaluate_meta_learner, score_one_shot_runs
+    from .streams import evaluate_streams
 
     if way == "--one-shot":
         return {"official one-shot runs": score_one_shot_runs(learner, tasks)}

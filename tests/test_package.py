@@ -23,6 +23,7 @@ ROOMS = [
     "baselines",
     "checkpoints",
     "evaluation",
+    "streams",
     "training",
     "diagnostics",
     "runs",

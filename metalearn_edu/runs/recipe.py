@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..backbones import MLP, ConvNet, Standardise, Views
+from ..backbones import MLP, ConvNet
 from ..basics.arguments import as_integer, as_number
 from ..basics.capacity import check_fits
 from ..basics.random import uniforms
@@ -38,6 +38,8 @@ from ..learners import (
     RelationNetwork,
     TaskConditionedNetwork,
 )
+from ..learners.mann import Standardise
+from ..learners.prototypical import Views
 from ..tasks import (
     Augmented,
     EpisodeSampler,
