@@ -863,6 +863,12 @@ def test_an_argument_that_makes_no_difference_is_named(table, capsys):
     assert "whatever" not in answer(capsys, lambda x, w: (w @ x).sin())
 
 
+def test_a_result_that_is_always_the_same_is_told(table, capsys):
+    table(weighted())
+    out = answer(capsys, lambda x, w: next((w @ x for row in x if row.sum() > 99), x.new_zeros(2)))
+    assert "Hint: the result is [0.0, 0.0] each time, whatever the arguments are" in out
+
+
 def test_an_argument_that_no_gradient_reaches_is_named(table, capsys):
     table(weighted(gradients=["x", "weights"]))
     assert "correct" in answer(capsys, lambda x, w: (w / w.sum()) @ x)

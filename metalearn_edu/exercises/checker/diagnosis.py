@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .differences import difference
+from .differences import difference, show
 from .exercise import Answer, Exercise
 from .near_misses import near_misses
 from .outcomes import Outcome, message, outcome_of
@@ -279,9 +279,15 @@ def _is_constant(patient: _Patient) -> bool:
 def _ignored(patient: _Patient) -> str:
     """Which arguments are not in the code of the answer, or that all results are the same."""
     unseen = patient.unseen
-    if not _is_constant(patient) and any(_is_read(patient.answer, i) for i in unseen):
-        return ""
-    return _whatever(patient, unseen)
+    if not any(_is_read(patient.answer, i) for i in unseen):
+        return _whatever(patient, unseen)
+    return ALWAYS.format(show(patient.first.got.value)) if _is_constant(patient) else ""
+
+
+ALWAYS = (
+    "the result is {} each time, whatever the arguments are; is there a condition that never "
+    "holds, or a number that is always the same?"
+)
 
 
 def _without_effect(patient: _Patient) -> str:
