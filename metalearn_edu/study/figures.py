@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator
 
 from ..basics.names import for_figure
 from ..plotting.style import GREY, look, pyplot_figure, styled
+from ..plotting.words import add_words
 from ..runs.recipe import ALGORITHMS
 from .estimates import forecast
 from .evidence import Evidence, cell_costs, sources_of
@@ -42,7 +43,23 @@ def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("meta-training classes")
     _legend_below(fig, axes[0, 0], sources[0])
+    panels = [_classes_in_words(source, *cell) for source in sources for cell in cells]
+    text = "Meta-test accuracy against the number of meta-training classes, by algorithm. "
+    add_words(fig, text + " ".join(panels))
     return fig
+
+
+def _classes_in_words(source: Evidence, n_way: int, n_shot: int) -> str:
+    """Each algorithm's accuracy with the fewest and the most classes, the best one first."""
+    few, many = source.levels[0][0], source.levels[0][-1]
+    found = {
+        a: [100 * forecast(source, a, (n, n_way, n_shot)).accuracy for n in (few, many)]
+        for a in source.accuracy
+    }
+    ranked = sorted(found, key=lambda a: -found[a][1])
+    lines = [f"{ALGORITHMS[a].name} {found[a][0]:.1f} to {found[a][1]:.1f} %" for a in ranked]
+    title = f"{source.data.title()}, {n_way}-way {n_shot}-shot, {few} to {many} classes"
+    return f"{title}: {', '.join(lines)}; chance {100 / n_way:.3g} %."
 
 
 def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
@@ -81,7 +98,23 @@ def plot_study_cost(
         _accuracy_by_cost(ax, source, n_way, n_shot)
     axes[0].set_ylabel("meta-test accuracy (%)")
     _legend_below(fig, axes[0], sources[0])
+    panels = [_cost_in_words(source, n_way, n_shot) for source in sources]
+    text = "Meta-test accuracy against the milliseconds to learn a task on one core, by algorithm. "
+    add_words(fig, text + " ".join(panels))
     return fig
+
+
+def _cost_in_words(source: Evidence, n_way: int, n_shot: int) -> str:
+    """Accuracy and cost of each algorithm, the cheapest first."""
+    point = source.levels[0][-1], n_way, n_shot
+    costs = {a: cell_costs(source, a, point)["adapt_ms"] for a in source.accuracy}
+    dots = [
+        f"{ALGORITHMS[a].name} {100 * forecast(source, a, point).accuracy:.1f} % in "
+        f"{costs[a]:.3g} ms"
+        for a in sorted(costs, key=lambda a: costs[a])
+    ]
+    title = f"{source.data.title()}, {n_way}-way {n_shot}-shot, {point[0]} classes"
+    return f"{title}: {', '.join(dots)}; chance {100 / n_way:.3g} %."
 
 
 def _accuracy_by_cost(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
