@@ -518,7 +518,7 @@ def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
 
 
 def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
-    from .runs.recipe import ALGORITHMS
+    from .runs import ALGORITHMS
     from .study.selection import forecast
 
     sizes = np.array(source.levels[0])
@@ -549,7 +549,7 @@ def plot_study_cost(
     Raises:
         ValueError: no seed has every cell.
     """
-    from .runs.recipe import ALGORITHMS
+    from .runs import ALGORITHMS
     from .study.selection import cell_costs, forecast
 
     sources = _evidence(study)

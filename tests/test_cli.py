@@ -1,6 +1,5 @@
 """The command line, run as its users run it: real arguments, real files, exit status."""
 
-import inspect
 import json
 import os
 import shlex
@@ -14,8 +13,8 @@ import pytest
 from PIL import Image
 
 from metalearn_edu import __version__, cli
-from metalearn_edu.runs.recipe import (
-    FLAGS,
+from metalearn_edu.runs import (
+    ALGORITHMS,
     Recipe,
     load_run,
     load_split,
@@ -23,6 +22,7 @@ from metalearn_edu.runs.recipe import (
     task_source,
     training_source,
 )
+from metalearn_edu.runs.recipe import every_setting
 
 FAST = ["--steps", "3", "--width", "4", "--train-way", "5", "--quiet", "--n-query", "2"]
 
@@ -168,10 +168,12 @@ def test_the_same_command_trains_every_algorithm(capsys, tmp_path, image_folder,
 
 
 def test_every_setting_of_a_recipe_is_an_option_of_train():
-    options = set(inspect.signature(cli.train).parameters)
-    named = {name: FLAGS.get(name, name) for name in Recipe.__dataclass_fields__}
-    spelt = {f if isinstance(f, str) else n for n, f in named.items()}
-    assert {name.replace("-", "_") for name in spelt} <= options
+    options = {option.name: option for option in cli.whole_command().commands["train"].params}
+    fields = {name for entry in ALGORITHMS.values() for name in entry.recipe.__dataclass_fields__}
+    assert fields <= options.keys()
+    for name, setting in every_setting().items():
+        assert f"--{setting.option(name)}" in options[name].opts
+        assert options[name].help == setting.help
 
 
 def test_n_classes_bounds_what_is_trained_on():
@@ -491,7 +493,7 @@ def test_the_commands_in_the_readme_are_understood():
     """Their options are read, and nothing is done."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     lines = [line.strip() for line in readme.splitlines() if line.startswith("    metalearn-edu")]
-    app = cli.typer.main.get_command(cli.app)
+    app = cli.whole_command()
     assert len(lines) > 10
     for line in lines:
         name, *words = shlex.split(line)[1:]

@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from ..plotting import BLACK, GREY, look
-from ..runs.recipe import ALGORITHMS
+from ..runs import ALGORITHMS
 from ..study.selection import Evidence, best_map, evidence, forecast, select_meta_learning_algorithm
 from ..study.study import Study, load_study
 from .base import Explorer

@@ -30,7 +30,7 @@ import numpy as np
 
 from ..basics.arguments import as_integer, as_number
 from ..learners import MetaLearner
-from ..runs.recipe import ALGORITHMS, Recipe, build_learner
+from ..runs import ALGORITHMS, Recipe, build_learner
 from .study import LARGEST_NUMBER, Study, load_study, study_recipe
 
 __all__ = [

@@ -57,7 +57,7 @@ from ..basics.progress import progress_bar
 from ..engine.heap import peak_memory
 from ..evaluation import evaluate_meta_learner
 from ..learners import MetaLearner
-from ..runs.recipe import (
+from ..runs import (
     ALGORITHMS,
     Recipe,
     load_split,
@@ -66,6 +66,7 @@ from ..runs.recipe import (
     train_command,
     train_learner,
 )
+from ..runs.recipe import without_others
 
 __all__ = ["Grid", "Row", "Run", "Study", "load_study", "run_study", "train_and_score"]
 
@@ -723,7 +724,8 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     if content is None:
         return None
     now = run.settings
-    then = content["settings"] | {"recipe": now["recipe"] | content["settings"]["recipe"]}
+    recipe = without_others(now["recipe"] | content["settings"]["recipe"])
+    then = content["settings"] | {"recipe": recipe}
     same = then == now and content.get("digest", "") == _digest(run.recipe.data)
     return content if same else None
 

@@ -16,19 +16,21 @@ from safetensors.torch import load_file, save_file
 
 from metalearn_edu import EpisodeSampler, cli, evaluate_meta_learner, load_image_folder
 from metalearn_edu.pretrained import FOLDER
-from metalearn_edu.runs import recipe as recipes
-from metalearn_edu.runs.folder import claimed, record_figures
-from metalearn_edu.runs.recipe import (
+from metalearn_edu.runs import (
     ALGORITHMS,
-    CHECKS,
     Recipe,
-    check_settings,
     load_run,
     make_recipe,
     recipe_data,
+    sources,
+    train,
     train_command,
     train_recipe,
 )
+from metalearn_edu.runs.command import check_settings
+from metalearn_edu.runs.folder import claimed, record_figures
+from metalearn_edu.runs.recipe import algorithms_with, every_setting, unused
+from metalearn_edu.runs.settings import settings_of
 
 QUICK = ["--width", "4", "--downsample", "stride", "--steps", "2", "--quiet"]
 
@@ -372,13 +374,13 @@ def test_ink_that_is_decided_otherwise_is_another_folder(capsys, tmp_path, check
 def test_a_folder_that_goes_while_it_is_trained_on_does_no_harm(tmp_path, monkeypatch):
     mine = drawings(tmp_path / "mine", "abcdefghij")
     recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
-    real = recipes.meta_train
+    real = train.meta_train
 
     def lose_it(*args, **options):
         shutil.rmtree(mine)
         return real(*args, **options)
 
-    monkeypatch.setattr(recipes, "meta_train", lose_it)
+    monkeypatch.setattr(train, "meta_train", lose_it)
     train_recipe(recipe, tmp_path / "run", progress=False)
     assert str(mine) in load_run(tmp_path / "run")[2]["command"]
 
@@ -402,17 +404,17 @@ def test_the_same_command_on_the_same_pictures_goes_on(capsys, both):
 
 def test_the_data_are_loaded_once(tmp_path, monkeypatch):
     loads = []
-    real = recipes.read_image_folder
+    real = sources.read_image_folder
     monkeypatch.setattr(
-        recipes, "read_image_folder", lambda *a, **k: loads.append(a) or real(*a, **k)
+        sources, "read_image_folder", lambda *a, **k: loads.append(a) or real(*a, **k)
     )
     mine = drawings(tmp_path / "mine", "abcdefghij")
     recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
     train_recipe(recipe, tmp_path / "run", progress=False)
     assert len(loads) == 1
     splits = []
-    glyphs = recipes.load_glyphs
-    monkeypatch.setattr(recipes, "load_glyphs", lambda s: splits.append(s) or glyphs(s))
+    glyphs = sources.load_glyphs
+    monkeypatch.setattr(sources, "load_glyphs", lambda s: splits.append(s) or glyphs(s))
     recipe = make_recipe("prototypical", width=4, downsample="stride", n_steps=1, train_way=5)
     train_recipe(recipe, tmp_path / "of glyphs", progress=False)
     assert splits == ["meta-train", "meta-val"]
@@ -467,7 +469,7 @@ def test_pictures_that_are_not_square_are_not_turned():
 def test_few_classes_are_split_so_that_two_can_be_tested_on(tmp_path, n, sizes):
     mine = drawings(tmp_path / "mine", [f"c{k}" for k in range(n)], n=7)
     recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
-    parts = recipes.folder_of(recipe).parts
+    parts = sources.folder_of(recipe).parts
     found = [parts[s].class_names if s in parts else [] for s in ("meta-train", "meta-val",
              "meta-test")]  # fmt: skip
     assert tuple(map(len, found)) == sizes
@@ -542,11 +544,12 @@ def test_train_refuses_what_it_would_ignore(capsys, tmp_path, words, named):
 @pytest.mark.filterwarnings("ignore:--downsample")
 def test_every_setting_has_a_meaning_somewhere():
     where = [(a, d) for a in ALGORITHMS for d in ("glyphs", "omniglot", "sinusoids", ".")]
-    for name in set(CHECKS) - {"data"}:
+    for name in set(every_setting()) - {"data"}:
+        value = getattr(ALGORITHMS[algorithms_with(name)[0]].recipe, name)
         used = []
         for algorithm, data in where:
             try:
-                check_settings(algorithm, data, {name: getattr(Recipe("maml"), name)})
+                check_settings(algorithm, data, {name: value})
                 used.append((algorithm, data))
             except ValueError:
                 pass
@@ -657,13 +660,12 @@ def test_the_command_of_a_recipe_makes_the_recipe(ten_classes, algorithm, settin
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipes, "train_recipe", caught)
+        patch.setattr(train, "train_recipe", caught)
         with pytest.raises(SystemExit):
             cli.main(words[1:])
     assert train_command(made[0]) == train_command(recipe)
-    unused = recipes._unused(recipe)
-    differing = {n for n in CHECKS if getattr(made[0], n) != getattr(recipe, n)}
-    assert differing <= set(unused)
+    differing = {n for n in settings_of(recipe) if getattr(made[0], n) != getattr(recipe, n)}
+    assert differing <= set(unused(recipe))
 
 
 # ---------------------------------------------------------------- what is not ours
@@ -741,7 +743,7 @@ def test_what_a_killed_training_left_half_written_goes(capsys, tmp_path):
     folder = tmp_path / "run"
     assert run(capsys, "train", *WAVES, "--output", folder)[0] == 0
     for name in ("model.safetensors", "card.json", "seen.npz"):
-        (folder / f".{name}.0123456789abcdef.part").write_bytes(b"half")
+        (folder / f".{name}.{'0123456789abcdef' * 2}.part").write_bytes(b"half")
     (folder / ".notes.part").write_text("mine")
     (folder / "card.json").unlink()  # killed between weights and card
     assert run(capsys, "train", *WAVES, "--output", folder)[0] == 0
@@ -750,7 +752,7 @@ def test_what_a_killed_training_left_half_written_goes(capsys, tmp_path):
 
 
 def test_a_training_that_fails_leaves_no_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "meta_train", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(train, "meta_train", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train_recipe(make_recipe("task-conditioned", "sinusoids"), tmp_path / "run")
     assert not list(tmp_path.iterdir())

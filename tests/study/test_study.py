@@ -20,7 +20,7 @@ from PIL import Image
 
 from metalearn_edu import cli, evaluate_meta_learner
 from metalearn_edu.basics.files import locked
-from metalearn_edu.runs.recipe import ALGORITHMS, task_source, train_command, train_learner
+from metalearn_edu.runs import ALGORITHMS, task_source, train_command, train_learner
 from metalearn_edu.study import study
 from metalearn_edu.study.selection import evidence
 from metalearn_edu.study.study import (
