@@ -517,6 +517,13 @@ def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
     return fig
 
 
+def _look_of(algorithm: str, index: int) -> dict[str, Any]:
+    """Of an algorithm that a recipe can name: its entry may have a look of its own."""
+    from .runs import ALGORITHMS
+
+    return look(ALGORITHMS[algorithm].name, index) | dict(ALGORITHMS[algorithm].look)
+
+
 def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
     from .runs import ALGORITHMS
     from .study.selection import forecast
@@ -526,9 +533,9 @@ def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) ->
         found = [forecast(source, algorithm, (n, n_way, n_shot)) for n in sizes]
         mean, low, high = 100 * np.array([(f.accuracy, f.low, f.high) for f in found]).T
         apart = 1.05 ** (i - (len(source.accuracy) - 1) / 2)
-        name = ALGORITHMS[algorithm].name
+        name, style = ALGORITHMS[algorithm].name, _look_of(algorithm, i)
         bars: Any = {"yerr": (mean - low, high - mean), "capsize": 2, "lw": 1.2, "ms": 5}
-        ax.errorbar(sizes * apart, mean, **bars, label=name, **look(name, i))
+        ax.errorbar(sizes * apart, mean, **bars, label=name, **style)
     ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
     ax.set_xscale("log")
     ax.set_xticks(sizes, [str(n) for n in sizes])
@@ -560,9 +567,9 @@ def plot_study_cost(
         for i, algorithm in enumerate(source.accuracy):
             found, cost = forecast(source, algorithm, point), cell_costs(source, algorithm, point)
             mean, low, high = (100 * x for x in (found.accuracy, found.low, found.high))
-            name = ALGORITHMS[algorithm].name
+            name, style = ALGORITHMS[algorithm].name, _look_of(algorithm, i)
             bars: Any = {"yerr": [[mean - low], [high - mean]], "ls": "none", "capsize": 3}
-            ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **look(name, i))
+            ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **style)
         ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
         ax.set(xscale="log", ylim=(0, 100), xlabel="ms to learn a task, one core")
         ax.margins(x=0.15)

@@ -25,6 +25,7 @@ ROOMS = [
     "training",
     "diagnostics",
     "runs",
+    "recipes",
     "pretrained",
     "study",
     "plotting",

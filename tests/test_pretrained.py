@@ -24,7 +24,9 @@ def test_the_card_says_how_the_weights_were_made(name):
     assert (FOLDER / name / "model.safetensors").stat().st_size < LIMIT
     assert card["steps_taken"] == recipe.n_steps and not card["interrupted"]
     assert card["command"] == train_command(recipe)
-    assert card["figures"], f"metalearn-edu evaluate --record puts a figure on the card of {name}"
+    assert card["figures"], (
+        f"{name} has no figure: --record puts one on a card before it is shipped"
+    )
     assert {"mean", "half_width", "split", "tasks", "episodes", "seed"} <= card["figures"][0].keys()
 
 

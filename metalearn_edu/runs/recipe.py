@@ -241,9 +241,11 @@ class Algorithm:
         images, sinusoids: the settings by kind of data; None: not for that kind.
         without: the settings of images that it has no use for.
         streams: it is trained on streams of items, not on episodes.
-        color, marker: in figures; None: one after the other.
+        look: color and marker in figures, where plotting's LOOK has none for its name; {}: those
+            of the next class.
         study: what differs from `images` in a study, such as n_steps that take about 40 s.
-        classes_per_step: in a study, of a learner of one n_way: n_tasks_per_batch times n_way.
+        classes_per_step: in a study, n_way times n_tasks_per_batch, so that a step costs about the
+            same: 4 tasks of 5-way, 1 of 20-way; None: as in `images`.
     """
 
     name: str
@@ -254,8 +256,7 @@ class Algorithm:
     sinusoids: Mapping[str, Any] | None = None
     without: tuple[str, ...] = ()
     streams: bool = False
-    color: str | None = None
-    marker: str | None = None
+    look: Mapping[str, str] = field(default_factory=dict)
     study: Mapping[str, Any] = field(default_factory=dict)
     classes_per_step: int | None = None
 
