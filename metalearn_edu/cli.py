@@ -21,7 +21,6 @@ with quiet_while_loading():
     import typer
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation
     from .learners import MetaLearner
     from .runs import Recipe
     from .runs.own_images import Answer
@@ -199,7 +198,7 @@ def evaluate(
 
     On a folder of your own images, nearest pixel is scored beside it.
     """
-    from .runs.finished import as_figure, trained_way_said
+    from .runs.finished import as_figure, score, tasks_to_score, trained_way_said
     from .runs.folder import record_figures, refuse_shipped
     from .runs.sources import OWN_QUERIES
     from .runs.train import load_run
@@ -220,9 +219,9 @@ def evaluate(
         _evaluate_own_images(folder, its, data, as_json=as_json, counts=own, fresh=fresh)
         return
     counts = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "within_group": within_group}
-    tasks = _tasks(way, recipe, card, split, data, counts)
+    tasks = tasks_to_score(way, recipe, card, split, data, counts)
     with trained_way_said(recipe, tasks.n_way):
-        results = _scored(way, learner, tasks, n_episodes=episodes, seed=seed)
+        results = score(way, learner, tasks, n_episodes=episodes, seed=seed)
     figures = [as_figure(name, result, split) for name, result in results.items()]
     for (name, result), figure in zip(results.items(), figures, strict=True):
         line = f"{recipe.algorithm}, {split}{', ' * bool(name)}{name}: {result}"
@@ -279,47 +278,6 @@ def _fitting_numbers(**numbers: int) -> list[int]:
 
     most = {"seed": 2**63 - 1, "episodes": 10**7}
     return [as_integer(f"--{n}", value, 0, at_most=most[n]) for n, value in numbers.items()]
-
-
-def _tasks(
-    way: str,
-    recipe: Recipe,
-    card: dict[str, Any],
-    split: Any,
-    archive: Path | None,
-    counts: dict[str, Any],
-) -> Any:
-    """The tasks that a way of evaluating scores."""
-    from .runs.finished import refuse_changed
-    from .runs.sources import recipe_data, say_what_leaks, stream_source, task_source
-    from .tasks import OneShotTasks, load_one_shot_runs
-
-    if way == "--one-shot":
-        return load_one_shot_runs(archive)
-    if way == "on sinusoids":
-        return task_source(recipe, split, **counts)
-    if recipe.data == "sinusoids":
-        raise ValueError(f"the run was trained on sinusoids; {way} needs one trained on images")
-    dataset = recipe_data(recipe, split)
-    refuse_changed(card, split, dataset)
-    if split != "meta-train":
-        say_what_leaks(recipe)
-    if way == "--streams":
-        return stream_source(recipe, split, n_way=counts["n_way"], dataset=dataset)
-    if way == "--two-people":
-        return OneShotTasks(dataset, counts["n_way"] or 20)
-    return task_source(recipe, split, dataset=dataset, **counts)
-
-
-def _scored(way: str, learner: MetaLearner, tasks: Any, **fresh: Any) -> dict[str, Evaluation]:
-    from .evaluation import evaluate_meta_learner, evaluate_streams, score_one_shot_runs
-
-    if way == "--one-shot":
-        return {"official one-shot runs": score_one_shot_runs(learner, tasks)}
-    if way == "--streams":
-        by_instance = evaluate_streams(learner, tasks, **fresh)
-        return {f"instance {k}": result for k, result in by_instance.items()}
-    return {"": evaluate_meta_learner(learner, tasks, **fresh)}
 
 
 def _evaluate_own_images(
@@ -381,6 +339,7 @@ def predict(
 
     Exit status 1 if a picture cannot be read.
     """
+    from .runs import ALGORITHMS
     from .runs.finished import preparation_of
     from .runs.own_images import predict_pictures
     from .runs.train import load_run
@@ -395,10 +354,11 @@ def predict(
     try:
         answers = predict_pictures(learner, examples, files, decided)
     except ValueError as error:
+        *most, last = [name for name, entry in ALGORITHMS.items() if entry.any_way]
         raise ValueError(
             f"{run} ({recipe.algorithm}) cannot learn the {examples.n_classes} classes of "
-            f"{support}: {error}; it was trained for {recipe.n_way}, while prototypical, relation "
-            "and task-conditioned learners, such as prototypical_glyphs, take any number"
+            f"{support}: {error}; it was trained for {recipe.n_way}, while {', '.join(most)} and "
+            f"{last} learners, such as prototypical_glyphs, take any number"
         ) from None
     for answer in answers:
         _say(json.dumps(_as_object(answer)) if as_json else _as_line(answer))

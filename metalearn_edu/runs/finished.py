@@ -1,4 +1,4 @@
-"""What may be asked of a finished run: pictures that it has not seen, read as in training."""
+"""What may be asked of a finished run: fresh tasks, and pictures that it has not seen."""
 
 from __future__ import annotations
 
@@ -8,18 +8,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..evaluation import Evaluation
-from ..tasks import FewShotDataset, Preparation, read_image_folder
+from ..evaluation import (
+    Evaluation,
+    evaluate_meta_learner,
+    evaluate_streams,
+    score_one_shot_runs,
+)
+from ..learners import MetaLearner
+from ..tasks import (
+    FewShotDataset,
+    OneShotTasks,
+    Preparation,
+    load_one_shot_runs,
+    read_image_folder,
+)
 from .folder import DamagedRunError
 from .recipe import ALGORITHMS, Recipe
 from .seen import refuse_seen
-from .sources import Split
+from .sources import Split, recipe_data, say_what_leaks, stream_source, task_source
 
 __all__ = [
     "as_figure",
     "preparation_of",
     "read_own_pictures",
     "refuse_changed",
+    "score",
+    "tasks_to_score",
     "trained_way_said",
 ]
 
@@ -96,6 +110,56 @@ def _refuse_old(recipe: Recipe, folder: Path) -> None:
     if Path(recipe.data).resolve() == folder.resolve():
         raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
     warnings.warn(EARLIER, stacklevel=3)
+
+
+# ---------------------------------------------------------------- fresh tasks
+
+
+def tasks_to_score(
+    way: str,
+    recipe: Recipe,
+    card: Mapping[str, Any],
+    split: Split,
+    archive: Path | None,
+    counts: Mapping[str, Any],
+) -> Any:
+    """The tasks that a run is scored on.
+
+    Args:
+        way: as the command line says it: "--one-shot", "--two-people", "--streams", "on sinusoids";
+            "": episodes of the run's own data.
+        archive: of the official one-shot runs; None: put together from Omniglot.
+        counts: n_way, n_shot, n_query and within_group, as `task_source` takes them.
+    Raises:
+        ValueError: the run's data have no such tasks, or have changed since the training.
+    """
+    if way == "--one-shot":
+        return load_one_shot_runs(archive)
+    if way == "on sinusoids":
+        return task_source(recipe, split, **counts)
+    if recipe.data == "sinusoids":
+        raise ValueError(f"the run was trained on sinusoids; {way} needs one trained on images")
+    dataset = recipe_data(recipe, split)
+    refuse_changed(card, split, dataset)
+    if split != "meta-train":
+        say_what_leaks(recipe)
+    if way == "--streams":
+        return stream_source(recipe, split, n_way=counts["n_way"], dataset=dataset)
+    if way == "--two-people":
+        return OneShotTasks(dataset, counts["n_way"] or 20)
+    return task_source(recipe, split, dataset=dataset, **counts)
+
+
+def score(
+    way: str, learner: MetaLearner, tasks: Any, *, n_episodes: int, seed: int
+) -> dict[str, Evaluation]:
+    """What the learner scores on such tasks, by what was measured; "" where it is one figure."""
+    if way == "--one-shot":
+        return {"official one-shot runs": score_one_shot_runs(learner, tasks)}
+    if way == "--streams":
+        by_instance = evaluate_streams(learner, tasks, n_episodes=n_episodes, seed=seed)
+        return {f"instance {k}": result for k, result in by_instance.items()}
+    return {"": evaluate_meta_learner(learner, tasks, n_episodes=n_episodes, seed=seed)}
 
 
 @contextmanager
