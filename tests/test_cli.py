@@ -370,6 +370,21 @@ def test_looking_at_the_package_loads_nothing_heavy():
     assert process("-c", code).stdout == "False False\n"
 
 
+def test_help_is_there_without_loading_anything_heavy():
+    code = (
+        "import atexit, sys, metalearn_edu.cli as cli\n"
+        "heavy = ['torch', 'numpy', 'matplotlib', 'PIL']\n"
+        "atexit.register(lambda: print([m for m in heavy if m in sys.modules], file=sys.stderr))\n"
+        "cli.main(['train', 'maml', '--help'])"
+    )
+    done = process("-c", code, env={"COLUMNS": "120"})
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    panels = [line for line in done.stdout.splitlines() if "Of " in line and "──" in line]
+    own = next(panel for panel in panels if "Of maml and meta-sgd" in panel)
+    _, _, after = done.stdout.partition(own)
+    assert after.index("--inner-lr") < after.index("Of task-conditioned")
+
+
 def test_a_reader_that_goes_away_is_no_error():
     code = (
         "import os, sys\nfrom metalearn_edu.cli import main\n"

@@ -29,13 +29,8 @@ def settings_among(params: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a text that cannot be read.
     """
-    every = every_setting()
-    read = {name: every[name].read or _as_it_is for name in params if name in every}
-    return {name: read[name](params[name]) for name in read if name != "data"}
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    own = {name: each for name, each in every_setting().items() if name in params}
+    return {name: each.read(params[name]) for name, each in own.items() if name != "data"}
 
 
 def _algorithm() -> inspect.Parameter:
@@ -52,10 +47,11 @@ def _option(name: str, setting: Setting) -> inspect.Parameter:
     return _parameter(name, Annotated[kind | None, info], _usual(name, setting))
 
 
-def _parameter(name: str, annotation: Any, *default: Any) -> inspect.Parameter:
-    value = default[0] if default else inspect.Parameter.empty
+def _parameter(
+    name: str, annotation: Any, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=value, annotation=annotation)
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def _usual(name: str, setting: Setting) -> Any:
@@ -65,4 +61,6 @@ def _usual(name: str, setting: Setting) -> Any:
         default, kinds = getattr(entry.recipe, name), (entry.images, entry.sinusoids)
         found |= {usual.get(name, default) for usual in kinds if usual is not None}
     (value, *others) = found
-    return None if others or value is None else setting.show(value) if setting.read else value
+    if others or value is None:
+        return None
+    return setting.show(value) if setting.kind is str else value

@@ -30,9 +30,15 @@ __all__ = [
     "whole",
 ]
 
-MANY, WIDE, LARGEST_SEED = 10**9, 2**20, 2**63 - 1
+MANY, LARGEST_SEED = 10**9, 2**63 - 1
+WIDE = 2**20
+"""The most of what may decide how many weights there are; that they fit is checked by it."""
 
 Check = Callable[[str, Any], Any]
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Setting:
         panel: of the help in which the option stands; of an algorithm's own: named after it.
         of: the data that it means something for; "": all.
         unless: another setting and its value, beside which it means nothing.
-        read, show: from the option's text to a value, and back.
+        read, show: from what the option gives to a value, and back to text.
     """
 
     kind: Any
@@ -62,7 +68,7 @@ class Setting:
     panel: str = ""
     of: str = ""
     unless: tuple[str, Any] | None = None
-    read: Callable[[Any], Any] | None = None
+    read: Callable[[Any], Any] = _itself
     show: Callable[[Any], str] = str
 
     def option(self, name: str) -> str:

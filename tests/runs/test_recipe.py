@@ -133,6 +133,12 @@ def test_the_learner_of_an_entry_is_the_class_that_is_built():
         assert type(learner) is entry.learner
 
 
+def test_a_setting_that_several_algorithms_have_is_the_same_in_all():
+    for algorithm, entry in ALGORITHMS.items():
+        for name, setting in settings_of(entry.recipe).items():
+            assert setting is every_setting()[name], f"{name} is written again for {algorithm}"
+
+
 def test_names_of_settings_and_options_are_different():
     every = every_setting()
     options = [s.option(n) for n, s in every.items()] + [s.off for s in every.values() if s.off]
