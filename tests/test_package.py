@@ -27,6 +27,7 @@ ROOMS = [
     "training",
     "diagnostics",
     "runs",
+    "recipes",
     "pretrained",
     "study",
     "explorers",

@@ -22,7 +22,7 @@ import torch
 from ..engine.heap import peak_memory
 from ..evaluation import TEST_SEED, evaluate_meta_learner, is_transductive
 from ..learners import MetaLearner
-from ..runs.recipe import Recipe, task_source, train_command, train_learner
+from ..runs import Recipe, task_source, train_command, train_learner
 from .grid import Run, n_query, n_train_classes, pictures_digest
 from .table import Row
 
