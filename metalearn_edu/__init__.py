@@ -23,9 +23,6 @@ if TYPE_CHECKING:
         compare_meta_learners,
         evaluate_likelihood,
         evaluate_meta_learner,
-        evaluate_streams,
-        first_instance_ceiling,
-        instance_numbers,
         score_one_shot_runs,
     )
     from .exact_posterior import ExactPosterior
@@ -50,6 +47,7 @@ if TYPE_CHECKING:
         embed_dataset,
         gaussian_nll,
     )
+    from .streams import evaluate_streams, first_instance_ceiling, instance_numbers
     from .study import (
         Recommendation,
         judge_rule,
@@ -158,7 +156,7 @@ _ROOMS = {
     "diagnostics": "Report check_episodes check_meta_gradient check_splits check_transduction",
     "evaluation": (
         "Comparison Evaluation compare_meta_learners evaluate_likelihood evaluate_meta_learner "
-        "evaluate_streams first_instance_ceiling instance_numbers score_one_shot_runs"
+        "score_one_shot_runs"
     ),
     "exact_posterior": "ExactPosterior",
     "learners": (
@@ -170,6 +168,7 @@ _ROOMS = {
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"
     ),
+    "streams": "evaluate_streams first_instance_ceiling instance_numbers",
     "training": "History meta_train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

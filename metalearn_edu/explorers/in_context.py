@@ -73,6 +73,7 @@ class InContextExplorer(Explorer):
             transformer,
             dict(others),
         )
+        self.x_range = tasks.x_range
         self.x = torch.linspace(*tasks.x_range, 121)[:, None]
         super().__init__(**state)
 
@@ -98,7 +99,7 @@ class InContextExplorer(Explorer):
         for ax in axes:
             self._draw_band(ax, exact, band, BLACK, "exact posterior")
             ax.plot(*points, "o", color=BLACK, ms=8, zorder=5, label="your points")
-            ax.set(xlim=self.exact.tasks.x_range, ylim=(-LIMIT, LIMIT), xlabel="x")
+            ax.set(xlim=self.x_range, ylim=(-LIMIT, LIMIT), xlabel="x")
         mean, std = self._distribution(self.transformer, state)
         self._draw_band(axes[0], mean, std, look("Transformer")["color"], "Transformer")
         for row, (name, curve) in enumerate(self._curves(state).items()):
@@ -127,9 +128,8 @@ class InContextExplorer(Explorer):
 
     def _draw_band(self, ax: Axes, mean: Tensor, std: Tensor, color: str, label: str) -> None:
         low, high = mean - 2 * std, mean + 2 * std
-        ends = [end[:, 0] for end in (low, high)]
         fill = GREY if color == BLACK else color
-        ax.fill_between(self.x[:, 0], *ends, color=fill, alpha=0.2, lw=0)
+        ax.fill_between(self.x[:, 0], low[:, 0], high[:, 0], color=fill, alpha=0.2, lw=0)
         ax.plot(self.x, mean, color=color, ls="--" if color == BLACK else "-", label=label)
 
     @torch.no_grad()

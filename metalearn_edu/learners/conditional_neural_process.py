@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..backbones import MLP
 from ..basics.arguments import as_integer, as_number
-from .base import embed_items
+from .classes import embed_items
 from .in_context import InContextLearner
 
 __all__ = ["ConditionalNeuralProcess"]

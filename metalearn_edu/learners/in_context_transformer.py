@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..basics.arguments import as_integer, as_number
-from .base import as_function, embed_items
+from ..engine.losses import as_function
+from .classes import embed_items
 from .in_context import InContextLearner
 
 __all__ = ["InContextTransformer"]
