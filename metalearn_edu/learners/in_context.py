@@ -20,10 +20,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..basics.arguments import as_integer
+from ..engine.losses import as_function
 from ..tasks import EpisodeBatch
 from .base import MetaLearner
+from .classes import embed_items
 
 __all__ = ["InContextLearner", "context_masks", "gaussian_nll"]
 
@@ -65,16 +68,31 @@ class InContextLearner(MetaLearner):
     """Base class of learners that answer beside a context.
 
     Args:
+        input_dim: numbers in one item, after `item_encoder`.
         output_dim: n_way for classification, the width of the targets for regression.
         regression: targets are numbers; the loss is the negative log-likelihood in nats.
+        item_encoder: a module from items (B, *item) to (B, input_dim); None: flatten them.
         every_size: train on every size of the context at once, see `context_masks`. The items that
             are no context of a task are its queries then, support items too. Where tasks are taken
             in chunks, sizes are counted from 0 in each chunk.
     """
 
-    def __init__(self, output_dim: int, *, regression: bool, every_size: bool) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        *,
+        regression: bool,
+        item_encoder: nn.Module | None,
+        every_size: bool,
+    ) -> None:
         super().__init__()
-        self.output_dim, self.regression, self.every_size = output_dim, regression, every_size
+        self.input_dim = as_integer("input_dim", input_dim)
+        self.output_dim = as_integer("output_dim", output_dim, 1 if regression else 2)
+        self.regression, self.every_size = regression, every_size
+        self.item_encoder = (
+            nn.Flatten() if item_encoder is None else as_function("item_encoder", item_encoder)
+        )
         if regression:
             self.loss_fn = gaussian_nll
 
@@ -89,6 +107,16 @@ class InContextLearner(MetaLearner):
         Returns:
             (T, L, n_way) scores, or (T, L, 2 * output_dim) means and standard deviations.
         """
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Items (T, L, *item) as the item encoder shows them, (T, L, input_dim)."""
+        z = embed_items(self.item_encoder, x)
+        if z.shape[-1] != self.input_dim:
+            raise ValueError(
+                f"input_dim is {self.input_dim}, but an item of shape {tuple(x.shape[2:])} comes "
+                f"out of the item encoder with {z.shape[-1]} numbers"
+            )
+        return z
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
         """The context: the support set as it is, labels as one-hot rows."""

@@ -21,8 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..basics.arguments import as_integer, as_number
-from ..engine.losses import as_function
-from .classes import embed_items
 from .in_context import InContextLearner
 
 __all__ = ["InContextTransformer"]
@@ -85,16 +83,18 @@ class InContextTransformer(InContextLearner):
         item_encoder: nn.Module | None = None,
         every_size: bool = False,
     ) -> None:
-        output_dim = as_integer("output_dim", output_dim, 1 if regression else 2)
-        super().__init__(output_dim, regression=regression, every_size=every_size)
-        self.input_dim, self.min_std = input_dim, as_number("min_std", min_std, above=0)
-        for name, count in (("input_dim", input_dim), ("n_layers", n_layers), ("width", width)):
+        super().__init__(
+            input_dim,
+            output_dim,
+            regression=regression,
+            item_encoder=item_encoder,
+            every_size=every_size,
+        )
+        self.min_std = as_number("min_std", min_std, above=0)
+        for name, count in (("n_layers", n_layers), ("width", width)):
             as_integer(name, count)
         if width % as_integer("n_heads", n_heads):
             raise ValueError(f"width must be a multiple of n_heads = {n_heads}, got {width}")
-        self.item_encoder = (
-            nn.Flatten() if item_encoder is None else as_function("item_encoder", item_encoder)
-        )
         self.read_x = nn.Linear(input_dim, width)
         self.read_y = nn.Linear(output_dim, width, bias=False)
         self.what_is_y = nn.Parameter(torch.randn(width) / width**0.5)
@@ -116,14 +116,8 @@ class InContextTransformer(InContextLearner):
 
     def tokens(self, x: Tensor, y: Tensor, is_context: Tensor) -> Tensor:
         """(T, L, width): x and y of the context, x and a question of the others."""
-        z = embed_items(self.item_encoder, x)
-        if z.shape[-1] != self.input_dim:
-            raise ValueError(
-                f"input_dim is {self.input_dim}, but an item of shape {tuple(x.shape[2:])} comes "
-                f"out of the item encoder with {z.shape[-1]} numbers"
-            )
         second = torch.where(is_context[..., None], self.read_y(y), self.what_is_y)
-        return self.read_x(z) + second
+        return self.read_x(self.embed(x)) + second
 
     @staticmethod
     def may_see(is_context: Tensor) -> Tensor:

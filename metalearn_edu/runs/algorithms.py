@@ -266,20 +266,39 @@ ALGORITHMS["task-conditioned"] = Algorithm(
 
 EVERY_SIZE = "Train on every size of the support set at once, from 0 items to all."
 IN_CONTEXT = WAVES | {"n_query": 10, "n_tasks_per_batch": 44, "meta_lr": 2e-3, "every_size": True}
+IN_CONTEXT_OF_IMAGES = {"width": 48, "n_steps": 3000, "n_tasks_per_batch": 8, "meta_lr": 1e-3}
 
 
 @dataclass(frozen=True)
-class Cnp(WithHidden):
-    """Of conditional-neural-process."""
+class InContext(Recipe):
+    """Of conditional-neural-process and in-context-transformer."""
 
     every_size: bool = either(False, "every-size", "full-size", EVERY_SIZE)
+
+
+def _sizes_in_context(recipe: InContext, item_shape: Shape) -> dict[str, Any]:
+    """What the learners of both are told about items and answers."""
+    regression = recipe.data in FUNCTIONS
+    encoder = None if regression else _image_model(recipe, item_shape, None)
+    return {
+        "input_dim": math.prod(item_shape) if encoder is None else encoder.output_dim,
+        "output_dim": 1 if regression else recipe.n_way,
+        "regression": regression,
+        "item_encoder": encoder,
+        "every_size": recipe.every_size,
+    }
+
+
+@dataclass(frozen=True)
+class Cnp(WithHidden, InContext):
+    """Of conditional-neural-process."""
 
 
 def _conditional_neural_process(recipe: Cnp, item_shape: Shape) -> MetaLearner:
     from ..learners import ConditionalNeuralProcess
 
-    numbers = math.prod(item_shape)
-    return ConditionalNeuralProcess(numbers, 1, recipe.hidden_dim, every_size=recipe.every_size)
+    sizes = _sizes_in_context(recipe, item_shape)
+    return ConditionalNeuralProcess(hidden_dim=recipe.hidden_dim, **sizes)
 
 
 ALGORITHMS["conditional-neural-process"] = Algorithm(
@@ -287,35 +306,28 @@ ALGORITHMS["conditional-neural-process"] = Algorithm(
     "conditional_neural_process.ConditionalNeuralProcess",
     _conditional_neural_process,
     Cnp,
-    None,
+    IN_CONTEXT_OF_IMAGES,
     IN_CONTEXT,
 )
 
 
 @dataclass(frozen=True)
-class Transformer(Recipe):
+class Transformer(InContext):
     """Of in-context-transformer."""
 
     token_width: int = whole(64, 1, WIDE, "Width of a token.")
     n_layers: int = whole(4, 1, 1000, "Blocks of attention.", flag="layers")
     n_heads: int = whole(4, 1, WIDE, "Heads of each.", flag="heads")
-    every_size: bool = either(False, "every-size", "full-size", EVERY_SIZE)
 
 
 def _in_context_transformer(recipe: Transformer, item_shape: Shape) -> MetaLearner:
     from ..learners import InContextTransformer
 
-    regression = recipe.data in FUNCTIONS
-    encoder = None if regression else _image_model(recipe, item_shape, None)
     return InContextTransformer(
-        math.prod(item_shape) if encoder is None else encoder.output_dim,
-        1 if regression else recipe.n_way,
-        recipe.token_width,
+        width=recipe.token_width,
         n_layers=recipe.n_layers,
         n_heads=recipe.n_heads,
-        regression=regression,
-        item_encoder=encoder,
-        every_size=recipe.every_size,
+        **_sizes_in_context(recipe, item_shape),
     )
 
 
@@ -324,7 +336,7 @@ ALGORITHMS["in-context-transformer"] = Algorithm(
     "in_context_transformer.InContextTransformer",
     _in_context_transformer,
     Transformer,
-    {"width": 48, "n_steps": 3000, "n_tasks_per_batch": 8, "meta_lr": 1e-3},
+    IN_CONTEXT_OF_IMAGES,
     IN_CONTEXT | {"n_steps": 5000},
 )
 

@@ -11,7 +11,6 @@ from typing import Any
 from ..tasks import FewShotDataset
 from .recipe import (
     ALGORITHMS,
-    FUNCTIONS,
     Recipe,
     every_setting,
     is_folder,
@@ -52,11 +51,7 @@ def _usual(algorithm: str, data: str, given: dict[str, Any]) -> Recipe:
     entry = require_algorithm(algorithm)
     defaults = entry.settings_for(data)
     if defaults is None:
-        raise ValueError(
-            f"algorithm {algorithm} needs classes; data {data} has none"
-            if data in FUNCTIONS
-            else f"algorithm {algorithm} learns functions; data must be {', '.join(FUNCTIONS)}"
-        )
+        raise ValueError(f"algorithm {algorithm} needs classes; data {data} has none")
     _refuse_strange(algorithm, given)
     where = os.path.abspath(data) if is_folder(data) else data
     recipe = Recipe(algorithm, where, **{**defaults, **given})

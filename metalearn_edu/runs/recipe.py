@@ -267,7 +267,7 @@ class Algorithm:
     place: str
     build: Callable[[Any, tuple[int, ...]], MetaLearner]
     recipe: type[Recipe]
-    images: Mapping[str, Any] | None = field(default_factory=dict)
+    images: Mapping[str, Any] = field(default_factory=dict)
     sinusoids: Mapping[str, Any] | None = None
     without: tuple[str, ...] = ()
     streams: bool = False
@@ -290,7 +290,7 @@ class Algorithm:
     @property
     def any_way(self) -> bool:
         """Whether a trained learner takes any number of ways, not only that of its recipe."""
-        return "train_way" in (self.images or {})
+        return "train_way" in self.images
 
 
 POINTS = {

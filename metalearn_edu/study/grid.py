@@ -175,8 +175,7 @@ def study_recipe(algorithm: str, data: str, n_way: int, share: float = 1.0, **ov
         over: further settings of the Recipe: n_classes, seed, ...
     """
     entry = ALGORITHMS[algorithm]
-    images = entry.images or {}
-    usual = {"n_steps": images.get("n_steps", Recipe.n_steps), **NETWORK, **entry.study}
+    usual = {"n_steps": entry.images.get("n_steps", Recipe.n_steps), **NETWORK, **entry.study}
     settings: dict[str, Any] = usual | {"n_way": n_way} | over
     if entry.classes_per_step:
         settings["n_tasks_per_batch"] = max(1, entry.classes_per_step // n_way)

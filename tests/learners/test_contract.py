@@ -95,6 +95,17 @@ def relabel_transformer(learner, permutation):
     return learner
 
 
+def relabel_cnp(learner, permutation):
+    """Labels come in beside the items, and go out as rows of the last layer."""
+    learner, rows = copy.deepcopy(learner), permutation.argsort()
+    first, last = learner.encoder[1].weight, learner.decoder[-1]
+    with torch.no_grad():
+        first[:, -N_WAY:] = first[:, -N_WAY:][:, rows]
+        last.weight.copy_(last.weight[rows])
+        last.bias.copy_(last.bias[rows])
+    return learner
+
+
 def transformer(input_dim=4, output_dim=N_WAY, regression=False, **options):
     small = {"n_layers": 2, "n_heads": 2, "regression": regression} | options
     return InContextTransformer(input_dim, output_dim, 8, **small)
@@ -261,6 +272,9 @@ LEARNERS = {
     ),
     "ConditionalNeuralProcess": Entry(
         lambda: ConditionalNeuralProcess(1, 1, 8), item=(1,), regression=True
+    ),
+    "ConditionalNeuralProcess, classes": Entry(
+        lambda: ConditionalNeuralProcess(4, N_WAY, 8, regression=False), relabel=relabel_cnp
     ),
     "InContextTransformer": Entry(transformer, relabel=relabel_transformer),
     "InContextTransformer, convolutions": Entry(
