@@ -525,7 +525,7 @@ _ = ax.set(xscale="log", xlabel="squared error at 15 examples (95 % interval ove
 _ = ax.set_xticks((0.5, 1, 2, 5, 10), ["0.5", "1", "2", "5", "10"])
 ax.minorticks_off()
 ax.invert_yaxis()
-_ = ax.legend(loc="lower right")
+_ = ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plt.show()
 
 # %%
@@ -728,16 +728,17 @@ print(explorer.state["n_points"], "points,", explorer.state["steps"], "inner ste
 # %%
 wave_tasks = Sinusoids(10, 20)
 torch.manual_seed(0)
-inner = {"inner_lr": 0.01, "num_inner_steps": 5, "loss_fn": F.mse_loss}
+inner = {"inner_lr": 0.01, "meta_lr": 0.01, "loss_fn": F.mse_loss}
 options = {"regression": True, "conditioning": "film"}
 wave_learners = {
-    "MAML": MAML(MAMLModel(1, 40, 1), **inner),
-    "Meta-SGD": MetaSGD(MAMLModel(1, 40, 1), **inner),
+    "MAML": MAML(MAMLModel(1, 40, 1), num_inner_steps=5, **inner),
+    "Meta-SGD": MetaSGD(MAMLModel(1, 40, 1), num_inner_steps=1, **inner),
     "Task-conditioned": TaskConditionedNetwork(1, 16, 64, 1, **options),
 }
+wave_learners["Task-conditioned"].meta_lr = 0.01
 for learner in wave_learners.values():
-    settings = {"n_tasks_per_batch": 25, "meta_lr": 5e-3, "schedule": "cosine"}
-    _ = meta_train(learner, wave_tasks, n_steps=400, max_grad_norm=10.0, **settings)
+    settings = {"n_tasks_per_batch": 25, "schedule": "cosine", "max_grad_norm": 5}
+    _ = meta_train(learner, wave_tasks, n_steps=500, **settings)
 wave_learners |= {
     "CNP": load_pretrained("cnp_waves")[0],
     "Transformer": load_pretrained("transformer_waves")[0],
