@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from metalearn_edu.study.study import Grid
+from metalearn_edu.study import Grid
 
 from metalearn_edu import cli, learners, plotting
 from metalearn_edu.runs import ALGORITHMS, Algorithm, Recipe, load_run, make_recipe
