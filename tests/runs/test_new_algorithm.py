@@ -64,6 +64,7 @@ def nearest(tmp_path, monkeypatch):
     monkeypatch.setitem(ALGORITHMS, "nearest", entry)
     yield entry
     sys.modules.pop("metalearn_edu.learners.nearest", None)
+    vars(learners).pop("nearest", None)
 
 
 def run(capsys, *arguments):
