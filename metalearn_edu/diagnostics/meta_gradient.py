@@ -84,13 +84,8 @@ def check_meta_gradient(
         trace = probe.trace()
     except _NoGraph as error:
         return Report("meta-gradient", [str(error)])
-    again = probe.value()
-    if not math.isfinite(again) or not math.isclose(again, trace.value, rel_tol=1e-12):
-        problem = (
-            f"the outer loss is {trace.value:.6g} and then {again:.6g} at the same parameters: it "
-            "is not finite, draws random numbers or keeps state"
-        )
-        return Report("meta-gradient", [problem])
+    if unsteady := _unsteady(probe, trace):
+        return Report("meta-gradient", unsteady)
     slopes = probe.slopes(trace, n_directions, step)
     problems = [
         *trace.problems(num_inner_steps),
@@ -188,6 +183,17 @@ class _Probe:
         if isinstance(loss, Tensor) and loss.numel() != 1:
             raise ValueError(f"the outer loss must be a scalar, got shape {tuple(loss.shape)}")
         return loss
+
+
+def _unsteady(probe: _Probe, trace: _Trace) -> list[str]:
+    """Whether a second call at the same parameters gives another loss, or none."""
+    again = probe.value()
+    if math.isfinite(again) and math.isclose(again, trace.value, rel_tol=1e-12):
+        return []
+    return [
+        f"the outer loss is {trace.value:.6g} and then {again:.6g} at the same parameters: it is "
+        "not finite, draws random numbers or keeps state"
+    ]
 
 
 def _differentiate(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
