@@ -31,7 +31,7 @@ from metalearn_edu import (
 
 __all__ = ["WORKLOADS"]
 
-N_EPISODES, SEED, CHUNK = 600, 1, 20
+N_EPISODES, SEED, CHUNKS = 600, 1, (20, 600)
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Trial:
             torch.stack([score(tasks.episodes(SEED, i, 1)[0]) for i in range(N_EPISODES)])
         ]
 
-    def plain_vmap(self) -> Run:
-        """`vmap` and `grad` in chunks of 20 tasks."""
+    def plain_vmap(self, chunk_size: int) -> Run:
+        """`vmap` and `grad`, and nothing else of ours but the episodes."""
         learner, tasks = self.learner(), self.make_tasks()
         settings = learner.inner_lr, learner.num_inner_steps, self.loss_fn
 
@@ -89,14 +89,14 @@ class Trial:
                 return (scores - batch.query_y).square().flatten(1).mean(dim=1)
             return (scores.argmax(dim=2) == batch.query_y).float().mean(dim=1)
 
-        starts = range(0, N_EPISODES, CHUNK)
-        return lambda: [torch.cat([score(tasks.episodes(SEED, i, CHUNK)) for i in starts])]
+        starts = range(0, N_EPISODES, chunk_size)
+        return lambda: [torch.cat([score(tasks.episodes(SEED, i, chunk_size)) for i in starts])]
 
     def workload(self, *aims: Aim) -> Workload:
         """One by one, plain vmap, chunks of a fixed size, and of the size that the work tells."""
         contenders = {"one by one": self.one_by_one}
-        contenders["plain vmap"] = self.plain_vmap
-        contenders |= {f"chunks of {n}": partial(self.together, n) for n in (CHUNK, 600)}
+        contenders |= {f"plain vmap of {n}": partial(self.plain_vmap, n) for n in CHUNKS}
+        contenders |= {f"chunks of {n}": partial(self.together, n) for n in CHUNKS}
         contenders["evaluate_meta_learner"] = partial(self.together, None)
         return Workload(contenders, aims)
 
@@ -114,8 +114,8 @@ def random_images() -> EpisodeSampler:
 SINUSOID = Trial(lambda: MAMLModel(1, 40, 1), Sinusoids, F.mse_loss)
 IMAGES = Trial(lambda: MLP(784, [128, 64], 5), random_images)
 BESIDE_LOOP = Aim("evaluate_meta_learner", "one by one", 3)
-BESIDE_VMAP = Aim("evaluate_meta_learner", "plain vmap", 1.0)
+BESIDE_VMAP = [Aim("evaluate_meta_learner", f"plain vmap of {n}", 1.0) for n in CHUNKS]
 WORKLOADS = {
-    "8-evaluation-sinusoid": SINUSOID.workload(BESIDE_LOOP, BESIDE_VMAP),
-    "8-evaluation-mlp": IMAGES.workload(BESIDE_VMAP),
+    "8-evaluation-sinusoid": SINUSOID.workload(BESIDE_LOOP, *BESIDE_VMAP),
+    "8-evaluation-mlp": IMAGES.workload(*BESIDE_VMAP),
 }
