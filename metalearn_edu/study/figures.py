@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 from ..basics.names import for_figure
 from ..plotting.style import GREY, look, pyplot_figure, styled
 from ..plotting.words import add_words
-from ..runs.recipe import ALGORITHMS
+from ..runs import ALGORITHMS
 from .estimates import forecast
 from .evidence import Evidence, cell_costs, sources_of
 from .table import Study
@@ -62,15 +62,21 @@ def _classes_in_words(source: Evidence, n_way: int, n_shot: int) -> str:
     return f"{title}: {', '.join(lines)}; chance {100 / n_way:.3g} %."
 
 
+def _look_of(algorithm: str, index: int) -> dict[str, Any]:
+    """Of an algorithm that a recipe can name: its entry may have a look of its own."""
+    entry = ALGORITHMS[algorithm]
+    return look(entry.name, index) | dict(entry.look)
+
+
 def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
     sizes = np.array(source.levels[0])
     for i, algorithm in enumerate(source.accuracy):
         found = [forecast(source, algorithm, (n, n_way, n_shot)) for n in sizes]
         mean, low, high = 100 * np.array([(f.accuracy, f.low, f.high) for f in found]).T
         apart = 1.05 ** (i - (len(source.accuracy) - 1) / 2)
-        name = ALGORITHMS[algorithm].name
+        name, style = ALGORITHMS[algorithm].name, _look_of(algorithm, i)
         bars: Any = {"yerr": (mean - low, high - mean), "capsize": 2, "lw": 1.2, "ms": 5}
-        ax.errorbar(sizes * apart, mean, **bars, label=name, **look(name, i))
+        ax.errorbar(sizes * apart, mean, **bars, label=name, **style)
     ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
     ax.set_xscale("log")
     ax.set_xticks(sizes, [str(n) for n in sizes])
@@ -122,9 +128,9 @@ def _accuracy_by_cost(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> No
     for i, algorithm in enumerate(source.accuracy):
         found, cost = forecast(source, algorithm, point), cell_costs(source, algorithm, point)
         mean, low, high = (100 * x for x in (found.accuracy, found.low, found.high))
-        name = ALGORITHMS[algorithm].name
+        name, style = ALGORITHMS[algorithm].name, _look_of(algorithm, i)
         bars: Any = {"yerr": [[mean - low], [high - mean]], "ls": "none", "capsize": 3}
-        ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **look(name, i))
+        ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **style)
     ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
     ax.set(xscale="log", ylim=(0, 100), xlabel="ms to learn a task, one core")
     ax.margins(x=0.15)
