@@ -81,6 +81,11 @@ CACHE_FOLDERS = {
     "RUFF_CACHE_DIR": "ruff",
 }
 LOCK = "set-up.lock"
+# Where Jupyter finds our extension, which gives pictures their text alternative, and templates.
+JUPYTER_FOLDERS = {
+    "JUPYTER_PATH": "metalearn_edu/jupyter",
+    "JUPYTER_CONFIG_PATH": "metalearn_edu/jupyter/config",
+}
 CACHE_NAMES = {Path(folder).parts[0] for folder in CACHE_FOLDERS.values()}
 CACHE_NAMES |= {LOCK, "pytest", "benchmarks.json"}  # the last is from `make bench`
 # Settings of pip that mean another place than .venv, and what undoes them: variables, and, for
@@ -471,11 +476,18 @@ def silence_news() -> None:
 
 def environment(**more: str) -> dict[str, str]:
     """The variables that the course's programs see; caches and settings stay with the course."""
-    others = ("PYTHONHOME", "PYTHONPATH", "MPLBACKEND")  # would change what is imported or drawn
+    others = (
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "MPLBACKEND",
+    )  # would change what is imported or drawn
     variables = {name: value for name, value in os.environ.items() if name not in others}
     for name, folder in CACHE_FOLDERS.items():
         variables.setdefault(name, str(caches() / folder))
     variables["VIRTUAL_ENV"] = str(VENV)
+    for name, folder in JUPYTER_FOLDERS.items():
+        path = [str(ROOT / folder), variables.get(name)]
+        variables[name] = os.pathsep.join(filter(None, path))
     variables["PATH"] = os.pathsep.join([str(PYTHON.parent), variables.get("PATH", os.defpath)])
     return variables | more
 

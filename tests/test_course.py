@@ -174,10 +174,13 @@ def test_programs_see_only_the_courses_settings(copy, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.delenv("METALEARN_EDU_CACHE", raising=False)
     monkeypatch.setenv("IPYTHONDIR", "/mine")
+    monkeypatch.setenv("JUPYTER_PATH", "/theirs")
     variables = copy.environment(MORE="yes")
     assert "PYTHONPATH" not in variables and "MPLBACKEND" not in variables
     assert Path(variables["METALEARN_EDU_CACHE"]).is_relative_to(copy.ROOT)
     assert variables["IPYTHONDIR"] == "/mine"
+    ours, theirs = variables["JUPYTER_PATH"].split(os.pathsep)
+    assert ours == str(copy.ROOT / "metalearn_edu" / "jupyter") and theirs == "/theirs"
     assert variables["MORE"] == "yes"
     assert variables["PATH"].startswith(str(copy.PYTHON.parent))
 

@@ -111,7 +111,7 @@ def _by_formula(names: list[str], pairs: Pairs) -> str:
             ):
                 return text.format(n=name)
     if all(e.ndim == 2 and close(got, e.T) for _, got, e in pairs):
-        return "the transposed of what is expected; rows and columns are exchanged"
+        return "the transpose of what is expected; rows and columns are exchanged"
     return ""
 
 
