@@ -167,6 +167,7 @@ class Recipe:
         "Draw tasks from so many functions; default: a new function for each task.",
         **TASKS | {"of": "linear-functions"},
     )
+    n_inputs: int = whole(8, 1, WIDE, "Numbers in an item.", **TASKS | {"of": "linear-functions"})
     n_steps: int = whole(2000, 1, MANY, "Outer steps.", flag="steps", **TRAINING)
     n_tasks_per_batch: int = whole(
         16, 1, MANY, "Tasks per outer step.", flag="tasks-per-batch", **TRAINING

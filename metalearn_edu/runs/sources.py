@@ -257,7 +257,7 @@ def _functions(recipe: Recipe, n_shot: int, n_query: int) -> TaskSource:
         return Sinusoids(n_shot, n_query)
     if recipe.data == "gaussian-processes":
         return GaussianProcesses(n_shot, n_query)
-    return LinearFunctions(n_shot, n_query, n_functions=recipe.n_functions)
+    return LinearFunctions(n_shot, n_query, recipe.n_inputs, n_functions=recipe.n_functions)
 
 
 def stream_source(

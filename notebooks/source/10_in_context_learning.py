@@ -408,14 +408,14 @@ print(
 
 # %% [markdown]
 # > **Predict.** Ridge regression has the squared error 8.25 without an example and 0.55 with 15 of
-# > them, noise included. How far above it will the transformer be at 15: a twentieth, a fifth, or
-# > twice?
+# > them, noise included. How far above it will the transformer be at 15: a twentieth, a half, or
+# > three times as high?
 
 # %%
 sizes = (1, 2, 4, 6, 8, 10, 12, 15, 20, 30)
 linear = {n: LinearFunctions(n, 10) for n in sizes}
 pairs = {
-    n: compare_meta_learners(transformer, ExactPosterior(tasks), tasks, n_episodes=1000)
+    n: compare_meta_learners(transformer, ExactPosterior(tasks), tasks, n_episodes=600)
     for n, tasks in linear.items()
 }
 
@@ -469,18 +469,23 @@ at_15 = pairs[15]
 print("never better than ridge, by 3 standard errors:", all(
     p.difference.mean > -3 / 1.96 * p.difference.half_width for p in pairs.values()
 ))  # fmt: skip
-print("at 15 examples, less than 1.3 times ridge:", at_15.first.mean < 1.3 * at_15.second.mean)
+print("at 15 examples, less than twice ridge:", at_15.first.mean < 2 * at_15.second.mean)
 print(
     "shuffled labels, worse than predicting 0 (8.25):", control_errors["labels shuffled"][7] > 8.25
 )
-assert at_15.first.mean < 1.3 * at_15.second.mean, f"{at_15}"
+assert at_15.first.mean < 2 * at_15.second.mean, f"{at_15}"
 
 # %% [markdown]
-# The transformer follows ridge regression closely: it has learned the rule, or one that gives nearly
-# the same answers. The controls belong to that sentence. With shuffled labels it is worse than saying
-# 0: it does read the pairs. Without training it is nothing: the rule is not in the architecture.
+# With few examples the transformer is on ridge regression, within 5 % at 4. With more it stays behind:
+# about 1.25 times ridge at 8 and 1.4 times at 15 (600 tasks, one training). Its curve has the same
+# shape, and it is **not** ridge: where the examples say nearly all, small errors of the rule count.
+# These 3,000 outer steps are two minutes of computing, and a training of 10,000 steps with a causal
+# mask, tried for this course, came to 1.20. With two numbers in place of eight, the next section has a
+# smaller network much closer to ridge, after 500 steps.
 #
-# Right of 15 are contexts that it never met. Ridge goes on falling; a learned rule has no duty to.
+# The controls belong to these sentences. With shuffled labels it is worse than saying 0: it does read
+# the pairs. Without training it is nothing: the rule is not in the architecture. Right of 15 are
+# contexts that it never met; a learned rule has no duty to go on falling there, but this one does.
 #
 # ### A context of another family
 #
@@ -548,17 +553,17 @@ print("on larger weights, more than 1.5 times ridge of the same prior:", worse >
 predict("four_functions")
 
 # %% [markdown]
-# Four small transformers, trained alike with $M$ = 4, 64, 512 and a new function each time (names
-# `memory_4` to `memory_all`). Each is asked at 15 examples: fresh points of its own functions, and new
-# functions.
+# Four small transformers on functions of two numbers, trained alike (500 outer steps) with $M$ = 4, 16,
+# 64 and a new function each time (names `memory_4` to `memory_all`). Each is asked at 15 examples:
+# fresh points of its own functions, and new functions.
 
 # %%
-numbers = {"4": 4, "64": 64, "512": 512, "all": None}
+numbers = {"4": 4, "16": 16, "64": 64, "all": None}
 own, new, best_own, best_new = [], [], [], []
-new_functions = LinearFunctions(15, 10)
+new_functions = LinearFunctions(15, 10, 2)
 for name, n_functions in numbers.items():
     learner, _ = load_pretrained(f"memory_{name}")
-    its = LinearFunctions(15, 10, n_functions=n_functions)
+    its = LinearFunctions(15, 10, 2, n_functions=n_functions)
     exact = ExactPosterior(its)
     for results, rule, source in (
         (own, learner, its), (new, learner, new_functions),
@@ -582,13 +587,14 @@ for results, color, label in ((best_own, "#0072B2", "its own"), (best_new, "#D55
     )
 _ = ax.axhline(best_new[-1].mean, color="0.3", lw=1)
 _ = ax.text(3.05, best_new[-1].mean * 0.86, "ridge", va="top", ha="right", fontsize=11)
-_ = ax.set_xticks(range(4), ["4", "64", "512", "new each time"])
+_ = ax.set_xticks(range(4), ["4", "16", "64", "new each time"])
 _ = ax.set(
     yscale="log", xlabel="functions in meta-training, M", ylabel="squared error, 15 examples"
 )
-_ = ax.set_yticks((0.25, 0.5, 1, 2, 5, 10), ["0.25", "0.5", "1", "2", "5", "10"])
+_ = ax.set_yticks((0.25, 0.5, 1, 2), ["0.25", "0.5", "1", "2"])
 ax.minorticks_off()
 _ = ax.legend(fontsize=10)
+_ = ax.set_title(f"new each time: {new[-1].mean / best_new[-1].mean:.3f} times ridge", loc="left")
 plt.show()
 
 # %%
@@ -849,7 +855,11 @@ assert reader_1 > 0.75, f"{accuracy['Transformer'][1]}"
 #
 # ### A: queries that see each other
 #
-# A colleague lets queries see everything: "more information cannot hurt". The mask:
+# A colleague lets queries see everything: "more information cannot hurt".
+#
+# ### Exercise 4: keep queries apart (5 minutes, easy)
+#
+# Here is that mask. Mend it, so that everyone sees the context and a query sees itself besides.
 
 
 # %%
@@ -865,8 +875,7 @@ def my_who_sees_whom(n_context, n_items):
 check(my_who_sees_whom)
 
 # %% [markdown]
-# That was **exercise 4** (5 minutes, easy): mend it, so that a query sees the context and itself. What
-# the bug does can be seen without any training:
+# What the bug does can be seen without any training. Here is a transformer with such a mask.
 
 
 # %%
@@ -893,7 +902,11 @@ print(
 # ### B: one off
 #
 # Garg et al. train another way: all pairs in a row, and query $i$ sees the pairs **before** it. That
-# gives every size in one pass, too. A colleague writes the mask of pairs and queries.
+# gives every size in one pass, too.
+#
+# ### Exercise 5: one off (4 minutes, easy)
+#
+# A colleague writes the mask of queries (rows) and pairs (columns). Find what is wrong, and mend it.
 
 
 # %%
@@ -910,8 +923,7 @@ def my_pairs_seen(n_items):
 check(my_pairs_seen)
 
 # %% [markdown]
-# That was **exercise 5** (4 minutes, easy). How bad can one comparison be? We need no training for that,
-# either. Take attention by distance, with fixed sharpness, as a rule for the Gaussian process: each
+# How bad can one comparison be? We need no training for that, either. Take attention by distance, with fixed sharpness, as a rule for the Gaussian process: each
 # query takes the mean of the $y$ that it may see, the nearest counting most.
 
 # %%
