@@ -34,9 +34,7 @@ def test_nobody_is_below_the_exact_likelihood(name, gap, n):
 def test_the_transformer_follows_ridge_on_linear_functions(n, most):
     learner, _ = load_pretrained("transformer_linear")
     tasks = LinearFunctions(n, 10)
-    pair = compare_meta_learners(
-        learner, ExactPosterior(tasks), tasks, n_episodes=600, seed=SEED
-    )
+    pair = compare_meta_learners(learner, ExactPosterior(tasks), tasks, n_episodes=600, seed=SEED)
     assert pair.difference.mean > -3 / 1.96 * pair.difference.half_width
     assert pair.first.mean < most * pair.second.mean
 

@@ -480,8 +480,7 @@ assert at_15.first.mean < 2 * at_15.second.mean, f"{at_15}"
 # about 1.25 times ridge at 8 and 1.4 times at 15 (600 tasks, one training). Its curve has the same
 # shape, and it is **not** ridge: where the examples say nearly all, small errors of the rule count.
 # These 3,000 outer steps are two minutes of computing, and a training of 10,000 steps with a causal
-# mask, tried for this course, came to 1.20. With two numbers in place of eight, the next section has a
-# smaller network much closer to ridge, after 500 steps.
+# mask, tried for this course, came to 1.20. Nothing here says how close a longer one would come.
 #
 # The controls belong to these sentences. With shuffled labels it is worse than saying 0: it does read
 # the pairs. Without training it is nothing: the rule is not in the architecture. Right of 15 are
@@ -598,17 +597,27 @@ _ = ax.set_title(f"new each time: {new[-1].mean / best_new[-1].mean:.3f} times r
 plt.show()
 
 # %%
-print("M = 4: on its own functions, below ridge (it knows them):", own[0].mean < best_new[-1].mean)
-print("M = 4: on new functions, 5 times ridge or more:", new[0].mean > 5 * best_new[-1].mean)
+ridge = best_new[-1].mean
+print("M = 4: on its own functions, below 1.3 times ridge:", own[0].mean < 1.3 * ridge)
+print("M = 4: on new functions, more than 4 times ridge:", new[0].mean > 4 * ridge)
+print(
+    "M = 4, new functions: the list itself is no better by half:",
+    best_new[0].mean > new[0].mean / 2,
+)
 print("new functions: better with every step of M:", all(
     new[i].mean > new[i + 1].mean for i in range(3)
 ))  # fmt: skip
 
 # %% [markdown]
-# With 4 functions the network is on the dotted lines: it **is** the list, excellent at home and lost
-# elsewhere. As $M$ grows the two curves meet, near ridge. Nothing in the architecture decides between
+# With 4 functions the network is near the dotted lines: about 0.30 at home, where the list has 0.25, and
+# about 2.4 on new functions, where the list has 2.2. It **is** the list, good at home and lost elsewhere.
+# As $M$ grows the two curves meet: with new functions each time they are one, at about 0.38, where ridge
+# has 0.29 (500 steps are few; 600 tasks, one training each). Nothing in the architecture decides between
 # memory and learning; the number of training tasks does. It is over-fitting, one level up, and the
 # remedy is the one of lesson 01: many tasks, and a test on tasks that were never seen.
+#
+# In eight dimensions lists stay useful for much longer: with 512 functions the list still has an error
+# of about 3.8 on new ones (section 12), seven times ridge.
 #
 # ## 7. Smooth functions, and how sure we are
 #
@@ -700,7 +709,7 @@ predict("below_the_line")
 torch.manual_seed(0)
 gp_maml = MAML(MAMLModel(1, 40, 1), inner_lr=0.02, num_inner_steps=5, loss_fn=F.mse_loss)
 settings = {"n_tasks_per_batch": 25, "meta_lr": 5e-3, "schedule": "cosine"}
-_ = meta_train(gp_maml, GaussianProcesses(10, 10), n_steps=300, **settings)
+_ = meta_train(gp_maml, GaussianProcesses(10, 10), n_steps=200, **settings)
 
 # %%
 from metalearn_edu.explorers.in_context import InContextExplorer
@@ -744,7 +753,7 @@ wave_learners = {
 wave_learners["Task-conditioned"].meta_lr = 0.01
 for learner in wave_learners.values():
     settings = {"n_tasks_per_batch": 25, "schedule": "cosine", "max_grad_norm": 5}
-    _ = meta_train(learner, wave_tasks, n_steps=500, **settings)
+    _ = meta_train(learner, wave_tasks, n_steps=250, **settings)
 wave_learners |= {
     "CNP": load_pretrained("cnp_waves")[0],
     "Transformer": load_pretrained("transformer_waves")[0],
@@ -775,13 +784,14 @@ plt.show()
 # %%
 line = wave_errors["exact posterior"][0]
 print("one point, the line between 1.0 and 1.6:", 1.0 < line.mean < 1.6)
-for name, results in wave_errors.items():
-    low = results[0].mean - line.mean
+for name in [*wave_learners][:-1]:
+    low = wave_errors[name][0].mean - line.mean
     print(f"{name}: below the line at one point by more than 0.2:", low < -0.2)
 
 # %% [markdown]
-# At one point the in-context learners are near the line: they were trained on one point, too. MAML
-# and Meta-SGD were trained on ten. At ten points the line has long left the picture, and each learner
+# At one point the in-context learners are nearest to the line: they were trained on one point, too. The
+# others were trained on ten, and with one point MAML's five steps run away in some tasks, so that its
+# mean leaves the picture. At ten points the line has long left it, and each learner
 # stops at what its network can draw. Which of them is lowest there depends on how long each was
 # trained; none was trained for long here, and that is not what the figure is for.
 #
@@ -798,12 +808,12 @@ for name, results in wave_errors.items():
 # %%
 protonet, _ = load_pretrained("prototypical_glyphs")
 meta_train_glyphs = load_glyphs("meta-train")
-some = meta_train_glyphs.subset(range(0, meta_train_glyphs.n_classes, 2))
+some = meta_train_glyphs.subset(range(0, meta_train_glyphs.n_classes, 3))
 encoded = {
     "meta-train": embed_dataset(protonet.encoder, some),
     "meta-test": embed_dataset(protonet.encoder, load_glyphs("meta-test")),
 }
-scale = encoded["meta-train"].images.std()
+scale = EpisodeSampler(encoded["meta-train"], 5, 1).episodes(0, 0, 50).support_x.std()
 
 
 class Scale(nn.Module):
@@ -819,7 +829,7 @@ reader = InContextTransformer(
     n_layers=2, regression=False, item_encoder=Scale(),
 )  # fmt: skip
 settings = {"n_tasks_per_batch": 16, "meta_lr": 1e-3, "schedule": "cosine"}
-_ = meta_train(reader, EpisodeSampler(encoded["meta-train"], 5, 1, 3), n_steps=500, **settings)
+_ = meta_train(reader, EpisodeSampler(encoded["meta-train"], 5, 1, 3), n_steps=300, **settings)
 
 # %%
 glyph_rules = {"Transformer": reader, "ProtoNet": PrototypicalNetwork(nn.Flatten())}
