@@ -825,11 +825,11 @@ class Scale(nn.Module):
 
 torch.manual_seed(0)
 reader = InContextTransformer(
-    encoded["meta-train"].images[0].numel(), 5, 64,
+    protonet.encoder.output_dim, 5, 64,
     n_layers=2, regression=False, item_encoder=Scale(),
 )  # fmt: skip
 settings = {"n_tasks_per_batch": 16, "meta_lr": 1e-3, "schedule": "cosine"}
-_ = meta_train(reader, EpisodeSampler(encoded["meta-train"], 5, 1, 3), n_steps=300, **settings)
+_ = meta_train(reader, EpisodeSampler(encoded["meta-train"], 5, 1, 3), n_steps=400, **settings)
 
 # %%
 glyph_rules = {"Transformer": reader, "ProtoNet": PrototypicalNetwork(nn.Flatten())}
@@ -857,9 +857,11 @@ print("ProtoNet's own rule is not beaten by more than 2 points:", reader_1 < rul
 assert reader_1 > 0.75, f"{accuracy['Transformer'][1]}"
 
 # %% [markdown]
-# It learned to compare, from nothing but episodes; the rule that was built in is as good or better,
-# and needs no training. Two cautions: the embedding was trained for ProtoNet's rule, and on the same
-# meta-train letters, where it is better than on new ones.
+# It learned to compare, from nothing but episodes, in some seconds. The loss stays at $\ln 5 = 1.61$, that
+# of a guess, for a hundred steps and more, and then falls fast: before it can use the labels, it has to
+# find the letters that look alike. ProtoNet's rule is better (97.7 ± 0.3 % with one shot), and needs no training on
+# top. Two cautions: the embedding was trained for ProtoNet's rule, and on the same meta-train letters,
+# where it is better than on new ones; and one short training says little of what a long one can do.
 #
 # ## 10. Find the bug
 #
