@@ -585,7 +585,7 @@ for results, color, label in ((best_own, "#0072B2", "its own"), (best_new, "#D55
         range(4), [r.mean for r in results], ls=":", color=color, label=f"the list, {label}"
     )
 _ = ax.axhline(best_new[-1].mean, color="0.3", lw=1)
-_ = ax.text(3.05, best_new[-1].mean * 0.86, "ridge", va="top", ha="right", fontsize=11)
+_ = ax.text(0.5, best_new[-1].mean * 1.02, "ridge", va="bottom", ha="center", fontsize=11)
 _ = ax.set_xticks(range(4), ["4", "16", "64", "new each time"])
 _ = ax.set(
     yscale="log", xlabel="functions in meta-training, M", ylabel="squared error, 15 examples"
@@ -615,6 +615,10 @@ print("new functions: better with every step of M:", all(
 # has 0.29 (500 steps are few; 600 tasks, one training each). Nothing in the architecture decides between
 # memory and learning; the number of training tasks does. It is over-fitting, one level up, and the
 # remedy is the one of lesson 01: many tasks, and a test on tasks that were never seen.
+#
+# Look at 16 and 64 once more. On new functions the network is no worse than the list, and with 16 it is better
+# (about 0.5 against 0.6), although on its own functions the list would have been the better answer.
+# It has begun to generalise before anything in its loss asked for it, as Raventós et al. found.
 #
 # In eight dimensions lists stay useful for much longer: with 512 functions the list still has an error
 # of about 3.8 on new ones (section 12), seven times ridge.
@@ -697,9 +701,11 @@ print(
 predict("below_the_line")
 
 # %% [markdown]
-# The CNP has to press all points through one mean, and its curve is smooth where it should bend. The
-# transformer lets each query look at the points themselves, and comes within a few hundredths of a nat
-# of Bayes. Neither is told what a Gaussian process is.
+# The CNP has to press all points through one mean, and its curve is smooth where it should bend: at 10
+# points it is 0.91 ± 0.03 nats above the exact posterior. The transformer lets each query look at the
+# points themselves, and stays 0.03 ± 0.01 above it, at 40 points too, twice as many as in training. (600 tasks, 95 %
+# intervals of the paired difference, one training each of less than two minutes of computing.)
+# Neither is told what a Gaussian process is.
 #
 # ### Explore: set the points yourself
 #
@@ -790,8 +796,8 @@ for name in [*wave_learners][:-1]:
 
 # %% [markdown]
 # At one point the in-context learners are nearest to the line: they were trained on one point, too. The
-# others were trained on ten, and with one point MAML's five steps run away in some tasks, so that its
-# mean leaves the picture. At ten points the line has long left it, and each learner
+# others were trained on ten, and with one point they are worse than the 3.0 of none at all. At ten points
+# the line has long left the picture, and each learner
 # stops at what its network can draw. Which of them is lowest there depends on how long each was
 # trained; none was trained for long here, and that is not what the figure is for.
 #
@@ -997,7 +1003,10 @@ print("one off: below the line at 0 pairs:", bool(causal["one off"][0] < line[0]
 # | exact posterior over M = 4 / 64 / 512 functions, on new ones, 15 examples | 10.3 / 5.5 / 3.8 |
 # | minimum-norm least squares after i < d examples, without noise (Garg et al. 2022) | squared error d - i |
 # | Gaussian process, exact, 3 / 10 / 20 points | NLL 0.79 / -0.12 / -0.52 |
+# | the same, 10 points: transformer / CNP above the exact posterior (ours, 2,500 and 2,000 steps) | 0.032 ± 0.011 / 0.911 ± 0.034 nats |
 # | waves, exact, one point | squared error 1.30 ± 0.09 |
+# | transformer on ProtoNet's fixed embedding (ours, 400 steps, 600 episodes), Glyphs meta-test, 5-way 1-shot / 5-shot | 92.3 ± 0.6 / 95.7 ± 0.4 % |
+# | ProtoNet's own rule on the same (shipped weights, 600 episodes) | 97.7 ± 0.3 / 99.3 ± 0.1 % |
 #
 # Garg et al. used a transformer of 12 layers and 256 numbers, trained for 500,000 steps on 20
 # dimensions; ours has 4 layers and 64 numbers, 8 dimensions, and a few thousand steps.
