@@ -88,8 +88,8 @@ MEANS = Exercise(
     mistakes=mistakes_of(class_means, _in_a_loop, _item_by_item, lesson=LESSON),
     ways=[_in_a_loop, _item_by_item],
     hints=[
-        "The transposed one-hot table times the embeddings adds up, for each class, just the rows "
-        "of that class. Then divide by the number of items in the class.",
+        "The transpose of the one-hot table times the embeddings adds up, for each class, just the "
+        "rows of that class. Then divide by the number of items in the class.",
         "(n_way, S) @ (S, d) gives (n_way, d). The counts are (n_way,); to divide row by row they "
         "must be (n_way, 1): `shots[:, None]`.",
         "`one_hot = F.one_hot(support_y, n_way).to(support_z.dtype)`, then `one_hot.T @ support_z` "
@@ -319,8 +319,8 @@ REMAP = Exercise(
     hints=[
         "`torch.unique(support_y, return_inverse=True)` gives two things: the sorted ids, and the "
         "place of each label among them.",
-        "The queries may hold fewer classes, so `torch.unique` of their own would number them "
-        "anew. Find their places among the ids of the support set.",
+        "The queries may hold fewer classes, so a `torch.unique` of their own would number them "
+        "differently. Find their places among the ids of the support set.",
         "`torch.searchsorted(classes, query_y)` finds the places of numbers in a sorted tensor.",
     ],
 )
@@ -349,8 +349,8 @@ EXERCISES: list[Exercise | Question] = [
             ),
             "b": Option(
                 "The same class wins, and p(0) falls.",
-                "The scores differ by 1.41 in place of 6: p(0) = 1 / (1 + exp(-1.41)) = 0.80 in "
-                "place of 0.9975. The winner tells only which distance is smaller.",
+                "The scores differ by 1.41 instead of 6: p(0) = 1 / (1 + exp(-1.41)) = 0.80, no "
+                "longer 0.9975. The winner tells only which distance is smaller.",
             ),
             "c": Option(
                 "The same class wins, and p(0) rises.",
