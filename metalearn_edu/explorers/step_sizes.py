@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..learners import MAML, MetaSGD
 from ..plotting import look, plot_curves
+from ..plotting.words import add_words
 from .adaptation import MOST_SHOTS, support_points, wave
 from .base import Explorer
 
@@ -65,7 +66,22 @@ def plot_step_sizes(learner: MetaSGD, *, ax: Axes) -> Axes:
     ax.set_xticks([], minor=True)
     ax.set(ylim=(len(learner.rates) - 0.5, -0.5), xlabel="learned step size")
     ax.text(1.02, 1.02, "below 0", transform=ax.transAxes, fontsize=11)
+    add_words(ax, _rates_in_words(learner))
     return ax
+
+
+def _rates_in_words(learner: MetaSGD) -> str:
+    """The middle half of the step sizes of each parameter tensor, and how many are negative."""
+    names, rows = layer_names(learner.model), []
+    for name, rate in learner.rates.items():
+        values = rate.detach().flatten().cpu().double()
+        low, high = torch.quantile(values, values.new_tensor([0.25, 0.75])).tolist()
+        share = 100 * (values < 0).double().mean().item()
+        rows.append(f"{names[name]}: {low:.2g} to {high:.2g}, {share:.0f} % negative")
+    return (
+        f"Learned step sizes as dots, a row for each parameter tensor, from a start of "
+        f"{learner.inner_lr:g}. The middle half: {'; '.join(rows)}."
+    )
 
 
 class StepSizeExplorer(Explorer):

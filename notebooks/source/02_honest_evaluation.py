@@ -57,7 +57,7 @@ from metalearn_edu.exercises import check, predict
 from metalearn_edu.exercises.lessons.honest_evaluation import episodes_needed, read_interval
 from metalearn_edu.explorers.bootstrap import BootstrapExplorer
 from metalearn_edu.explorers.intervals import IntervalExplorer, simulate_evaluations
-from metalearn_edu.plotting import plot_intervals, use_course_style
+from metalearn_edu.plotting import describe, plot_intervals, use_course_style
 
 use_course_style()
 torch.set_num_threads(1)
@@ -84,6 +84,10 @@ ax.plot(100 * twelve.values, np.zeros(12), "d", color="#767676", alpha=0.6, ms=1
 ax.axvline(20, ls=":", color="0.5")
 ax.text(20.5, 0.7, "chance", color="0.4")
 ax.set(xlim=(0, 100), ylim=(-1, 1.2), yticks=[], xlabel="meta-val accuracy of one episode (%)")
+worst, top = 100 * twelve.values.min().item(), 100 * twelve.values.max().item()
+describe(
+    fig, f"Twelve scores of nearest pixel as marks on a line, from {worst:.0f} to {top:.0f} %."
+)
 plt.show()
 spread = 100 * (twelve.values.max() - twelve.values.min()).item()
 print("best minus worst:", "more than 10 points" if spread > 10 else "10 points or less")
@@ -147,6 +151,9 @@ axes[1].set(
 )
 axes[1].set_xticks([10, 100, 1000], ["10", "100", "1000"])
 axes[1].set_title("mean ± 1.96 s / √n")
+text = "Left: a histogram of 3,000 scores, one bell, most of it between 33 and 70 %. Right: their"
+text += " running mean, which swings by ten points at first and settles inside a shrinking band."
+describe(fig, text)
 plt.show()
 
 # %% [markdown]
@@ -229,6 +236,8 @@ ax.plot(range(len(sizes)), 100 * np.array(covered), "o-", color="black", label="
 ax.set_xticks(range(len(sizes)), sizes)
 ax.set(ylim=(75, 100), xlabel="episodes in an evaluation", ylabel="coverage (%)")
 ax.legend(loc="lower right")
+text = ", ".join(f"{n}: {100 * c:.0f} %" for n, c in zip(sizes, covered, strict=True))
+describe(fig, f"Coverage against the number of episodes, beside the promised 95 %. {text}.")
 plt.show()
 assert abs(covered[-1] - 0.95) < 0.02 and covered[1] < 0.92, covered
 print("600 episodes: within 2 points of 95 %;  5 episodes: clearly less")
@@ -281,6 +290,8 @@ for x, v, q in zip(inverse, variances, per_class, strict=True):
 ax.plot(0, between, "o", mfc="white", mec="black", ms=9, clip_on=False)
 ax.text(0.01, 0.002, f"tasks alone: s = {100 * math.sqrt(between):.1f}", fontsize=11)
 ax.set(xlim=(0, 0.29), ylim=(0, 0.05), xlabel="1 / queries in the episode", ylabel="s² (fraction²)")
+text = "Four measured values of s² against 1/Q lie on a rising line, which meets the axis above 0:"
+describe(fig, f"{text} tasks alone give s = {100 * math.sqrt(between):.1f} points.")
 plt.show()
 ratio = math.sqrt(variances[0] / variances[-1])
 assert 1.7 < ratio < 3, ratio
@@ -358,6 +369,10 @@ for ax, (name, (mean, _, n_episodes, n_queries)) in zip(axes, published.items(),
     ax.set_title(name, loc="left")
 axes[0].set_yticks(range(4), [f"{100 * spread:.0f} points" for spread in spreads])
 axes[0].set_ylabel("true difference\nbetween tasks")
+text = "; ".join(
+    f"{q} queries, {t:.0%}: {a:.1f} to {b:.1f}" for (q, t), (a, b) in tasks_alone.items()
+)
+describe(fig, f"Where 95 % of the estimates of a true difference lie, in points. {text}.")
 plt.show()
 assert tasks_alone[5, 0.0][1] > 6 > tasks_alone[5, 0.08][0]
 assert tasks_alone[75, 0.04][1] < 7.9 < tasks_alone[75, 0.12][0]
@@ -507,6 +522,13 @@ for row, (m, h) in enumerate(rows):
 ax.axhline(4.45, color="0.7", lw=1)
 ax.set_yticks(range(7), [*runs, "mean of all\nsuch networks", "the next\nsuch network"])
 ax.set(xlim=(60, 80), ylim=(6.6, -0.9), xlabel="meta-val accuracy (%), 95 % intervals")
+text = "Intervals in rows. Five networks, each about ± 1: "
+text += (
+    ", ".join(f"{100 * m:.1f}" for m, _ in rows[:5]) + f" %. Their mean {100 * rows[5][0]:.1f}: "
+)
+describe(
+    fig, f"{text}± {100 * of_mean:.1f} for the mean, ± {100 * of_next:.1f} for the next network."
+)
 plt.show()
 print(f"the second is {of_next / of_mean:.2f} times as wide: the root of 6")
 
@@ -560,6 +582,9 @@ for row, h in enumerate([unpaired, pair.difference.half_width]):
 axes[1].axvline(0, ls=":", color="0.5")
 axes[1].set_yticks([0, 1], ["unpaired", "paired"])
 axes[1].set(ylim=(-0.5, 1.6), xlim=(-1, 5), xlabel="cosine minus Euclidean (points)")
+text = f"Left: 600 episodes, scores of the two rules rise together, correlation {correlation:.2f}."
+text += f" Right: their mean difference, {100 * pair.difference.mean:.1f} points, unpaired"
+describe(fig, f"{text} ± {100 * unpaired:.2f}, paired ± {100 * pair.difference.half_width:.2f}.")
 plt.show()
 
 # %% [markdown]
@@ -608,6 +633,8 @@ for height, name, e in [(52, "the best, as reported", as_reported), (66, "the sa
     ax.annotate(text, (100 * e.mean, height + 3), ha="center")
 ax.axvline(20, ls=":", color="0.4")
 ax.set(xlabel="accuracy (%); dotted: chance", ylabel="guessers of 200", ylim=(0, 78), xlim=(15, 28))
+text = f"A histogram of 200 guessers around 20 %. Above it the best one, {100 * as_reported.mean:.1f} %"
+describe(fig, f"{text} as reported and {100 * again.mean:.1f} % on new episodes, with intervals.")
 plt.show()
 assert as_reported.interval[0] > 0.2, "the winner should look significant"
 assert abs(again.mean - 0.2) < 0.01, "on new episodes it should be at chance"
@@ -696,7 +723,7 @@ ranges = {
 fig, ax = plt.subplots(figsize=(7.4, 3.6), layout="constrained")
 for row, (low, high) in enumerate(ranges.values()):
     ax.plot([low, high], [row, row], "|-", color="black", ms=12)
-    ax.annotate(f"± {(high - low) / 2:.1f}", ((low + high) / 2, row - 0.2), ha="center")
+    ax.annotate(f" ± {(high - low) / 2:.1f}", (high, row), va="center")
 for name, rows in (("network", (-0.5, 2.4)), ("pixels", (2.6, 5.4))):
     score = 100 * final[f"{name}, on meta-test"].mean
     ax.plot([score, score], rows, ls=":", color="black")
@@ -704,6 +731,8 @@ for name, rows in (("network", (-0.5, 2.4)), ("pixels", (2.6, 5.4))):
 words = {"episodes": "other episodes", "classes": "other letters", "groups": "other scripts"}
 ax.set_yticks(range(6), [f"{name}, {words[unit]}" for name, unit in ranges])
 ax.set(xlim=(35, 80), ylim=(5.9, -0.8), xlabel="meta-val accuracy (%), 95 % of 400 repetitions")
+text = "; ".join(f"{name}, {words[u]}: {a:.1f} to {b:.1f}" for (name, u), (a, b) in ranges.items())
+describe(fig, f"Ranges of meta-val accuracy in %: {text}. Dotted: the scores on meta-test.")
 plt.show()
 half = {key: (high - low) / 2 for key, (low, high) in ranges.items()}
 for name in pools:
