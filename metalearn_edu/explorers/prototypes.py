@@ -193,8 +193,8 @@ class PrototypeExplorer(Explorer):
     def draw(self, fig: Figure, **state: Any) -> None:
         learner, view = self._view(**state)
         fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
-        ax = fig.add_axes((0.075, 0.115, 0.76, 0.82))
-        view.draw(learner, ax, aspect=0.76 * 8.6 / (0.82 * 4.6))
+        ax = fig.add_axes((0.09, 0.115, 0.745, 0.82))
+        view.draw(learner, ax, aspect=0.745 * 8.6 / (0.82 * 4.6))
         ax.set_title(view.figures, loc="left")
         fig.legend(loc="center right", title="label")
 
