@@ -364,7 +364,7 @@ for ax, (name, (mean, _, n_episodes, n_queries)) in zip(axes, published.items(),
         estimate = np.sqrt(np.maximum(left_over, 0) / (1 - 1 / n_queries))
         low, high = tasks_alone[n_queries, spread] = np.percentile(100 * estimate, [2.5, 97.5])
         ax.plot([low, high], [row, row], "|-", color="black", ms=12)
-        ax.annotate(f"{low:.1f} to {high:.1f}", ((low + high) / 2, row + 0.12), ha="center")
+        ax.annotate(f"{low:.1f} to {high:.1f}", ((low + high) / 2, row + 0.2), ha="center")
     ax.set(xlim=(-2, 16), ylim=(-0.5, 3.7), xlabel="estimated, 95 % of tables (points)")
     ax.set_title(name, loc="left")
 axes[0].set_yticks(range(4), [f"{100 * spread:.0f} points" for spread in spreads])

@@ -407,22 +407,21 @@ EXERCISES: list[Exercise | Question] = [
         "gives a loss that is far too large. Why?",
         options={
             "a": Option(
-                "3, 7, 9 lie farther apart than 1, 2, 4.",
+                "The ids 3, 7, 9 lie farther apart than 1, 2, 4, and far ids cost more.",
                 "The ids are names; nothing computes with their size. They only choose a column.",
             ),
             "b": Option(
-                "`torch.unique` leaves out some classes.",
+                "`torch.unique` leaves out some of the classes of the support set.",
                 "It finds all three in both cases, in sorted order. What are the columns of "
                 "`scores`, and what does `cross_entropy` take the label for?",
             ),
             "c": Option(
-                "The prototypes are the means of the wrong items.",
+                "The prototypes are the means of the wrong items, those of another id.",
                 "`support_y == c` compares ids with ids, so the prototypes are right. Which number "
                 "does the loss compare with them?",
             ),
             "d": Option(
-                "The columns are 0, 1, 2, but the labels are ids: 3 has no column, and 1 has that "
-                "of another class.",
+                "The labels are ids, but the columns are numbered 0, 1, 2.",
                 "Column 0 is class 1, column 1 is class 2, column 2 is class 4. Id 3 points "
                 "outside: an error. Id 1 points at the column of class 2, and id 2 at that of "
                 "class 4: no error, a wrong loss.",
