@@ -569,16 +569,17 @@ for frame in (0, len(frames) - 1):
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. The prototypes move apart, the axes grow about twofold, queries gather near their prototypes, and
-#    most rings go. The bottom of the valley stays near temperature 1, and becomes
-#    deeper: from about 1.4 nats to 0.2. It is no coincidence that it stays there. Small networks that
-#    we trained with temperature 0.2, 1 and 5 (three seeds each, as in the experiment below) had
-#    theirs at 0.2, 0.8 to 1, and 4. The encoder fits its scale to the temperature that it trains with.
+# 1. The prototypes move apart, the axes grow about twofold, queries gather near their prototypes,
+#    and most rings go. The valley becomes deeper, from about 1.4 nats to 0.2, and its bottom stays
+#    near temperature 1. That is no coincidence. Small networks that we trained with temperature 0.2,
+#    1 and 5 (three seeds each, as in the experiment below) had theirs at 0.2, 0.8 to 1, and 4: the
+#    encoder fits its scale to the temperature that it trains with.
 # 2. The colours change. No border moves, and no ring comes or goes.
-# 3. At about 0.5, half as high (in the small networks, too: 0.1, 0.5 to 0.6, and 2). A prototype of five items lies nearer to the centre of its cloud than one item
-#    does, so the distances are smaller. For Gaussian clouds, queries scatter around the mean of $K$
-#    items with variance $\sigma^2 (1 + 1/K)$. That is 2 with one shot and 1.2 with five, a factor of
-#    0.6.
+# 3. At about 0.5, half as high (in the small networks, too: 0.1, 0.5 to 0.6, and 2). A prototype of
+#    five items lies nearer to the centre of its cloud than one item does, so the distances are
+#    smaller. For Gaussian clouds, queries scatter around the mean of $K$ items with variance
+#    $\sigma^2 (1 + 1/K)$: that is 2 $\sigma^2$ with one shot and 1.2 $\sigma^2$ with five, a factor of
+#    0.6. (Section 9 shows that the clouds are not quite Gaussian.)
 # </details>
 #
 # ### An experiment: which distance trains best?
@@ -692,9 +693,9 @@ assert one_shot > 0.8, f"meta-test accuracy {one_shot:.3f}"
 
 # %% [markdown]
 # So the network recognises a letter of a script that it has never seen, shown once, among five in
-# about nine of ten cases. With three training seeds, the 5-way 1-shot meta-test
-# accuracy was 91 to 93 %, where nearest pixel has 45 %; with five shots it was 97 to 98 %, and among
-# twenty letters 75 to 78 %, where guessing has 5 %. How near were your three predictions? More shots make a better
+# about nine of ten cases. With three training seeds, the 5-way 1-shot meta-test accuracy was 91 to
+# 93 %, where nearest pixel has 45 %. With five shots it was 97 to 98 %, and among twenty letters 75
+# to 78 %, where guessing has 5 %. How near were your three predictions? More shots make a better
 # mean: the error of a mean of five items is smaller than that of one item by a factor $\sqrt 5$.
 #
 # (Lesson 02 had 67 to 72 % with this method, lesson 00 about 94 %. The networks differ in width and
