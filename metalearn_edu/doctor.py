@@ -112,5 +112,5 @@ def _omniglot() -> Finding:
             found = "not here; optional: metalearn-edu data omniglot downloads it"
             return Finding("omniglot", found)
         where = f"METALEARN_EDU_DATA is {named}" if named else "it is in the cache folder"
-        advice = f"{where}; mend or remove that, or take it from metalearn-edu data omniglot"
+        advice = f"{where}; fix or remove that, or take it from metalearn-edu data omniglot"
         return Finding("omniglot", str(error), advice)

@@ -44,7 +44,7 @@ class Evaluation:
     """Scores of one learner on n episodes: accuracy, error rate (fractions) or squared error.
 
     Attributes:
-        values: (n_episodes,) float64, one score an episode, in order.
+        values: (n_episodes,) float64, one score per episode, in order.
         metric: "accuracy", "error rate" or "mse".
         chance: accuracy or error rate of guessing; None for regression.
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
@@ -191,8 +191,8 @@ def compare_meta_learners(
 def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
     """Error rate of a learner in each run of the one-shot task. Introduced in notebook 12.
 
-    Each question is answered by itself, as in the published task: that every character is asked
-    for once in a run is not made use of.
+    Each question is answered by itself, as in the published task: we make no use of the
+    fact that every character comes once in a run.
 
     Args:
         learner: any; it must not have seen the alphabets of the runs.
@@ -267,7 +267,7 @@ def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
 
 
 def _episode_values(scores: Tensor, episodes: EpisodeBatch) -> np.ndarray:
-    """`score_episodes` in NumPy, so that no device is asked for float64, which some do not have."""
+    """`score_episodes` in NumPy, because some devices do not have float64."""
     target = episodes.query_y.to(scores.device)
     if episodes.is_classification:
         right = (scores.argmax(dim=-1) == target) & scores.isfinite().all(dim=-1)

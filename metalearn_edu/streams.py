@@ -61,7 +61,7 @@ def evaluate_streams(
 
 
 def instance_numbers(y: Tensor) -> Tensor:
-    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L).
+    """The position of each item of a stream among those of its class: (T, L) from labels (T, L).
 
     Raises:
         ValueError: y holds no integers, or is not (T, L).

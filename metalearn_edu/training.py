@@ -161,7 +161,7 @@ def meta_train(
 def _stop_button() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets, so that the step in hand is finished.
 
-    The second Ctrl-C raises KeyboardInterrupt as usual. So does the first where we may not listen:
+    The second Ctrl-C raises KeyboardInterrupt as usual. So does the first where we cannot listen:
     outside the main thread, or where somebody else listens already.
     """
     pressed = threading.Event()

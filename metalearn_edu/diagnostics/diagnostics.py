@@ -223,7 +223,7 @@ class _Watch(TorchFunctionMode):
         if repeated or lost:
             return [
                 "stale inner loss: a later inner step used the gradient of an earlier point again; "
-                "compute the loss anew at the fast parameters in every step (or does the batch "
+                "compute the loss again at the fast parameters in every step (or does the batch "
                 "hold one task twice?)"
             ]
         if num_inner_steps is not None and len(self.calls) < num_inner_steps:
@@ -534,7 +534,7 @@ def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report
         got = type(learner).__name__, type(episodes).__name__
         raise ValueError(f"need learner, a function, and episodes, an EpisodeBatch; got {got}")
     if episodes.query_x.shape[1] < 2:
-        raise ValueError("episodes have one query a task, which has no other to be informed by")
+        raise ValueError("episodes have one query per task, which has no other to be informed by")
     score = copy.deepcopy(learner) if isinstance(learner, nn.Module) else learner
     together = torch.cat([_score(score, episodes[t : t + 1]) for t in range(len(episodes))])
     if scores_differ(together[:1], _score(score, episodes[:1])):

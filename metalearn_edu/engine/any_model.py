@@ -173,7 +173,7 @@ def check_weights_are_found(model: nn.Module, x: Tensor) -> None:
 
 
 def _leaves(x: Tensor) -> Iterator[Tensor]:
-    """The tensors that x was computed from and has a gradient by."""
+    """The tensors that x was computed from and has a gradient for."""
     seen, left = set(), [x.grad_fn]
     while left:
         node = left.pop()
@@ -187,8 +187,8 @@ def _leaves(x: Tensor) -> Iterator[Tensor]:
 def wearing(model: nn.Module, tensors: dict[str, Tensor]) -> Iterator[None]:
     """`model` with other tensors instead of its parameters and buffers of these names.
 
-    Whoever holds such a parameter holds the other one: a part under two names, a tied layer, a
-    list. In the end all modules are as they were.
+    Every place that holds such a parameter holds the other one: a part under two names, a tied
+    layer, a list. In the end all modules are as they were.
     """
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     instead = {id(own[name]): t for name, t in tensors.items()}

@@ -102,7 +102,7 @@ def loss_in_pieces(
     tasks: EpisodeBatch,
     size: int,
 ) -> Tensor:
-    """Mean loss over T tasks, whose gradient by `params` is taken at once, `size` tasks at a time.
+    """Mean loss over T tasks, its gradient for `params` computed at once, `size` tasks at a time.
 
     So nothing else has to be kept of the loss until the gradient runs on to what `params` came
     from. The result can be differentiated once: create_graph=True is refused. MAML's peak of memory

@@ -1,8 +1,8 @@
 """Operations with derivatives of our own: convolution, pooling, group norm, and Meta-SGD's step.
 
 An inner loop is differentiated twice, and PyTorch's own second derivatives of these are slow. The
-derivatives of a convolution are convolutions again: of its three faces (forward, gradient by input,
-gradient by weight) each one's derivatives are the other two, which closes them under
+derivatives of a convolution are convolutions again: of its three faces (forward, input gradient,
+weight gradient) each one's derivatives are the other two, which closes them under
 differentiation. The numbers are those of PyTorch.
 """
 
@@ -237,7 +237,7 @@ class _GroupNormBackward(Function):
         q_mean, v_mean, q_x, v_x, v_q = average(w * g_sum, v_sum, w * gx_sum, vx_sum, w * gv_sum)
         v_z, q_z = r * (v_x - mean * v_mean), r * (q_x - mean * q_mean)
         by_w = r * (gv_sum - v_mean * g_sum - v_z * r * (gx_sum - mean * g_sum))
-        # The gradient by z is a g - b v; from there to x as through any normalisation, and by r.
+        # The gradient for z is a g - b v; from there to x and r as through any normalisation.
         a, b = u - r * v_z * w, r * q_z
         z_mean, z_x = average(a * g_sum - b * v_sum, a * gx_sum - b * vx_sum)
         z_z = r * (z_x - mean * z_mean)
@@ -264,9 +264,9 @@ def _sum(t: Tensor) -> Tensor:
 def scaled_step(p: Tensor, rate: Tensor, g: Tensor) -> Tensor:
     """p - rate * g of T tasks, for p and g (T, *shape), with one rate (*shape) for all tasks.
 
-    Of large parameters PyTorch's own derivative by the rate writes down the products of all tasks
-    before it sums them. Adding them up one by one makes Meta-SGD's step on 784-128-64-5 a fifth
-    faster, with 32 tasks. Small ones would lose by it.
+    For large parameters, PyTorch's own derivative with respect to the rate writes down the products
+    of all tasks before it sums them. Adding them up one by one makes Meta-SGD's step on
+    784-128-64-5 a fifth faster, with 32 tasks. Small ones would lose by it.
     """
     if rate.numel() < LARGE:
         return torch.addcmul(p, rate, g, value=-1)

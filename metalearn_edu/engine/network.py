@@ -214,8 +214,8 @@ class Network:
     ) -> Tensor:
         """Mean query loss over the tasks, a scalar.
 
-        Of large networks its gradient by the fast parameters is taken at once, a few tasks at a
-        time, so that their queries need not be kept while it runs back through the inner loop.
+        For large networks, its gradient is computed immediately, a few tasks at a time, so that
+        their queries need not be kept while it runs back through the inner loop.
 
         Args:
             learn: from support sets to a state, for all tasks.

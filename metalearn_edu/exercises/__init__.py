@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import lessons
-from .checker import examination as exercise  # whoever examines many answers asks for this name
+from .checker import examination as exercise  # for code that examines many answers
 from .checker.exercise import Case, Exercise, Mistake, Verdict
 from .checker.question import Option, Question, QuestionWidget
 from .record import read_record, update_record

@@ -168,7 +168,7 @@ def _put_aside(path: Path, error: Exception) -> None:
     backup = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
     path.rename(backup)
     warnings.warn(
-        f"{path} cannot be read ({error}); it is kept as {backup}, progress starts anew",
+        f"{path} cannot be read ({error}); it is kept as {backup}, progress starts from zero",
         stacklevel=6,
     )
 

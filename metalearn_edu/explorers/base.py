@@ -208,7 +208,7 @@ class Explorer(widgets.VBox):
             )
 
     def _assign_all(self, state: dict[str, Any]) -> None:
-        """In the order of the controls, for an earlier one may limit a later one."""
+        """In the order of the controls, because an earlier one can limit a later one."""
         for name in self.inputs:
             if name in state:
                 self._assign(name, state[name])

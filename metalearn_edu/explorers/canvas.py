@@ -2,7 +2,7 @@
 
 Introduced in notebook 00. What is unusual:
 
-- The pad sends strokes and not pixels. Python draws them anew in the size, place and pen width of
+- The pad sends strokes and not pixels. Python redraws them in the size, place and pen width of
   Glyphs, so that a network trained on Glyphs does not stumble over a thick pen or a small hand.
 - A mouse, a pen and a finger draw; a keyboard cannot. So each drawing can also be picked from a
   list of samples, which is what the tests do as well.
@@ -243,7 +243,7 @@ class DrawYourOwn(Explorer):
         """Add each character's drawing, dark on white: `folder`/character 0/drawing 1.png, ...
 
         `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that is there
-        already is not written twice, so that characters drawn anew become further drawings.
+        already is not written twice, so that characters drawn again become further drawings.
 
         Raises:
             ValueError: fewer than two characters are drawn.

@@ -43,8 +43,8 @@ class EpisodeExplorer(Explorer):
     def controls(self) -> dict[str, Any]:
         return {
             "n_way": IntSlider(5, 2, 10, description="n_way (classes)"),
-            "n_shot": IntSlider(1, 1, 5, description="n_shot (support items a class)"),
-            "n_query": IntSlider(5, 1, 8, description="n_query (queries a class)"),
+            "n_shot": IntSlider(1, 1, 5, description="n_shot (support items per class)"),
+            "n_query": IntSlider(5, 1, 8, description="n_query (queries per class)"),
             "script": Dropdown(
                 options=[
                     (for_terminal(name), name) for name in (ALL_SCRIPTS, *self.dataset.groups)

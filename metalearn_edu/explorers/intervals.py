@@ -139,7 +139,7 @@ class IntervalExplorer(Explorer):
         return {
             "learner": Dropdown(options=[SIMULATED, *self.measured], description="learner"),
             "n_episodes": SelectionSlider(options=EPISODES, value=100, description="episodes"),
-            "n_query": IntSlider(15, 1, 40, description="n_query (queries a class, of 5)"),
+            "n_query": IntSlider(15, 1, 40, description="n_query (queries per class, of 5)"),
             "accuracy": FloatSlider(
                 0.8, min=0.3, max=0.95, step=0.05, readout_format=".0%", description="true accuracy"
             ),

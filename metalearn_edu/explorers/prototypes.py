@@ -146,7 +146,7 @@ class PrototypeExplorer(Explorer):
     def controls(self) -> dict[str, Any]:
         return {
             "n_way": IntSlider(3, 3, 8, description="n_way (classes)"),
-            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items a class)"),
+            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items per class)"),
             "distance": Dropdown(options=DISTANCE_NAMES, description="distance"),
             "episode": IntSlider(0, 0, 19, description="episode"),
         }

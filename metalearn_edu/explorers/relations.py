@@ -156,7 +156,7 @@ class RelationExplorer(Explorer):
         others = [name for name in ("mean", "sum") if name != self.learner.aggregate]
         return {
             "n_way": IntSlider(5, 3, 8, description="n_way (classes)"),
-            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items a class)"),
+            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items per class)"),
             "aggregate": Dropdown(
                 options=[self.learner.aggregate, *others], description="support items"
             ),

@@ -218,7 +218,7 @@ class MetaLearner(Settable, ABC):
         return total
 
     def _shares(self, tasks: EpisodeBatch, n_chunks: int) -> Callable[[int], float]:
-        """What the loss of so many of the tasks counts in that of all.
+        """The share of the whole loss that some of the tasks have.
 
         A mean counts by the share of the tasks, a sum counts whole.
         """

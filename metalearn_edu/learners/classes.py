@@ -41,7 +41,7 @@ def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if not isinstance(z, Tensor) or z.ndim < 2 or len(z) != x.shape[0] * x.shape[1]:
         got = tuple(z.shape) if isinstance(z, Tensor) else kind_of(z)
         raise ValueError(
-            f"an encoder must return one embedding an item, a tensor (B, d), got {got} for "
+            f"an encoder must return one embedding per item, a tensor (B, d), got {got} for "
             f"{x.shape[0] * x.shape[1]} items"
         )
     return z.unflatten(0, x.shape[:2])

@@ -77,8 +77,8 @@ class MANNController(nn.Module):
         first_sharpness: of every head before training, at least 1. With 1 a read is a blur over
             all slots, so that nothing can be found and nothing is learned for a long time.
         write_first: read the memory as it is after the step's writing. Otherwise an item that
-            comes right after the first of its class cannot find it, for that one is written in
-            the same step: in 5 classes of 10 items, one in five of all second instances.
+            comes right after the first of its class cannot find it, because that one is
+            written in the same step: in 5 classes of 10 items, one in five of all second instances.
     Raises:
         ValueError: a count below 1, fewer slots than heads, or another number out of its range.
     """

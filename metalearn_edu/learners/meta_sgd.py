@@ -2,7 +2,7 @@
 
 Li, Zhou, Chen & Li (2017). Introduced in notebook 06.
 
-    inner loop:  theta'  = theta - alpha * grad L_support(theta)      alpha: one number a parameter
+    inner loop:  theta'  = theta - alpha * grad L_support(theta)    alpha: one number per parameter
     outer loop:  theta, alpha  <- Adam on the mean over tasks of L_query(theta')
 
 What is unusual: alpha may become negative, so it learns the direction of the step as well as its

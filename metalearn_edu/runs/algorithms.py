@@ -307,7 +307,7 @@ ALGORITHMS["mann"] = Algorithm(
     _mann,
     Mann,
     {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
-    without=("n_query",),  # its streams have 10 items a class
+    without=("n_query",),  # its streams have 10 items per class
     streams=True,
     study={"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},
     classes_per_step=40,

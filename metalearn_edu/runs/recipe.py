@@ -149,8 +149,8 @@ class Recipe:
         None,
         2,
         None,
-        "Meta-train with so many classes (before rotations), drawn by the seed, those of a smaller "
-        "number among those of a larger; default: all.",
+        "Meta-train with this many classes (before rotations), drawn by the seed, those of a "
+        "smaller number among those of a larger; default: all.",
         **OF_IMAGES,
     )
     n_steps: int = whole(2000, 1, MANY, "Outer steps.", flag="steps", **TRAINING)

@@ -30,7 +30,7 @@ __all__ = ["hash_items", "listed", "picture_hashes", "refuse_seen", "small_items
 def picture_hashes(datasets: Mapping[str, FewShotDataset]) -> dict[str, np.ndarray]:
     """64 bits of each picture of the parts that a training looks at, and the class of each.
 
-    Of pictures that are files a small copy is kept as well: saved anew they have other bits.
+    Of pictures that are files a small copy is kept as well: saved again they have other bits.
 
     Args:
         datasets: by name of the part.

@@ -43,7 +43,7 @@ Split = Literal["meta-train", "meta-val", "meta-test"]
 Protocol = Literal["official", "vinyals", "background"]
 
 OWN_QUERIES = 5
-"""Query items a class in testing on a folder of images, which may not have many."""
+"""Query items per class in testing on a folder of images, which might not have many."""
 
 
 # ---------------------------------------------------------------- data
@@ -195,7 +195,7 @@ def _say_small(dataset: FewShotDataset, need: int) -> None:
         f"{name} ({n})" for name, n in zip(dataset.class_names, sizes, strict=True) if n < need
     ]
     if small:
-        text = f"left out, for an episode takes {need} pictures of a class: {listed(small)}"
+        text = f"left out, because an episode takes {need} pictures of a class: {listed(small)}"
         warnings.warn(text, stacklevel=2)
 
 
@@ -257,13 +257,13 @@ def stream_source(
     rotations: bool = False,
     dataset: FewShotDataset | None = None,
 ) -> Streams:
-    """Streams of 10 items a class from one split of the recipe's data."""
+    """Streams of 10 items per class from one split of the recipe's data."""
     dataset = dataset or recipe_data(recipe, split)
     return Streams(dataset, n_way or recipe.n_way, rotations=rotations)
 
 
 def training_source(recipe: Recipe, dataset: FewShotDataset | None = None) -> TaskSource:
-    """What the recipe trains on: episodes, or streams of 10 items a class.
+    """What the recipe trains on: episodes, or streams of 10 items per class.
 
     `dataset` is its meta-train, if it is at hand.
     """

@@ -114,7 +114,7 @@ def _content(path: Path) -> dict[str, Any] | None:
             "another folder"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        text = f"{path} is ignored, for it is no finished run of a study ({error})"
+        text = f"{path} is ignored, because it is no finished run of a study ({error})"
         warnings.warn(text, stacklevel=1)  # one place, so that it is said once
         return None
 

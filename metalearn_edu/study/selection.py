@@ -138,7 +138,7 @@ def _enough_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot
         )
     if each < n_shot + 1:
         raise ValueError(
-            f"{n_shot}-shot tasks need at least {n_shot + 1} images a class, but {dataset_size} "
+            f"{n_shot}-shot tasks need at least {n_shot + 1} images per class, but {dataset_size} "
             f"images in {n_classes} classes are {each} each; fewer classes (n_classes) of more "
             "images would do"
         )

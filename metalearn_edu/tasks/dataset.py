@@ -33,8 +33,8 @@ class FewShotDataset:
         items: (N, *item). uint8 images are (N, C, H, W) and become floats in [0, 1] when they are
             gathered; floating-point items are used as they are.
         labels: (N,) integers 0..n_classes-1, each class at least once, in any order.
-        class_names: one name a class; default "class 0", "class 1", ...
-        class_groups: one group name a class (script, alphabet, ...); default: all in one group.
+        class_names: one name per class; default "class 0", "class 1", ...
+        class_groups: one group name per class (script, alphabet, ...); default: all in one group.
         name: what to call the data set in messages and figures.
         files: (N,) the file that each item came from, where there are files; see `files_of`.
     Raises:
@@ -83,8 +83,8 @@ class FewShotDataset:
             X: also a list of tensors, arrays or pictures of Pillow.
             channels: "first" or "last": which axis of (N, C, H, W) or (N, H, W, C) holds the
                 channels. None: the last if it is 1, 3 or 4 long and the second is not; of floats
-                only where height and width are above 4, for they may be maps of many channels. Of
-                bytes also where the second and third are equal and longer.
+                only where height and width are above 4, because they may be maps of many
+                channels. Of bytes also where the second and third are equal and longer.
             names: class_names (in sorted order of the labels), class_groups, name and files, as
                 above.
         Raises:
@@ -384,7 +384,7 @@ def _check_labels(labels: Tensor, n_items: int) -> None:
         raise ValueError(f"labels must be an integer tensor, got {kind}; {_REMAPS}")
     if labels.shape != (n_items,):
         raise ValueError(
-            f"labels must be one an item: {n_items} items, labels {tuple(labels.shape)}"
+            f"labels must be one per item: {n_items} items, labels {tuple(labels.shape)}"
         )
     values = torch.unique(labels).tolist()
     if values != list(range(len(values))):
@@ -400,7 +400,7 @@ _REMAPS = "FewShotDataset.from_arrays remaps any labels"
 
 def _names(argument: str, given: Sequence[str] | None, default: list[str]) -> list[str]:
     if isinstance(given, set | frozenset):
-        raise ValueError(f"{argument} must be in order, one a class; a set has no order")
+        raise ValueError(f"{argument} must be in order, one per class; a set has no order")
     names = default if given is None else [str(name) for name in _listed(argument, given)]
     if len(names) != len(default):
         raise ValueError(f"{argument} has {len(names)} entries for {len(default)} classes")

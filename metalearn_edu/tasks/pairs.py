@@ -100,7 +100,7 @@ def _columns(data: Mapping[Any, Any], keys: Keys) -> tuple[Any, Any] | None:
     if all(found) and len(data) == 2:  # rather columns with odd labels than classes so named
         label_key = found[1][0]
         raise ValueError(
-            f"the column {label_key!r} must hold one label an item, got "
+            f"the column {label_key!r} must hold one label per item, got "
             f"{_described(data[label_key])}; of one-hot labels, give .argmax(1); classes need "
             f"other names than {shown(list(data))}"
         )
@@ -404,7 +404,7 @@ def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
     if values.ndim != 1:
         of_column = "give y[:, 0]" if values.shape[-1:] == (1,) else _ONE_HOT
         advice = f"; {of_column}" if values.ndim == 2 else ""
-        raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}{advice}")
+        raise ValueError(f"y must be (N,), one label per item, got shape {values.shape}{advice}")
     infinite = np.isinf(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
     for what, found in (("NaN", values != values), ("infinity", infinite)):  # NaN is not itself
         if found.any():
@@ -431,9 +431,9 @@ def _label_array(y: Any, where: str) -> np.ndarray:
     try:
         values = np.asarray(y)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{where} must hold one label an item: {error}") from None
+        raise ValueError(f"{where} must hold one label per item: {error}") from None
     if np.ma.is_masked(y):
-        raise ValueError(f"{where} must hold one label an item: some are masked")
+        raise ValueError(f"{where} must hold one label per item: some are masked")
     if values.ndim != 1 or not (isinstance(y, list | tuple) or values.dtype == object):
         return values
     _check_kinds(y, where)

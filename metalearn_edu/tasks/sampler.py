@@ -55,7 +55,7 @@ class TaskSource(ABC):
         """Fresh episodes of a seed that `generator` draws (None: torch's default generator).
 
         Raises:
-            ValueError: `generator` is no torch.Generator, or there cannot be so many tasks.
+            ValueError: `generator` is no torch.Generator, or there cannot be that many tasks.
         """
         if not isinstance(generator, torch.Generator | None):
             raise ValueError(
@@ -200,7 +200,7 @@ class EpisodeSampler(TaskSource):
         classes = self._members[self._starts[pool] + places].T  # (T, n_way)
         sizes = self.dataset.class_sizes.numpy()[classes // self.turns]
         chosen = self._draw_items(of_items, sizes)
-        check_fits("the items of so many tasks", chosen.size * self._bytes_of_item())
+        check_fits("the items of that many tasks", chosen.size * self._bytes_of_item())
         return self._gather(torch.from_numpy(classes), torch.from_numpy(chosen))
 
     def _bytes_of_item(self) -> int:
@@ -301,7 +301,7 @@ class Streams(TaskSource):
         return replace(batch, order=order)
 
     def __repr__(self) -> str:
-        return f"Streams of {self.n_instances} instances a class, {self.sampler!r}"
+        return f"Streams of {self.n_instances} instances per class, {self.sampler!r}"
 
 
 def create_task_batch(

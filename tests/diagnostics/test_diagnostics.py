@@ -751,7 +751,7 @@ def test_a_model_that_is_none_is_refused(model):
 def test_one_query_a_task_shows_nothing_of_transduction():
     x = torch.ones(2, 1, 1)
     single = EpisodeBatch(x, x, x, x)
-    with pytest.raises(ValueError, match="one query a task"):
+    with pytest.raises(ValueError, match="one query per task"):
         check_transduction(lambda *inputs: inputs[2], single)
 
 

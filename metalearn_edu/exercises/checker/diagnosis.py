@@ -159,7 +159,7 @@ def _mostly_known(patient: _Patient) -> str:
 
 
 def _best(hits: list[Hit], at_least: float) -> list[str]:
-    """The hints of the mistakes that agree best, in so many examples at least."""
+    """The hints of the mistakes that agree best, in at least this share of examples."""
     most = max((hit[1] for hit in hits if hit[0] >= at_least), default=0)
     return list(dict.fromkeys(hit[2] for hit in hits if hit[0] >= at_least and hit[1] == most))
 

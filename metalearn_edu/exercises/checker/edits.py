@@ -7,7 +7,7 @@ it, indented, the wrong answers that it is for, one a line:
         -prototypes -> prototypes
         return weight, -bias
 
-    old -> new      a right way with `new` in place of `old`; several edits stand apart by ` ; `
+    old -> new      a right way with `new` instead of `old`; several edits stand apart by ` ; `
     return value    the solution with another value, said in its own names; `result`: the right
 
 An edit is made in the first right way that has its `old`: the solution, or one of the other ways.

@@ -56,7 +56,7 @@ def call_within(seconds: float, function: Callable[..., Any], *arguments: Any) -
         seconds: of processor time.
 
     Raises:
-        OutOfTime: it did not return within so many seconds; the message says so in words.
+        OutOfTime: it did not return in time; the message says so in words.
     """
     way = _in_a_copy if has_copies() else _in_a_thread
     return way(seconds, function, *arguments)

@@ -108,7 +108,7 @@ def _rows_left_out(
 
 
 def _instead(used: str, right: str) -> str:
-    return f"`{used}` in place of `{right}`"
+    return f"`{used}` instead of `{right}`"
 
 
 def _with(solution: Function, places: Mapping[int, tuple[int, Function]]) -> Function:

@@ -111,7 +111,7 @@ class FolderReport:
                 f"{len(self.usable)} qualify; add pictures, or ask for fewer queries"
             )
         state = "all is well" if self.is_fine else "usable"
-        return f"{state}: up to {len(self.usable)}-way episodes of {self.need} pictures a class"
+        return f"{state}: up to {len(self.usable)}-way episodes of {self.need} pictures per class"
 
 
 _TITLES = {

@@ -1,4 +1,4 @@
-"""Your own pictures as a data set: one folder a class. Introduced in notebook 12.
+"""Your own pictures as a data set: one folder per class. Introduced in notebook 12.
 
     animals/cat/1.jpg, animals/cat/2.png, animals/dog/1.jpg, ...
 
@@ -95,7 +95,7 @@ def load_image_folder(
     on_error: Literal["skip", "raise"] = "skip",
     progress: bool = False,
 ) -> FewShotDataset:
-    """Pictures in folders, one a class, as a data set. Introduced in notebook 12.
+    """Pictures in folders, one per class, as a data set. Introduced in notebook 12.
 
     Folders such as train, val and test are no groups: what they hold of a class is one class, with
     a warning. Hidden files and files that are no pictures by their ending are passed over, pictures

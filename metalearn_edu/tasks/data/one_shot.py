@@ -93,7 +93,7 @@ class OneShotTasks(EpisodeSampler):
         n_way: characters in a task; alphabets with fewer are left out.
         rotations: see EpisodeSampler.
     Raises:
-        ValueError: no alphabet has so many characters, or the classes differ in size.
+        ValueError: no alphabet has that many characters, or the classes differ in size.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class OneShotTasks(EpisodeSampler):
 def load_one_shot_runs(
     path: str | os.PathLike[str] | None = None, *, download: bool = True
 ) -> EpisodeBatch:
-    """The official runs as 20 tasks, 20-way 1-shot, one query a class. Introduced in notebook 12.
+    """The official runs as 20 tasks, 20-way 1-shot, one query per class. Introduced in notebook 12.
 
     They are looked for at `path`; without it, where METALEARN_EDU_DATA says and then in the cache
     folder, where `download` puts the archive. Where there is Omniglot but no archive, the runs are
