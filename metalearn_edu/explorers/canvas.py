@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ..basics.files import open_atomically
 from ..learners import MetaLearner
-from ..plotting.style import BLUE
+from ..plotting.style import BLUE, SMALL
 from ..pretrained import list_pretrained, load_pretrained
 from ..tasks import load_glyphs, load_image_folder
 from ..tasks.data.picture import open_picture
@@ -355,7 +355,7 @@ class DrawYourOwn(Explorer):
         self._tile(ax, QUERY, 8, 30, 120, state["place"])
         if best is not None:
             ax.text(8, 170, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
-            ax.text(8, 190, f"({state['learner']})", va="center", fontsize=9)
+            ax.text(8, 190, f"({state['learner']})", va="center", fontsize=SMALL)
         for place in range(MOST):
             row, column = divmod(place, MOST // 2)
             left, top, name = 170 + 96 * column, 8 + 116 * row, str(place)
