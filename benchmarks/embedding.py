@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.race import Aim, Run, Workload
+from benchmarks.workload import Aim, Run, Workload
 from metalearn_edu import (
     ConvNet,
     EnhancedProtoNet,

@@ -21,7 +21,7 @@ from ..plotting import look, plot_curves
 from ..plotting.style import GREY, SMALL, VERMILLION
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
-from .relations import bare, frame, tile
+from .drawing import bare, frame, tile
 
 __all__ = [
     "AdaptationExplorer",

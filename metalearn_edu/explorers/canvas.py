@@ -35,7 +35,7 @@ from ..pretrained import list_pretrained, load_pretrained
 from ..tasks import load_glyphs, load_image_folder
 from ..tasks.data.picture import open_picture
 from .base import Explorer
-from .game import DARK_GREEN, blank_page, show_letter
+from .drawing import DARK_GREEN, blank_page, show_letter
 
 __all__ = ["DrawYourOwn", "DrawingPad", "draw_strokes"]
 

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import torch
 from ipywidgets import HTML, Dropdown, HBox, IntSlider, ToggleButtons
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ..basics.files import open_atomically
@@ -30,11 +28,11 @@ from ..plotting.style import wrap
 from ..tasks import EpisodeSampler, FewShotDataset
 from ..tasks.data.glyphs import load_glyphs
 from .base import Explorer
+from .drawing import DARK_GREEN, blank_page, show_letter
 
-__all__ = ["ALL_SCRIPTS", "LetterGame", "blank_page", "show_letter", "wilson_interval"]
+__all__ = ["ALL_SCRIPTS", "LetterGame", "wilson_interval"]
 
 ALL_SCRIPTS = "all scripts"
-DARK_GREEN = "#007a5a"
 MOST_WAYS, MOST_ROUNDS = 20, 50
 
 
@@ -47,27 +45,6 @@ def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
     middle = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
-
-
-def blank_page(fig: Figure) -> Axes:
-    """Axes over the whole figure in points of 1/72 inch, (0, 0) in the upper left corner."""
-    fig.set_layout_engine("none")
-    ax = fig.add_axes((0, 0, 1, 1))
-    width, height = (72 * inches for inches in fig.get_size_inches())
-    ax.set(xlim=(0, width), ylim=(height, 0))
-    ax.set_axis_off()
-    return ax
-
-
-def show_letter(
-    ax: Axes, item: Tensor | None, left: float, top: float, side: float, frame: str = "0.75"
-) -> None:
-    """Dark ink on white paper: an item (C, H, W), or an empty frame for None."""
-    if item is not None:
-        extent = (left, left + side, top + side, top)
-        ax.imshow(1 - np.asarray(item.mean(dim=0)), cmap="gray", vmin=0, vmax=1, extent=extent)
-    width = 1 if frame == "0.75" else 3.5
-    ax.add_patch(Rectangle((left, top), side, side, fill=False, ec=frame, lw=width))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from ipywidgets import Dropdown, IntSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from ..learners import RelationNetwork
@@ -20,6 +19,7 @@ from ..plotting.style import GREEN, GREY, SMALL
 from ..plotting.words import add_words
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
+from .drawing import bare, frame, tile
 
 __all__ = ["RelationExplorer", "plot_relations"]
 
@@ -73,25 +73,6 @@ def plot_relations(
     text += f"{_number(low)} to {_number(high)}; {right} of {n_queries} queries get their class."
     add_words(ax, text)
     return ax
-
-
-def tile(ax: Axes, items: Tensor, left: float, top: float) -> None:
-    """Pictures (rows, columns, C, H, W) as dark ink, a cell each, from a corner rightwards down."""
-    rows, columns = items.shape[:2]
-    image = 1 - items.mean(dim=2).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
-    extent = (left, left + columns, top + rows, top)
-    ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent)
-    ax.vlines([left + c for c in range(columns + 1)], top, top + rows, color="0.8", lw=0.8)
-    ax.hlines([top + r for r in range(rows + 1)], left, left + columns, color="0.8", lw=0.8)
-
-
-def frame(ax: Axes, x: float, y: float, width: float, height: float, color: str) -> None:
-    ax.add_patch(Rectangle((x, y), width, height, fill=False, ec=color, lw=2.2, zorder=3))
-
-
-def bare(ax: Axes) -> None:
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
 
 
 def _number(score: float) -> str:

@@ -222,6 +222,8 @@ class MAML(MetaLearner):
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
         """Mean query loss over the tasks, a scalar in the units of `loss_fn`."""
+        if self._does_more_when_called:
+            return super().loss(episodes)
         with in_use(self):
             episodes = self._taken(episodes)
             return self._network.query_loss(

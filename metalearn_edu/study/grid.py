@@ -77,7 +77,7 @@ class Grid:
     """Every combination of these is measured; an impossible grid is refused.
 
     Attributes:
-        algorithms: names in recipes.ALGORITHMS.
+        algorithms: names in runs.ALGORITHMS.
         data: data sets, as a Recipe names them.
         n_classes: sizes of the meta-training set, before rotations; None: all its classes.
         ways, shots: of the episodes that score a learner. All train on 1 shot.

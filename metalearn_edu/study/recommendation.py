@@ -34,7 +34,7 @@ class Recommendation:
 
     Attributes:
         learner: the class to use; `build()` makes one, ready to train.
-        recipe: its settings in the study, for `recipes.train_recipe`. For a folder of your own
+        recipe: its settings in the study, for `runs.train_recipe`. For a folder of your own
             images `dataclasses.replace(recipe, data=FOLDER)`; more n_steps do better.
         best, runner_up: expected accuracy with its 95 % interval, and cost; runner_up is None where
             the constraints leave one algorithm.
