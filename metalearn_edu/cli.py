@@ -363,7 +363,7 @@ def predict(
     for answer in answers:
         _say(json.dumps(_as_object(answer)) if as_json else _as_line(answer))
     if not as_json:
-        _say("percentages: softmax of the learner's scores, no probabilities to rely on")
+        _say("percentages: softmax of the learner's scores; do not rely on them as probabilities")
     raise typer.Exit(1 if any(answer.error for answer in answers) else 0)
 
 
@@ -530,7 +530,7 @@ def progress(
 
 @exercises_app.command("list")
 def list_exercises() -> None:
-    """All exercises and questions, with what each is for."""
+    """All exercises and questions, with the purpose of each."""
     from .exercises import all_exercises
 
     for item in all_exercises().values():

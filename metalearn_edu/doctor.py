@@ -17,7 +17,7 @@ __all__ = ["Finding", "examine"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what, what was found, and advice if it is not well."""
+    """One thing that was checked: what it is, what was found, and advice if something is wrong."""
 
     what: str
     found: str

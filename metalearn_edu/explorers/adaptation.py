@@ -159,7 +159,7 @@ class AdaptationExplorer(Explorer):
             f"{', '.join(changes)}."
         )
         gone = [name for name, path in paths.items() if not path[steps].abs().max() < 6.5]
-        leave = "The steps are too large, or the points too few"
+        leave = "The steps are too large or the points too few"
         return text + f" {leave}: {', '.join(gone)} leaves the picture." * bool(gone)
 
     def _curves(self, state: dict[str, Any]) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ class AlgorithmExplorer(Explorer):
         super().__init__(**state)
 
     def controls(self) -> dict[str, Any]:
-        """The task, the number of meta-training classes, and the data set most like one's own."""
+        """The task, the number of meta-training classes, and the data set most like your own."""
         measured = {n for source in self.sources.values() for n in source.levels[0]}
         return {
             "n_way": IntSlider(5, 2, MOST_WAYS, description="n_way"),

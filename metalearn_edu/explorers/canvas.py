@@ -1,4 +1,4 @@
-"""Draw your own characters, and see which of them a network takes the next for.
+"""Draw your own characters, and see which of them a network recognises in the next.
 
 Introduced in notebook 00. What is unusual:
 
@@ -171,7 +171,7 @@ class DrawYourOwn(Explorer):
     title = "Draw your own"
     question = (
         "Invent three characters, then draw one of them again. How different may the second "
-        "drawing be (turned, larger, with a loop left out) until the network takes it for another?"
+        "drawing be (turned, larger, with a loop left out) before the network takes it for another?"
     )
     size = (8.9, 3.3)
 

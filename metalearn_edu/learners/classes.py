@@ -13,7 +13,7 @@ __all__ = ["class_means", "class_sums", "embed_items"]
 
 
 def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of each class's items and their number, as one product with the one-hot labels.
+    """Sum and number of each class's items, as one product with the one-hot labels.
 
     Args:
         support_z: (T, S, d) embeddings.

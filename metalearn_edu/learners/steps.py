@@ -1,4 +1,4 @@
-"""A step of the outer loop that is refused where it means nothing or leads out of the numbers."""
+"""A step of the outer loop, refused where it is meaningless or its results are not finite."""
 
 from __future__ import annotations
 

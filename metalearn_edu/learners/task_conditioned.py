@@ -35,7 +35,7 @@ SMALL = 1e-6
 
 
 class TaskEncoder(nn.Module):
-    """A set of items to one vector: embed each, pool by mean and spread, transform.
+    """From a set of items to one vector: embed each, pool by mean and spread, transform.
 
     Args:
         input_dim: numbers in one item.
