@@ -222,7 +222,7 @@ class DrawYourOwn(Explorer):
             self._show_place()
 
     def reset(self) -> None:
-        """Back to the start, with all drawings thrown away."""
+        """Back to the start, without the drawings."""
         self._forget()
         super().reset()
         self.refresh()
@@ -277,7 +277,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def scores(self, learner: str) -> dict[str, float]:
-        """By character, the probability that a learner gives it; empty until there are two."""
+        """The probability that a learner gives to each character; empty until there are two."""
         places = self._characters()
         if len(places) < 2 or QUERY not in self.drawings:
             return {}
@@ -321,7 +321,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def _without_left(self, strokes: list[Any]) -> list[Any]:
-        """Only those of this place: who draws at once still has the last place's on the pad."""
+        """Only those of this place: right after a change, the pad still shows the last place's."""
         n, left, self._left = len(self._left), self._left, []
         if not 0 < n < len(strokes) or strokes[:n] != left:
             return strokes
@@ -402,7 +402,7 @@ def _learners() -> dict[str, MetaLearner]:
 
 
 def _samples() -> dict[str, Tensor]:
-    """Three drawings each of some letters that the learners have not seen, by name."""
+    """Three drawings of each of some letters that the learners have not seen, by name."""
     letters = load_glyphs("meta-test")
     return {
         f"{letters.class_names[c].lower()}, drawing {i + 1}": letters.items_of(c)[i]

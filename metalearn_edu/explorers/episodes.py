@@ -21,7 +21,7 @@ ALL_SCRIPTS = "all scripts"
 class EpisodeExplorer(Explorer):
     """n_way, n_shot, n_query, script, rotations and seed, and the episode drawn.
 
-    A wish that the data cannot grant is answered with the sampler's own words.
+    If the data cannot give such an episode, the picture shows the sampler's own message.
 
     Args:
         dataset: where the classes come from; its groups become the choice of scripts. Default:

@@ -101,11 +101,11 @@ class _View:
 
 
 class IntervalExplorer(Explorer):
-    """n_episodes, n_query and two facts about the learner, and 30 evaluations of it.
+    """n_episodes, n_query and two properties of the learner, and 30 evaluations of it.
 
-    Every task has a true accuracy, and each query of it is answered rightly with that
-    probability, independently. The true accuracies come from two sliders, or from a real network:
-    then every episode that was measured stands for a task.
+    Every task has a true accuracy, and each of its queries is answered correctly with
+    that probability, independently. The true accuracies come from two sliders, or from a real
+    network: then every episode that was measured stands for a task.
 
     Args:
         measured: evaluations of real learners by name, 5-way, for example of the same network

@@ -110,7 +110,7 @@ class RelationExplorer(Explorer):
     title = "Relation scores of every pair"
     question = (
         "Where the network is wrong, which picture took the query, and would you have confused "
-        "them? And what becomes of the scores when the shots are added up and not averaged?"
+        "them? And what happens to the scores when the shots are summed instead of averaged?"
     )
     size = (9.4, 5.2)
     episode_control = "episode"
@@ -129,7 +129,7 @@ class RelationExplorer(Explorer):
 
     @torch.no_grad()
     def _embed(self) -> None:
-        """Every item once: an episode then costs its comparisons only."""
+        """We embed every item once: an episode then costs only its comparisons."""
         self._embedded = embed_dataset(self.learner.encoder, self.dataset)
         self._views = lru_cache(maxsize=8)(self._look)
 
@@ -180,7 +180,7 @@ class RelationExplorer(Explorer):
 
     @property
     def _quantity(self) -> str:
-        """What the scores are: they are only between 0 and 1 for a network trained that way."""
+        """What the scores are: only a network trained that way has scores between 0 and 1."""
         return "score (logit)" if self.learner.objective == "cross_entropy" else "relation score"
 
     def describe(self, **state: Any) -> str:

@@ -85,7 +85,7 @@ def _rates_in_words(learner: MetaSGD) -> str:
 
 
 class StepSizeExplorer(Explorer):
-    """One learned step size a weight, and the wave that these steps lead to.
+    """One learned step size per weight, and the wave that these steps lead to.
 
     Args:
         meta_sgd: learner of one number from one number; its step sizes are on the left.

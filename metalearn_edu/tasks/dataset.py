@@ -40,8 +40,8 @@ class FewShotDataset:
     Raises:
         ValueError: the shapes, the labels or the number of names do not fit, or items hold NaN.
 
-    A data set is not meant to change: its `digest` is computed once, and items changed in place
-    after that would still have the old one.
+    Do not change a data set in place: its `digest` is computed once, and changed items would
+    still have the old one.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class FewShotDataset:
         channels: Channels = None,
         **names: Any,
     ) -> FewShotDataset:
-        """A data set from labelled items in any of the forms in which people have them.
+        """A data set from labelled items in any of the usual forms.
 
         - a torch `Dataset` with a length, or a list, of pairs (item, label);
-        - the same of rows, mappings that hold an image and its label (Hugging Face);
+        - the same with rows: mappings that hold an image and its label (Hugging Face);
         - one mapping of two columns, {"image": [...], "label": [...]};
         - one mapping from class name to the items of that class, whose order is kept.
 
@@ -149,7 +149,7 @@ class FewShotDataset:
 
     @cached_property
     def digest(self) -> str:
-        """A short text that differs where items, labels or names do; the files do not matter."""
+        """A short text that differs if items, labels or names differ; the files do not matter."""
         total = hashlib.blake2b(digest_size=8)
         total.update(repr((self.items.dtype, self.item_shape, self.class_names)).encode())
         for tensor in (self.labels, self.items):
@@ -293,7 +293,7 @@ class FewShotDataset:
 
 
 def as_dataset(data: Any) -> FewShotDataset:
-    """`data` itself if it is a FewShotDataset, or what people bring made into one.
+    """`data` itself if it is a FewShotDataset, else a FewShotDataset made from it.
 
     Args:
         data: a FewShotDataset; a pair (X, y) for `FewShotDataset.from_arrays`; or anything that

@@ -1,7 +1,7 @@
-"""What people bring, read into items and labels: arrays, pairs, rows, columns, torch data sets.
+"""Data of any usual form, read into items and labels: arrays, pairs, rows, columns, data sets.
 
-All of it ends in the same two readers, `as_items` and `as_classes`, so that a picture and a label
-mean the same in whatever form they come.
+All forms go through the same two readers, `as_items` and `as_classes`, so that a picture and a
+label mean the same in whatever form they come.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def are_pairs(data: Any) -> bool:
 
 
 def has_rows(data: Any) -> bool:
-    """Whether `read_pairs` can make something of `data`, or at least say what is wrong with it."""
+    """Whether `read_pairs` can read `data`, or at least say what is wrong with it."""
     if isinstance(data, tuple | list):
         return len(data) > 0 and isinstance(data[0], tuple | list | Mapping)
     return isinstance(data, Mapping | Dataset | DataLoader) or (
@@ -424,7 +424,7 @@ def _as_name(label: Any) -> str:
 
 
 def _label_array(y: Any, where: str) -> np.ndarray:
-    """Labels as an array, once it is sure that NumPy does not turn some of them into others."""
+    """Labels as an array, after a check that NumPy does not turn some of them into others."""
     if isinstance(y, Tensor):
         y = y.detach().cpu()
         return np.asarray(y.float() if y.dtype == torch.bfloat16 else y)
@@ -442,7 +442,7 @@ def _label_array(y: Any, where: str) -> np.ndarray:
 
 
 def _check_kinds(y: Sequence[Any], where: str) -> None:
-    """Labels are all numbers, all texts or all bools; NumPy would make texts of mixed ones."""
+    """Labels are all numbers, all texts or all bools; NumPy would turn mixed ones into texts."""
     if {*map(type, y)} <= {int} or {*map(type, y)} <= {str}:
         return  # the usual cases, fast
     kinds = [_kind(label) for label in y]

@@ -36,7 +36,7 @@ class TaskSource(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """A text that differs for other tasks, so that a run resumes on its own tasks alone.
+        """A text that differs for other tasks, so that a run resumes only on its own tasks.
 
         The repr of the source; of a class without its own, the name and the public attributes. Say
         in a `__repr__`, or in a fingerprint of your own, what else makes the tasks what they are.
@@ -170,7 +170,7 @@ class EpisodeSampler(TaskSource):
         return f"{self!r} of data {self.dataset.digest}{groups and f' in groups {groups}'}"
 
     def _pools(self, need: int) -> list[np.ndarray]:
-        """The classes with `need` items that may meet in one episode: all, or those of a group."""
+        """The classes with `need` items for one episode: all, or those of a group."""
         large = self.dataset.class_sizes.numpy() >= need
         groups = np.array(self.dataset.class_groups)
         together = [groups == g for g in self.dataset.groups] if self.within_group else [True]

@@ -49,7 +49,7 @@ def fetch(url: str, checksum: str | None, folder: Path, progress: bool, advice: 
 def _download(url: str, file: BinaryIO, progress: bool, advice: str) -> None:
     target = _Target(file)
     download = pooch.HTTPDownloader(progressbar=progress, timeout=(5, 30))  # seconds
-    # In a thread of its own: requests has no limit of time for a server that sends byte by byte.
+    # In its own thread: requests has no time limit for a server that sends byte by byte.
     thread = threading.Thread(target=target.fill, args=(download, url), daemon=True)
     thread.start()
     try:
