@@ -144,7 +144,7 @@ def folder_of(recipe: Recipe) -> PictureFolder | None:
 
 
 def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What changes when a picture of the folder does."""
+    """A value that changes when a picture of the folder changes."""
     places = (place for places in class_folders(folder).values() for place in places)
     files = (file for place in places for file in pictures(place))
     states = ((str(file), file.stat()) for file in files)
@@ -161,11 +161,11 @@ def _read_folder(folder: Path, wanted: Any, need: int, _state: Any) -> PictureFo
 
 
 def _split_folder(dataset: FewShotDataset, need: int) -> dict[str, FewShotDataset]:
-    """Parts of disjoint classes; of few classes no meta-val, or no parts at all.
+    """Parts of disjoint classes; with few classes no meta-val, or no parts at all.
 
-    Nine classes or more are split as always, 6 : 2 : 2. Where that leaves fewer than two classes
-    with `need` pictures to choose or to test on, those with fewer are left out and at least two are
-    held out for each; where there are four or five, two for meta-test alone.
+    Nine classes or more are split as always, 6 : 2 : 2. If that leaves fewer than two classes
+    with `need` pictures for meta-val or meta-test, classes with fewer pictures are left out and at
+    least two are held out for each; with four or five classes, two for meta-test alone.
 
     Raises:
         ValueError: fewer than four classes.

@@ -120,7 +120,7 @@ _TITLES = {
     "duplicate": "the same picture twice",
     "small": "classes with too few pictures, left out",
     "odd": "odd pictures, used as they are",
-    "other": "other files, passed over",
+    "other": "other files, skipped",
 }
 
 

@@ -318,7 +318,7 @@ def _assembled(
     if len(names) < 2:
         raise ValueError(
             f"{in_line(root)} needs at least two classes with pictures, it has {len(names)}: "
-            f"{names}" + (f"; passed over: {others}" if others else "")
+            f"{names}" + (f"; skipped: {others}" if others else "")
         )
     files = [file for name in names for file in classes[name]]
     items = torch.stack([read[file].tile for file in files])

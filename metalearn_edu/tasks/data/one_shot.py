@@ -1,13 +1,13 @@
 """Lake's one-shot task: 20 characters of one alphabet, one drawing of each to learn from.
 
 Lake, Salakhutdinov & Tenenbaum (2015). Introduced in notebook 12. A run shows 20 characters of one
-alphabet as drawn by one person, and asks which is which in the drawings of another person. It is
+alphabet as drawn by one person, and asks which is which among the drawings of another person. It is
 harder than the usual 20-way episode, whose characters come from many alphabets. There are 20
-official runs, two for each of ten evaluation alphabets, with 400 questions in all; people err in
-4.5 % of them.
+official runs, two for each of ten evaluation alphabets, with 400 questions in all; people get
+4.5 % of them wrong.
 
-The official runs come from `all_runs.zip`, or are put together again from Omniglot, whose
-drawings they are. `OneShotTasks` draws any number of further ones from any alphabets.
+The official runs come from `all_runs.zip`, or are rebuilt from Omniglot, which holds the
+same drawings. `OneShotTasks` draws any number of further ones from any alphabets.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ def load_one_shot_runs(
 ) -> EpisodeBatch:
     """The official runs as 20 tasks, 20-way 1-shot, one query per class. Introduced in notebook 12.
 
-    They are looked for at `path`; without it, where METALEARN_EDU_DATA says and then in the cache
-    folder, where `download` puts the archive. Where there is Omniglot but no archive, the runs are
-    put together from its drawings, which are the same.
+    We look for them at `path`; without it, where METALEARN_EDU_DATA says and then in the cache
+    folder, where `download` puts the archive. Where there is Omniglot but no archive, we rebuild
+    the runs from its drawings, which are the same.
 
     Args:
         path: `all_runs.zip`; or a folder that holds it, or the unpacked folders run01, run02, ...;
