@@ -1,4 +1,4 @@
-"""Do queries inform each other? Scores with all of them at once, beside one by one.
+"""Do queries inform each other? Scores with all of them at once, compared with one by one.
 
 Introduced in notebook 02.
 """
@@ -21,9 +21,9 @@ __all__ = ["check_transduction"]
 def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report:
     """Whether queries inform each other: score them all at once, then one by one.
 
-    A learner that is asked about one item at a time must give the same answer. Batch normalisation
-    on the statistics of the query batch breaks that, and shows an accuracy that nobody gets who
-    asks about single items. Tasks of one batch must not inform each other either.
+    A learner that sees one item at a time must give the same answer. Batch normalisation with the
+    statistics of the query batch breaks that, and shows an accuracy that nobody gets with single
+    items. Tasks of one batch must not inform each other either.
 
     Args:
         learner: a learner, checked in the mode it is in, or any function from support_x, support_y

@@ -1,4 +1,4 @@
-"""Operations with derivatives of our own: convolution, pooling, group norm, and Meta-SGD's step.
+"""Operations with our own derivatives: convolution, pooling, group norm, and Meta-SGD's step.
 
 An inner loop is differentiated twice, and PyTorch's own second derivatives of these are slow. The
 derivatives of a convolution are convolutions again: of its three faces (forward, input gradient,
@@ -61,7 +61,7 @@ class _Conv(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, w = ctx.saved_tensors
         by_x, by_w, by_b, _ = ctx.needs_input_grad
-        if not torch.is_grad_enabled():  # nobody asks for more derivatives: all three at once
+        if not torch.is_grad_enabled():  # no further derivatives are needed: all three at once
             return *_conv_backward(g, x, w, ctx.settings, [by_x, by_w, by_b]), None
         return (
             _ConvByInput.apply(g, w, x.shape, ctx.settings) if by_x else None,
@@ -72,7 +72,7 @@ class _Conv(Function):
 
 
 class _ConvByInput(Function):
-    """The gradient of _Conv by its input: g (B, D, H', W'), w -> (B, C, H, W) = shape."""
+    """The gradient of _Conv for its input: g (B, D, H', W'), w -> (B, C, H, W) = shape."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, settings: Settings) -> Tensor:
@@ -93,7 +93,7 @@ class _ConvByInput(Function):
 
 
 class _ConvByWeight(Function):
-    """The gradient of _Conv by its weight: g (B, D, H', W'), x -> (D, C / groups, h, v) = shape."""
+    """The gradient of _Conv for its weight: g (B, D, H', W'), x -> (D, C / groups, h, v) = shape."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, settings: Settings) -> Tensor:
@@ -191,7 +191,7 @@ class _GroupNorm(Function):
 
 
 class _GroupNormBackward(Function):
-    """The gradients of _GroupNorm by x, w and b, and the gradients of these in closed form."""
+    """The gradients of _GroupNorm for x, w and b, and their own gradients in closed form."""
 
     @staticmethod
     def forward(
@@ -216,12 +216,12 @@ class _GroupNormBackward(Function):
     @staticmethod
     @once_differentiable  # below, mean and rstd are constants
     def backward(ctx: Any, v: Tensor, u: Tensor, s: Tensor) -> Any:
-        """Gradients of <v, r P(g w)> + <u, sum g z> + <s, sum g> by g, x and w.
+        """Gradients of <v, r P(g w)> + <u, sum g z> + <s, sum g> for g, x and w.
 
         Within a group of channels of an item, z = r (x - mean) is x at mean 0 and variance 1, and
         P(q) = q - mean(q) - z mean(q z) is q without its mean and its part along z. All means come
         from sums over the places of a channel, and the results are sums of g, v and x, each times
-        one number a channel. With z and P written down, 5 steps of MAML (pooling, 32 filters, 8
+        one number per channel. With z and P written down, 5 steps of MAML (pooling, 32 filters, 8
         tasks) take a quarter longer.
         """
         (g, x, *rest), n_groups = ctx.saved_tensors, ctx.n_groups

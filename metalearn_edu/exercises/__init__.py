@@ -116,7 +116,7 @@ def _within(width: int, text: str) -> str:
 
 
 def hint(name: str) -> Folded:
-    """The next hint of an exercise, folded; after the last one it begins again.
+    """The next hint of an exercise, folded; after the last one, the first again.
 
     Raises:
         ValueError: there is no such exercise.
@@ -137,7 +137,7 @@ def solution(name: str) -> Folded:
 
 
 def predict(name: str, choice: str | None = None) -> QuestionWidget | None:
-    """A question with its options; with a choice, print what it says of that option.
+    """A question with its options; with a choice, print its comment on that option.
 
     Raises:
         ValueError: there is no such question or option.

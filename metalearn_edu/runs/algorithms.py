@@ -92,9 +92,7 @@ def _image_model(recipe: Recipe, item_shape: Shape, output_dim: int | None) -> M
 class Prototypical(Recipe):
     """Of prototypical."""
 
-    test_views: int = whole(
-        1, 1, 1000, "Views of an image that are averaged in testing; see Views."
-    )
+    test_views: int = whole(1, 1, 1000, "Views of an image, averaged in testing; see Views.")
 
 
 def _prototypical(recipe: Prototypical, item_shape: Shape) -> MetaLearner:

@@ -42,7 +42,7 @@ def examine(exercise: Exercise, answer: Answer) -> Verdict:
 
 
 def _verdicts(exercise: Exercise, answer: Answer) -> Iterator[Verdict]:
-    """The verdict; before the search for a hint, which may take too long, one that does without."""
+    """The verdict; before the search for a hint, which may take too long, one without a hint."""
     printed = io.StringIO()
     with _as_ever(printed):
         try:
@@ -62,7 +62,7 @@ def _verdicts(exercise: Exercise, answer: Answer) -> Iterator[Verdict]:
 
 @contextlib.contextmanager
 def _as_ever(printed: io.StringIO) -> Iterator[None]:
-    """The same settings whatever those of the caller, whose random numbers go on as they were."""
+    """Fixed settings, whatever those of the caller, whose random numbers do not change."""
     with (
         torch.random.fork_rng(devices=[]),
         torch.inference_mode(False),

@@ -1,4 +1,4 @@
-"""What all results have in common with the right ones: twice as much, the negative, transposed."""
+"""What all results have in common with the right ones: twice as much, the negative, the transpose."""
 
 from __future__ import annotations
 

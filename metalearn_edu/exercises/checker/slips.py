@@ -1,4 +1,4 @@
-"""Slips of the pen: a right function, called with one argument changed or in another's place.
+"""Slips: a right function, called with one argument changed or swapped with another.
 
 One step too many, the support set where the query set belongs, a flag that is ignored: such answers
 are right for other arguments than those that were given.
