@@ -119,9 +119,9 @@ class _View:
 
 
 class IntervalExplorer(Explorer):
-    """n_episodes, n_query and two facts about the learner, and 30 evaluations of it.
+    """n_episodes, n_query and two properties of the learner, and 30 evaluations of it.
 
-    Every task has a true accuracy, and each query of it is answered rightly with that
+    Every task has a true accuracy, and each query of it is answered correctly with that
     probability, independently. The true accuracies come from two sliders, or from a real network:
     then every episode that was measured stands for a task. Its score holds the luck of the queries
     that were asked, so all scores are drawn in towards their mean until that part is gone.

@@ -157,8 +157,8 @@ class PrototypeExplorer(Explorer):
     """n_way, n_shot, the distance and its temperature, and the plane that they lead to.
 
     The plane is spanned by the two principal directions of the prototypes. The colours show what
-    the rule would answer for a point of that plane; queries are dropped onto it along straight
-    lines. Three prototypes lie in the plane exactly; more are approximated.
+    the rule would answer for a point of that plane; queries are projected onto
+    it. Three prototypes lie in the plane exactly; more are approximated.
 
     Args:
         embedded: a data set of embeddings, from `embed_dataset`, with at least 8 classes of at
