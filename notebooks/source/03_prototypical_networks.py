@@ -271,7 +271,7 @@ describe(fig, f"{text} Cosine divided by 0.1: the same wedges, stronger.")
 plt.show()
 
 # %% [markdown]
-# The first two have the same borders, straight lines halfway between prototypes; the un-squared one
+# The first two have the same borders, straight lines halfway between prototypes; the unsquared one
 # is pale for a long way around them. The cosine gives wedges that meet at the origin, and it is pale
 # everywhere: its distances lie between 0 and 2, so the scores can never be far apart. Divide them by
 # 0.1, and the same wedges have stronger colours.
@@ -343,7 +343,7 @@ from metalearn_edu.exercises.lessons.prototypical_networks import linear_layer
 generator = torch.Generator().manual_seed(0)
 some_z = torch.randn(1000, 64, dtype=torch.float64, generator=generator)
 some_c = torch.randn(5, 64, dtype=torch.float64, generator=generator)
-weight, bias = linear_layer(some_c, torch.arange(5), n_way=5)  # one item a class
+weight, bias = linear_layer(some_c, torch.arange(5), n_way=5)  # one item per class
 linear = some_z @ weight.T + bias
 minus_squared = on_paper.predict(some_c[None], some_z[None])[0]
 print("scores equal:", torch.allclose(linear, minus_squared))
@@ -383,7 +383,7 @@ for name in ("squared_euclidean", "cosine"):
 #
 # **The mean is the nearest point to all.** Put one point $c$ anywhere, and add up its squared
 # distances to the items of a class. The sum is smallest at the mean, and nowhere else. For
-# un-squared distances, on a line, it is smallest at the median. The squared Euclidean distance is
+# unsquared distances, on a line, it is smallest at the median. The squared Euclidean distance is
 # one of a family, the **Bregman divergences**, for all of which the mean is the best single
 # representative. The unsquared Euclidean and the cosine distance do not belong to it.
 #
@@ -411,19 +411,17 @@ print("Bayes' rule equals the softmax of distances:", torch.allclose(bayes, by_d
 items, c = torch.tensor([0.0, 0, 0, 1, 4]), torch.linspace(-1, 4, 251)
 gap = (c[:, None] - items).abs()
 fig, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
-for sums, name in ((gap.square().sum(dim=1), "squared"), (gap.sum(dim=1), "un-squared")):
+for sums, name in ((gap.square().sum(dim=1), "squared"), (gap.sum(dim=1), "unsquared")):
     _ = ax.plot(c, sums, "-" if name == "squared" else "--", label=name)
     _ = ax.plot(c[sums.argmin()], sums.min(), "ko")
 _ = ax.set(xlabel="c", ylabel="sum of distances", ylim=(0, 40), title="dots: the smallest sum")
 _ = ax.legend()
-text = (
-    "The squared sum is a parabola, smallest, 12, at the mean c = 1; the un-squared sum is a line"
-)
+text = "The squared sum is a parabola, smallest, 12, at the mean c = 1; the unsquared sum is a line"
 describe(fig, f"{text} with bends, smallest, 5, at the median c = 0.")
 plt.show()
 
 # %% [markdown]
-# The squared sum is smallest at the mean, 1; the un-squared sum at the median, 0.
+# The squared sum is smallest at the mean, 1; the unsquared sum at the median, 0.
 #
 # The second answer: three round clouds, and two clouds that are long and thin, with the regions of
 # the distance rule.
@@ -618,11 +616,11 @@ print("cosine with temperature 1 is last, by more than 5 points")
 
 # %% [markdown]
 # With seeds 0, 1 and 2 these small networks scored 75, 78 and 75 % (squared), 69, 74 and 71 %
-# (un-squared), 59, 60 and 60 % (cosine, temperature 1) and 76, 78 and 75 % (cosine, temperature
+# (unsquared), 59, 60 and 60 % (cosine, temperature 1) and 76, 78 and 75 % (cosine, temperature
 # 0.05). The larger network after 300 steps: 89 to 91, 87 to 89, 68 to 72 and 88 to 90 %. Paired by
 # seed as above, cosine with its temperature is 0.9 ± 1.4 points behind squared Euclid there, so we
 # cannot tell them apart. **Cosine is not the worse distance; cosine without a temperature is.**
-# Un-squared Euclid is behind by 1.7 ± 1.8 points after 300 steps, and by 4 to 5 in the short runs.
+# Unsquared Euclid is behind by 1.7 ± 1.8 points after 300 steps, and by 4 to 5 in the short runs.
 #
 # ## 8. Meta-test
 #
@@ -789,7 +787,7 @@ explorer.reset()
 #
 # 1. With more shots the prototypes move to the middle of their clouds. Rings, where there were any,
 #    mostly go; try several episodes, and more ways.
-# 2. From squared to un-squared, no border moves and no ring comes or goes; only the colours fade.
+# 2. From squared to unsquared, no border moves and no ring comes or goes; only the colours fade.
 #    Cosine moves the borders, and its colours are nearly white at temperature 1.
 # 3. None does. The colours become strong; a temperature changes only how sure the answers are.
 # </details>
@@ -914,7 +912,7 @@ check(my_log_probabilities)
 # </details>
 #
 # The test: with squared distances, embeddings twice as large make every difference between scores
-# four times as large; with un-squared ones, twice.
+# four times as large; with unsquared ones, twice.
 
 # %%
 functions = {
@@ -1059,7 +1057,7 @@ print("prototypes", both.tolist())
 print("p(class 0) of the four support items", p[:, 0].tolist())
 
 # %% [markdown]
-# The two prototypes are the same point, so every answer is a guess, for the very items that it was
+# The two prototypes are the same point, so every answer is a guess, even about the items that it was
 # shown. A network can only avoid it by an encoder that brings both clouds together.
 #
 # ## 13. The paper's figures beside ours
@@ -1110,7 +1108,7 @@ progress(3)
 #   trained embeddings do not have);
 # - train it in episodes with more ways than the test has, and measure it with an interval against
 #   nearest pixel on the same episodes;
-# - spot an un-squared distance and labels that were not remapped.
+# - spot an unsquared distance and labels that were not remapped.
 #
 # **Check yourself**
 #

@@ -340,7 +340,7 @@ EXERCISES: list[Exercise | Question] = [
         aim="say what the square does to a probability",
         minutes=2,
         difficulty="easy",
-        text="Squared, the distances of the query (2, 2) are 2 and 8. Un-squared they are 1.41 and "
+        text="Squared, the distances of the query (2, 2) are 2 and 8. Unsquared they are 1.41 and "
         "2.83. What happens to the answer for this query?",
         options={
             "a": Option(
@@ -358,7 +358,7 @@ EXERCISES: list[Exercise | Question] = [
             ),
             "d": Option(
                 "Nothing changes: softmax looks only at the order.",
-                "It looks at differences: 8 - 2 = 6 squared, 1.41 un-squared. `argmax` looks only "
+                "It looks at differences: 8 - 2 = 6 squared, 1.41 unsquared. `argmax` looks only "
                 "at the order.",
             ),
         },
