@@ -225,7 +225,7 @@ def canonical_text(notebook: NotebookNode) -> str:
 
 
 def lesson_problems(source: Path) -> list[str]:
-    """What is wrong with a lesson's pair of files, in words; empty if all is well."""
+    """What is wrong with a lesson's pair of files, in words; empty if nothing is."""
     target = notebook_of(source)
     if not target.exists():
         return ["not built yet"]
@@ -298,7 +298,7 @@ def code_problems(code: str) -> list[str]:
     """What strict nbval cannot hold still."""
     problems = [name for name, pattern in UNSTABLE_CODE.items() if pattern.search(code)]
     if code.rstrip().endswith(";"):
-        problems.append("a trailing `;`: nbval sees the output all the same; write `_ = ...`")
+        problems.append("a trailing `;`: nbval sees the output anyway; write `_ = ...`")
     return problems if code.strip() else ["an empty code cell"]
 
 

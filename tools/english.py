@@ -66,7 +66,7 @@ def patterns() -> list[tuple[re.Pattern[str], str]]:
 
 
 def findings(path: Path) -> list[str]:
-    """What stands in a file that should not, each with its line and what to write instead."""
+    """The words to replace in a file, each with its line and what to write instead."""
     read = python_prose if path.suffix == ".py" else paragraphs
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
     return [

@@ -93,7 +93,7 @@ class _ConvByInput(Function):
 
 
 class _ConvByWeight(Function):
-    """The gradient of _Conv for its weight: g (B, D, H', W'), x -> (D, C / groups, h, v) = shape."""
+    """The gradient of _Conv for its weight: g (B, D, H', W'), x -> shape (D, C / groups, h, v)."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, settings: Settings) -> Tensor:

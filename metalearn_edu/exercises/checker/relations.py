@@ -1,4 +1,4 @@
-"""What all results have in common with the right ones: twice as much, the negative, the transpose."""
+"""What all results have in common with the right ones: twice as much, negative, transpose."""
 
 from __future__ import annotations
 
