@@ -282,7 +282,9 @@ class Explorer(widgets.VBox):
         settings = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
         text = for_terminal(f"{type(self).__name__} at {settings} (run the cell to move it)")
         image = b64encode(self.still()).decode()
-        return {**dict(data or {}), "image/png": image, "text/plain": text}, {}
+        alt = for_terminal(f"{self.title}. {self.describe(**self.state)}").strip()
+        bundle = {**dict(data or {}), "image/png": image, "text/plain": text}
+        return bundle, {"image/png": {"alt": alt}}
 
 
 def _as_html(words: str) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..learners import RelationNetwork
 from ..learners.prototypical import embed_dataset
 from ..plotting.style import GREEN, GREY, SMALL
+from ..plotting.words import add_words
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
 
@@ -67,6 +68,10 @@ def plot_relations(
         frame(ax, -1.6, chosen - 0.5, n_way + 1.1, 1, "black")
     ax.set(xlim=(-1.65, n_way - 0.45), ylim=(n_queries - 0.45, -1.65))
     bare(ax)
+    right = int((answers == labels).sum())
+    text = f"A table of scores, {n_queries} queries by {n_way} classes, from "
+    text += f"{_number(low)} to {_number(high)}; {right} of {n_queries} queries get their class."
+    add_words(ax, text)
     return ax
 
 
