@@ -22,9 +22,6 @@ if TYPE_CHECKING:
         Evaluation,
         compare_meta_learners,
         evaluate_meta_learner,
-        evaluate_streams,
-        first_instance_ceiling,
-        instance_numbers,
         score_one_shot_runs,
     )
     from .learners import (
@@ -43,6 +40,7 @@ if TYPE_CHECKING:
         class_prototypes,
         embed_dataset,
     )
+    from .streams import evaluate_streams, first_instance_ceiling, instance_numbers
     from .study import (
         Recommendation,
         judge_rule,
@@ -139,8 +137,7 @@ _ROOMS = {
     "backbones": "ConvNet MLP",
     "diagnostics": "Report check_episodes check_meta_gradient check_splits check_transduction",
     "evaluation": (
-        "Comparison Evaluation compare_meta_learners evaluate_meta_learner evaluate_streams "
-        "first_instance_ceiling instance_numbers score_one_shot_runs"
+        "Comparison Evaluation compare_meta_learners evaluate_meta_learner score_one_shot_runs"
     ),
     "learners": (
         "EnhancedProtoNet LSTMController MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
@@ -150,6 +147,7 @@ _ROOMS = {
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"
     ),
+    "streams": "evaluate_streams first_instance_ceiling instance_numbers",
     "training": "History meta_train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -12,24 +12,11 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .basics.arguments import as_integer, as_number
-from .basics.random import uniforms
-from .tasks.augmented import N_NUMBERS, warp
+from .basics.arguments import as_choice, as_integer
 
-__all__ = [
-    "MLP",
-    "Average",
-    "ConvMaps",
-    "ConvNet",
-    "PairConv",
-    "PairLinear",
-    "Standardise",
-    "Views",
-]
+__all__ = ["MLP", "Average", "ConvMaps", "ConvNet", "height_and_width"]
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": lambda width: nn.GroupNorm(_n_groups(width), width),
@@ -131,8 +118,8 @@ class ConvNet(nn.Sequential):
                 f"need one block or more, and at most one halving in each; got {len(widths)} "
                 f"widths and n_halvings {n_halvings}"
             )
-        _check_choice("downsample", downsample, ("pool", "stride"))
-        _check_choice("norm", norm, tuple(NORMS))
+        as_choice("downsample", downsample, ("pool", "stride"))
+        as_choice("norm", norm, NORMS)
         dim = _embedding_dim(widths[-1], downsample, n_halvings, image_size)
         hows = [downsample if i < n_halvings else "none" for i in range(len(widths))]
         plan = zip([in_channels, *widths[:-1]], widths, hows, strict=True)
@@ -182,7 +169,7 @@ class ConvMaps(nn.Module):
         as_integer("in_channels", in_channels)
         as_integer("width", width)
         height, long = height_and_width(image_size, at_least=4)
-        _check_choice("norm", norm, tuple(NORMS))
+        as_choice("norm", norm, NORMS)
         self.in_channels, self.image_size = in_channels, image_size
         self.width = width
         self.side = (height // 4, long // 4) if isinstance(image_size, Sequence) else height // 4
@@ -193,110 +180,6 @@ class ConvMaps(nn.Module):
         """(B, in_channels, height, width of images) -> (B, width, their quarters)."""
         _check_images(x, self.in_channels, self.image_size)
         return self.blocks(x)
-
-
-class Standardise(nn.Module):
-    """Shift and scale each number of an embedding: (z - shift) * scale, both learned.
-
-    The embeddings of an untrained network with ReLU all point the same way (their cosines are
-    above 0.9), so that nothing can be found by its direction. `fit` starts shift and scale from
-    the embeddings of real items (data-dependent initialisation, Salimans & Kingma 2016).
-
-    Args:
-        dim: width of the embedding.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        as_integer("dim", dim)
-        self.shift = nn.Parameter(torch.zeros(dim))
-        self.scale = nn.Parameter(torch.ones(dim))
-
-    @torch.no_grad()
-    def fit(self, z: Tensor) -> None:
-        """Give embeddings like z (B, dim) mean 0 and standard deviation 1; B at least 2.
-
-        A number that hardly varies is not blown up: a tenth of the mean deviation is the least.
-        """
-        std = z.std(dim=0)
-        self.shift.copy_(z.mean(dim=0))
-        self.scale.copy_(1 / std.clamp(min=std.mean() / 10 + 1e-6))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim) -> (B, dim)."""
-        return (z - self.shift) * self.scale
-
-
-class Views(nn.Module):
-    """An encoder that looks several times at each item, warped a little, and takes the mean.
-
-    The first view is the item itself, the others are fixed warps of it, the same for every item.
-    In training mode it is the encoder alone.
-
-    Args:
-        encoder: maps images (B, C, H, W) to embeddings (B, d).
-        n_views: how many, the first one included.
-        amount: how far the views are warped, as in `Augmented`.
-    """
-
-    def __init__(self, encoder: nn.Module, n_views: int, amount: float = 0.5) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.n_views = as_integer("n_views", n_views)
-        self.amount = amount = as_number("amount", amount)
-        draws = torch.from_numpy(2 * uniforms(0, 0, n_views, N_NUMBERS) - 1).float() * amount
-        draws[0] = 0
-        self.register_buffer("changes", draws, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, d)."""
-        if self.training:
-            return self.encoder(x)
-        changes = self.get_buffer("changes")[:, None].expand(-1, len(x), -1)
-        return torch.stack([self.encoder(warp(x, change)) for change in changes]).mean(dim=0)
-
-
-class PairLinear(nn.Module):
-    """A linear layer on two vectors side by side, for all pairs at once.
-
-    W [a; b] = W_a a + W_b b: each part is multiplied once and the sum is broadcast, so that the
-    pairs are never copied out. `a` and `b` broadcast against each other in all but the last axis.
-    """
-
-    def __init__(self, a_dim: int, b_dim: int, output_dim: int) -> None:
-        super().__init__()
-        _check_counts(a_dim=a_dim, b_dim=b_dim, output_dim=output_dim)
-        whole = nn.Linear(a_dim + b_dim, output_dim)  # drawn whole, for the usual first scale
-        part_a, part_b = whole.weight.detach().split([a_dim, b_dim], dim=1)
-        self.weight_a, self.weight_b = nn.Parameter(part_a.clone()), nn.Parameter(part_b.clone())
-        self.bias = whole.bias
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """(*, a_dim), (*, b_dim) -> (*, output_dim)."""
-        return F.linear(a, self.weight_a, self.bias) + F.linear(b, self.weight_b)
-
-
-class PairConv(nn.Module):
-    """A 3x3 convolution of two sets of maps stacked as channels, for all pairs at once.
-
-    The same sum as in PairLinear. Maps are (*, channels, H, W), padded by 1.
-    """
-
-    def __init__(self, a_channels: int, b_channels: int, width: int) -> None:
-        super().__init__()
-        _check_counts(a_channels=a_channels, b_channels=b_channels, width=width)
-        whole = nn.Conv2d(a_channels + b_channels, width, kernel_size=3, padding=1)
-        part_a, part_b = whole.weight.detach().split([a_channels, b_channels], dim=1)
-        self.weight_a, self.weight_b = nn.Parameter(part_a.clone()), nn.Parameter(part_b.clone())
-        self.bias = whole.bias
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """(*, a_channels, H, W), (*, b_channels, H, W) -> (*, width, H, W)."""
-        return self._part(a, self.weight_a, self.bias) + self._part(b, self.weight_b, None)
-
-    def _part(self, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        flat = F.conv2d(maps.flatten(0, -4), weight, bias, padding=1)
-        return flat.unflatten(0, maps.shape[:-3])
 
 
 def height_and_width(
@@ -350,8 +233,3 @@ def _check_counts(**counts: Any) -> None:
     """Refuse a width that is no integer of at least 1."""
     for name, count in counts.items():
         as_integer(name, count)
-
-
-def _check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{argument} must be one of {', '.join(allowed)}; got {value!r}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .basics.arguments import as_number
 from .learners import MetaLearner, PrototypicalNetwork
-from .learners.base import count_classes
+from .tasks.episodes import count_classes
 
 __all__ = ["ModifiedHausdorff", "nearest_pixel"]
 

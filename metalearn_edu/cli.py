@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,13 +21,11 @@ with quiet_while_loading():
     import typer
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation
     from .learners import MetaLearner
+    from .runs import Recipe
     from .runs.own_images import Answer
-    from .runs.recipe import Recipe
-    from .tasks import FewShotDataset
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "whole_command"]
 
 app = typer.Typer(
     name="metalearn-edu",
@@ -100,124 +99,26 @@ def data(
 @app.command()
 def train(
     ctx: typer.Context,
-    algorithm: Annotated[
-        str,
-        typer.Argument(help="prototypical, relation, maml, meta-sgd, task-conditioned or mann."),
-    ],
     output: Annotated[Path, typer.Option(help="Run folder for weights, card and checkpoint.")],
-    data: Annotated[
-        str, typer.Option(help="glyphs, omniglot, sinusoids, or a folder of images.")
-    ] = "glyphs",
-    size: Annotated[
-        str | None,
-        typer.Option(help="Of a folder: pixels of an item, as 84 or 32x48 (height, width)."),
-    ] = None,
-    channels: Annotated[
-        int | None, typer.Option(help="Of a folder: 1 reads pictures as grey, 3 in colour.")
-    ] = None,
-    ink: Annotated[
-        Literal["as-is", "dark", "light", "auto"] | None,
-        typer.Option(help="Of a folder: dark inverts; auto: if most borders are bright."),
-    ] = None,
-    protocol: Annotated[
-        Literal["official", "vinyals", "background"],
-        typer.Option(help="Omniglot's split; background: all its 30 alphabets, no meta-val."),
-    ] = "official",
-    n_way: Way = None,
-    n_shot: Shot = None,
-    train_way: Annotated[
-        int | None, typer.Option(min=2, help="Classes per meta-training episode.")
-    ] = None,
-    n_query: Annotated[
-        int | None, typer.Option(min=1, help="Query items per class in meta-training.")
-    ] = None,
-    rotations: Annotated[
-        bool | None,
-        typer.Option("--rotations/--no-rotations", help="Turned images as further classes."),
-    ] = None,
-    augment: Annotated[
-        float | None, typer.Option(min=0, help="Warp each image at random; 1: as hands do.")
-    ] = None,
-    n_classes: Annotated[
-        int | None, typer.Option(min=2, help="Meta-train with so many classes; default: all.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Outer steps.")] = None,
-    tasks_per_batch: Annotated[int | None, typer.Option(min=1, help="Tasks per step.")] = None,
-    meta_lr: Annotated[float | None, typer.Option(help="Step size of the outer loop.")] = None,
-    backbone: Annotated[
-        Literal["conv", "pyramid", "mlp"] | None, typer.Option(help="Network.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Filters or hidden units.")] = None,
-    downsample: Annotated[Literal["pool", "stride"] | None, typer.Option(help="Of conv.")] = None,
-    norm: Annotated[
-        Literal["group", "batch", "batch_transductive", "none"] | None,
-        typer.Option(help="Normalisation of conv; batch_transductive lets queries mix."),
-    ] = None,
-    inner_lr: Annotated[float | None, typer.Option(help="Step size of the inner loop.")] = None,
-    inner_steps: Annotated[int | None, typer.Option(min=0, help="Inner steps, training.")] = None,
-    test_steps: Annotated[int | None, typer.Option(min=0, help="Inner steps, testing.")] = None,
-    first_order: Annotated[
-        bool | None,
-        typer.Option("--first-order/--second-order", help="Of maml and meta-sgd."),
-    ] = None,
-    zero_head: Annotated[
-        bool | None,
-        typer.Option(
-            "--zero-head/--learned-head", help="Of maml and meta-sgd: where the last layer starts."
-        ),
-    ] = None,
-    test_views: Annotated[
-        int | None, typer.Option(min=1, help="Of prototypical: looks at an image in testing.")
-    ] = None,
-    aggregate: Annotated[
-        Literal["sum", "mean"] | None, typer.Option(help="Of relation: shots of a class.")
-    ] = None,
-    objective: Annotated[
-        Literal["mse", "cross_entropy"] | None,
-        typer.Option(help="Of relation; mse is the published one."),
-    ] = None,
-    conditioning: Annotated[
-        Literal["concat", "film"] | None, typer.Option(help="Of task-conditioned.")
-    ] = None,
-    memory: Annotated[
-        Literal["lrua", "none"] | None, typer.Option(help="Of mann; none: the LSTM alone.")
-    ] = None,
-    memory_size: Annotated[int | None, typer.Option(min=1, help="Of mann: slots.")] = None,
-    memory_dim: Annotated[int | None, typer.Option(min=1, help="Of mann: slot width.")] = None,
-    num_reads: Annotated[int | None, typer.Option(min=1, help="Of mann: heads.")] = None,
-    write_first: Annotated[
-        bool | None,
-        typer.Option("--write-first/--read-first", help="Of mann: the order within a step."),
-    ] = None,
-    hidden_dim: Annotated[
-        int | None, typer.Option(min=1, help="Of mann and task-conditioned: hidden units.")
-    ] = None,
-    task_embedding_dim: Annotated[
-        int | None, typer.Option(min=1, help="Of task-conditioned: width of the task's vector.")
-    ] = None,
-    metric_weight: Annotated[
-        float | None, typer.Option(min=0, help="Of mann: 0 is the published loss.")
-    ] = None,
-    seed: Seed = 0,
     threads: Threads = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    **settings: Any,
 ) -> None:
     """Meta-train a learner; Ctrl-C stops it, the same command goes on where it stopped.
 
     Settings that are not given take the algorithm's own defaults. The best weights on meta-val
     episodes are kept; meta-test classes are never touched.
     """
-    from .runs.recipe import CHECKS, FLAGS, check_settings, make_recipe, train_recipe
+    from .runs.command import check_settings, make_recipe
+    from .runs.options import settings_among
+    from .runs.train import train_recipe
 
     loaded()
     _use_threads(threads)
-    field_of = {flag.replace("-", "_"): n for n, flag in FLAGS.items() if isinstance(flag, str)}
-    settings = {field_of.get(name, name): value for name, value in ctx.params.items()}
-    settings = {n: value for n, value in settings.items() if n in CHECKS and n != "data"}
-    settings["size"] = None if size is None else _as_size(size)
-    given = {field_of.get(name, name) for name in _given(ctx)}
-    check_settings(algorithm, data, {n: value for n, value in settings.items() if n in given})
-    recipe = make_recipe(algorithm, data, **settings)
+    algorithm, data = settings["algorithm"], settings["data"]
+    given = settings_among({name: settings[name] for name in _given(ctx) & settings.keys()})
+    check_settings(algorithm, data, given)
+    recipe = make_recipe(algorithm, data, **given)
     _describe_data(recipe)
     history = train_recipe(recipe, output, progress=not quiet)
     state = "stopped by hand after" if history.interrupted else "trained for"
@@ -229,20 +130,17 @@ def train(
         raise typer.Exit(130)
 
 
-def _as_size(text: str) -> tuple[int, ...]:
-    """Height and width of `--size`."""
-    try:
-        sides = [int(side) for side in text.lower().split("x")]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2):
-        raise ValueError(f"--size takes pixels, such as 84, or 32x48 (height, width); got {text!r}")
-    return tuple(sides * 2)[:2]
+OF_EVERY_TRAINING = [
+    option
+    for option in inspect.signature(train, eval_str=True).parameters.values()
+    if option.kind is not option.VAR_KEYWORD
+]
+"""The options of `train` beside the settings of a recipe."""
 
 
 def _describe_data(recipe: Recipe) -> None:
     """Say how the pictures of a folder are read, and which classes are held out."""
-    from .runs.recipe import folder_of
+    from .runs.sources import folder_of
 
     folder = folder_of(recipe)
     if folder is None:
@@ -300,7 +198,10 @@ def evaluate(
 
     On a folder of your own images, nearest pixel is scored beside it.
     """
-    from .runs.recipe import OWN_QUERIES, load_run, record_figures
+    from .runs.finished import as_figure, score, tasks_to_score, trained_way_said
+    from .runs.folder import record_figures, refuse_shipped
+    from .runs.sources import OWN_QUERIES
+    from .runs.train import load_run
 
     loaded()
     _use_threads(threads)
@@ -310,37 +211,23 @@ def evaluate(
     _refuse_unused(ctx, EVALUATE_TAKES[way], f"evaluate {way}".strip())
     _say_if_stopped(run, recipe, card)
     seed, episodes = _fitting_numbers(seed=seed, episodes=episodes)
+    if record:
+        refuse_shipped(folder)
     if way == "--data":
         own = {"n_way": n_way, "n_shot": n_shot or 1, "n_query": n_query or OWN_QUERIES}
         fresh = {"n_episodes": episodes, "seed": seed}
         _evaluate_own_images(folder, its, data, as_json=as_json, counts=own, fresh=fresh)
         return
     counts = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "within_group": within_group}
-    tasks = _tasks(way, recipe, card, split, data, counts)
-    with _trained_way_said(recipe, tasks.n_way):
-        results = _scored(way, learner, tasks, n_episodes=episodes, seed=seed)
-    figures = [_figure(name, result, split) for name, result in results.items()]
+    tasks = tasks_to_score(way, recipe, card, split, data, counts)
+    with trained_way_said(recipe, tasks.n_way):
+        results = score(way, learner, tasks, n_episodes=episodes, seed=seed)
+    figures = [as_figure(name, result, split) for name, result in results.items()]
     for (name, result), figure in zip(results.items(), figures, strict=True):
         line = f"{recipe.algorithm}, {split}{', ' * bool(name)}{name}: {result}"
         _say(json.dumps(figure) if as_json else line)
     if record:
         record_figures(folder, figures)
-
-
-@contextlib.contextmanager
-def _trained_way_said(recipe: Recipe, n_way: int | None) -> Iterator[None]:
-    """What a learner of one number of classes says of others begins with its own number."""
-    from .runs.recipe import ALGORITHMS
-
-    try:
-        yield
-    except ValueError as error:
-        if n_way is None or ALGORITHMS[recipe.algorithm].any_way:
-            raise
-        other = "" if n_way == recipe.n_way else f", not {n_way}-way"
-        raise ValueError(
-            f"the run was trained for {recipe.n_way}-way episodes{other}: {error}"
-        ) from None
 
 
 ALWAYS = {"run", "threads", "as_json"}
@@ -393,58 +280,6 @@ def _fitting_numbers(**numbers: int) -> list[int]:
     return [as_integer(f"--{n}", value, 0, at_most=most[n]) for n, value in numbers.items()]
 
 
-def _tasks(
-    way: str,
-    recipe: Recipe,
-    card: dict[str, Any],
-    split: Any,
-    archive: Path | None,
-    counts: dict[str, Any],
-) -> Any:
-    """The tasks that a way of evaluating scores."""
-    from .runs.recipe import recipe_data, refuse_changed, say_what_leaks, stream_source, task_source
-    from .tasks import OneShotTasks, load_one_shot_runs
-
-    if way == "--one-shot":
-        return load_one_shot_runs(archive)
-    if way == "on sinusoids":
-        return task_source(recipe, split, **counts)
-    if recipe.data == "sinusoids":
-        raise ValueError(f"the run was trained on sinusoids; {way} needs one trained on images")
-    dataset = recipe_data(recipe, split)
-    refuse_changed(card, split, dataset)
-    if split != "meta-train":
-        say_what_leaks(recipe)
-    if way == "--streams":
-        return stream_source(recipe, split, n_way=counts["n_way"], dataset=dataset)
-    if way == "--two-people":
-        return OneShotTasks(dataset, counts["n_way"] or 20)
-    return task_source(recipe, split, dataset=dataset, **counts)
-
-
-def _scored(way: str, learner: MetaLearner, tasks: Any, **fresh: Any) -> dict[str, Evaluation]:
-    from .evaluation import evaluate_meta_learner, evaluate_streams, score_one_shot_runs
-
-    if way == "--one-shot":
-        return {"official one-shot runs": score_one_shot_runs(learner, tasks)}
-    if way == "--streams":
-        by_instance = evaluate_streams(learner, tasks, **fresh)
-        return {f"instance {k}": result for k, result in by_instance.items()}
-    return {"": evaluate_meta_learner(learner, tasks, **fresh)}
-
-
-def _figure(name: str, result: Evaluation, split: str) -> dict[str, Any]:
-    """A measured figure and its settings, as the card has them."""
-    figure: dict[str, Any] = {
-        "mean": result.mean,
-        "half_width": result.half_width,
-        "std": result.std,
-    }
-    settings = {"split": split, "tasks": result.tasks, "episodes": result.n_episodes}
-    figure |= {"metric": result.metric} | settings | {"seed": result.seed}
-    return figure | ({"at": name} if name else {})
-
-
 def _evaluate_own_images(
     run: Path,
     its: tuple[MetaLearner, Recipe, dict[str, Any]],
@@ -455,50 +290,28 @@ def _evaluate_own_images(
     as_json: bool,
 ) -> None:
     """Check a folder of images and score a learner that has seen none of its pictures."""
+    from .runs import ALGORITHMS
+    from .runs.finished import as_figure, preparation_of, read_own_pictures, trained_way_said
     from .runs.own_images import evaluate_on_images
-    from .runs.recipe import ALGORITHMS, preparation_of
-    from .tasks import check_image_folder, read_image_folder
+    from .tasks import check_image_folder
 
     assert folder is not None  # this way of evaluating was asked for by giving it
     learner, recipe, card = its
-    preparation = preparation_of(recipe, card)
+    preparation_of(recipe, card)  # refuses a run on sinusoids before the pictures are read
     report = check_image_folder(folder, counts["n_shot"], counts["n_query"])
     if not as_json:
         _say(report)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report has named what is left out
-        dataset, _ = read_image_folder(folder, **preparation)
-    _refuse_seen(run, recipe, card, dataset, folder)
+    dataset = read_own_pictures(run, recipe, card, folder)
     if counts["n_way"] is None and not ALGORITHMS[recipe.algorithm].any_way:
         counts["n_way"] = recipe.n_way
-    with _trained_way_said(recipe, counts["n_way"]):
+    with trained_way_said(recipe, counts["n_way"]):
         result = evaluate_on_images(learner, dataset, **counts, **fresh)
     if not as_json:
         _say(result)
         return
     rules = {"learner": result.learner, "nearest pixel": result.nearest_pixel}
     for name, scores in rules.items():
-        _say(json.dumps(_figure(name, scores, "own images")))
-
-
-def _refuse_seen(
-    run: Path, recipe: Recipe, card: dict[str, Any], dataset: FewShotDataset, folder: Path
-) -> None:
-    from .runs.folder import refuse_seen
-
-    if "data" in card:
-        refuse_seen(run, card, dataset)
-    elif recipe.data not in ("glyphs", "omniglot"):
-        _refuse_old(recipe, folder)
-
-
-def _refuse_old(recipe: Recipe, folder: Path) -> None:
-    """Of a run of an earlier version all that is known is the folder's name."""
-    from .runs.recipe import EARLIER
-
-    if Path(recipe.data).resolve() == folder.resolve():
-        raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
-    _warn(EARLIER)
+        _say(json.dumps(as_figure(name, scores, "own images")))
 
 
 def _run_folder(run: Path) -> Path:
@@ -526,8 +339,10 @@ def predict(
 
     Exit status 1 if a picture cannot be read.
     """
+    from .runs import ALGORITHMS
+    from .runs.finished import preparation_of
     from .runs.own_images import predict_pictures
-    from .runs.recipe import load_run, preparation_of
+    from .runs.train import load_run
     from .tasks import read_image_folder
 
     loaded()
@@ -539,10 +354,11 @@ def predict(
     try:
         answers = predict_pictures(learner, examples, files, decided)
     except ValueError as error:
+        *most, last = [name for name, entry in ALGORITHMS.items() if entry.any_way]
         raise ValueError(
             f"{run} ({recipe.algorithm}) cannot learn the {examples.n_classes} classes of "
-            f"{support}: {error}; it was trained for {recipe.n_way}, while prototypical, relation "
-            "and task-conditioned learners, such as prototypical_glyphs, take any number"
+            f"{support}: {error}; it was trained for {recipe.n_way}, while {', '.join(most)} and "
+            f"{last} learners, such as prototypical_glyphs, take any number"
         ) from None
     for answer in answers:
         _say(json.dumps(_as_object(answer)) if as_json else _as_line(answer))
@@ -763,10 +579,18 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
+def whole_command() -> Any:
+    """All commands, for click; those settings are options of `train` that there are now."""
+    from .runs.options import train_options
+
+    train.__signature__ = inspect.Signature([*OF_EVERY_TRAINING, *train_options()])  # type: ignore[attr-defined]
+    return typer.main.get_command(app)
+
+
 def _run(arguments: list[str]) -> int:
     """The exit status of a command; what went wrong has been said."""
-    command = typer.main.get_command(app)
     try:
+        command = whole_command()
         _refuse_empty(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = _warn

@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .basics.arguments import as_integer
 from .engine.chunks import WORK, tasks_at_once
 from .engine.heap import keep_pages
-from .learners import MANN
-from .learners.base import MetaLearner, as_learner, as_tensor, eval_mode
-from .tasks import EpisodeBatch, Streams, TaskSource
+from .learners.base import MetaLearner, as_learner
+from .learners.modes import eval_mode
+from .tasks import EpisodeBatch, TaskSource
 from .tasks.sampler import as_task_source
 
 __all__ = [
@@ -30,9 +29,7 @@ __all__ = [
     "Evaluation",
     "compare_meta_learners",
     "evaluate_meta_learner",
-    "evaluate_streams",
-    "first_instance_ceiling",
-    "instance_numbers",
+    "is_transductive",
     "score_one_shot_runs",
 ]
 
@@ -154,7 +151,7 @@ def evaluate_meta_learner(
     Args:
         chunk_size: episodes scored at once; bounds the memory, does not change the result (unless
             an encoder normalises by batch: its statistics are those of a chunk). Default: as many
-            as are fast, by what one episode computes (see `learners.chunks`).
+            as are fast, by what one episode computes (see `engine.chunks`).
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
@@ -164,11 +161,10 @@ def evaluate_meta_learner(
     """
     as_learner("learner", learner)
     tasks, seed = as_task_source("tasks", tasks), as_integer("seed", seed, None)
-    values, lost = _score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
+    values, lost = score_in_chunks(_episode_scores, learner, tasks, n_episodes, seed, chunk_size)
     transductive = None
     if check_transduction:
-        with eval_mode(learner), torch.no_grad():
-            transductive = _is_transductive(learner, tasks.episodes(seed, 0, 1))
+        transductive = is_transductive(learner, tasks.episodes(seed, 0, 1))
     metric = "mse" if tasks.n_way is None else "accuracy"
     chance = None if tasks.n_way is None else 1 / tasks.n_way
     return Evaluation(values, metric, chance, seed, repr(tasks), transductive, lost)
@@ -216,75 +212,11 @@ def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
     return Evaluation(1 - right, "error rate", 1 - 1 / runs.n_way, None, repr(runs), None, lost)
 
 
-def evaluate_streams(
-    learner: MetaLearner,
-    tasks: Streams,
-    *,
-    n_episodes: int = 600,
-    seed: int = TEST_SEED,
-    chunk_size: int | None = None,
-) -> dict[int, Evaluation]:
-    """Accuracy at the 1st, 2nd, ... appearance of a class in a stream. Introduced in notebook 08.
-
-    The published protocol for memory-augmented networks (Santoro et al. 2016): every item is asked
-    before its label arrives.
-
-    Args:
-        learner: a MANN.
-        tasks: streams; those of `seed` from 0 on.
-        chunk_size: streams scored at once, as in `evaluate_meta_learner`.
-    Returns:
-        an Evaluation by instance number, from 1; its values are means over the classes of a stream.
-    Raises:
-        FloatingPointError: no finite score at all; see `evaluate_meta_learner`.
-        ValueError: the learner reads no streams, or another argument makes no sense.
-    """
-    if not isinstance(tasks, Streams):
-        raise ValueError(f"tasks must be Streams, got {type(tasks).__name__}")
-    if not isinstance(learner, MANN):
-        raise ValueError(f"streams need a MANN, which reads them; got {type(learner).__name__}")
-    seed = as_integer("seed", seed, None)
-    values, lost = _score_in_chunks(
-        _correct_by_instance, learner, tasks, n_episodes, seed, chunk_size
-    )
-    chance = 1 / tasks.n_way
-    return {
-        k + 1: Evaluation(values[:, k], "accuracy", chance, seed, repr(tasks), False, lost)
-        for k in range(tasks.n_instances)
-    }
-
-
-def instance_numbers(y: Tensor) -> Tensor:
-    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L).
-
-    Raises:
-        ValueError: y holds no integers, or is not (T, L).
-    """
-    y = as_tensor("y", y)
-    if y.ndim != 2 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise ValueError(f"y must be integer labels (T, L), got {y.dtype} {tuple(y.shape)}")
-    return (y[:, :, None] == y[:, None, :]).tril().sum(dim=2)
-
-
-def first_instance_ceiling(n_way: int) -> float:
-    """The best accuracy at first appearances without knowing labels in advance.
-
-    A learner can at most rule out the labels that it has seen; the j-th new class is then one of
-    n_way - j + 1, so that the mean is (1 / n_way) (1 + 1/2 + ... + 1 / n_way): 45.67 % for five
-    classes. A figure above it means that labels leak.
-
-    Raises:
-        ValueError: n_way is no integer from 1 to a million.
-    """
-    n_way = as_integer("n_way", n_way, at_most=10**6)
-    return sum(1 / j for j in range(1, n_way + 1)) / n_way
-
-
 Scored = tuple[np.ndarray, np.ndarray]
 """Values (T, ...) of T tasks, and the share (T,) of their queries with finite scores; float64."""
 
 
-def _score_in_chunks(
+def score_in_chunks(
     score: Callable[[Any, EpisodeBatch], Scored],
     learner: MetaLearner,
     tasks: TaskSource,
@@ -317,16 +249,6 @@ def _together(chunks: Iterable[Scored]) -> tuple[Tensor, int]:
             f"in none of {len(values)} episodes is a score finite: did the learner diverge?"
         )
     return torch.from_dlpack(values), int(((answered < 1) | ~finite).sum())
-
-
-def _correct_by_instance(learner: MANN, episodes: EpisodeBatch) -> Scored:
-    """Share (T, n_instances) of right answers at the 1st, 2nd, ... item of a class."""
-    x, y = episodes.like(learner).stream()
-    scores = learner.stream(x, y)
-    right, y = (scores.argmax(dim=2) == y).cpu().numpy(), y.cpu()
-    which = F.one_hot(instance_numbers(y) - 1).numpy()  # (T, L, n_instances)
-    shares = np.einsum("tl,tli->ti", right.astype(float), which) / which.sum(axis=1)
-    return shares, _answered(scores)
 
 
 def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
@@ -362,7 +284,7 @@ def _check_scores(scores: Tensor, episodes: EpisodeBatch) -> None:
         raise ValueError(f"scores must be {expected}, got {got}")
 
 
-def _answered(scores: Tensor) -> np.ndarray:
+def share_answered(scores: Tensor) -> np.ndarray:
     """(T,) share of queries whose scores (T, Q, out) are finite."""
     return scores.isfinite().all(dim=2).cpu().numpy().mean(axis=1)
 
@@ -387,18 +309,20 @@ def scores_differ(first: Tensor, second: Tensor) -> bool:
     return not (first - second).abs().max().item() <= tolerance
 
 
-def _is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
-    episodes = episodes.like(learner)
-    together = learner(episodes.support_x, episodes.support_y, episodes.query_x)
-    try:
-        alone = query_by_query(learner, episodes)
-    except ValueError:  # batch normalisation refuses a batch of one
-        return True
+@torch.no_grad()
+def is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
+    """Whether the queries of these episodes inform each other: one by one, they score otherwise."""
+    with eval_mode(learner):
+        together = learner.answer(episodes)
+        try:
+            alone = query_by_query(learner, episodes)
+        except ValueError:  # batch normalisation refuses a batch of one
+            return True
     return scores_differ(together, alone)
 
 
 def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Scored:
     episodes = episodes.like(learner)
-    scores = learner(episodes.support_x, episodes.support_y, episodes.query_x)
+    scores = learner.answer(episodes)
     _check_scores(scores, episodes)
-    return _episode_values(scores, episodes), _answered(scores)
+    return _episode_values(scores, episodes), share_answered(scores)

@@ -29,14 +29,9 @@ from .basics.progress import progress_bar
 from .basics.random import uniforms
 from .checkpoints import CheckpointFolder, describe, is_plain
 from .evaluation import evaluate_meta_learner
-from .learners.base import (
-    MetaLearner,
-    as_learner,
-    as_limit,
-    eval_mode,
-    kept_modes,
-    require_trainable,
-)
+from .learners.base import MetaLearner, as_learner
+from .learners.modes import eval_mode, kept_modes
+from .learners.steps import as_limit, require_trainable
 from .tasks import EpisodeBatch, TaskSource
 from .tasks.sampler import as_task_source
 

@@ -10,12 +10,7 @@ from metalearn_edu.backbones import (
     NORMS,
     ConvMaps,
     ConvNet,
-    PairConv,
-    PairLinear,
-    Standardise,
-    Views,
 )
-from metalearn_edu.tasks.augmented import warp
 
 
 def widths(network):
@@ -167,52 +162,6 @@ def test_conv_maps_refuse_what_cannot_work():
             ConvMaps(**{name: 0})
 
 
-def test_pair_linear_is_a_linear_layer_on_two_vectors_side_by_side():
-    torch.manual_seed(0)
-    pair = PairLinear(3, 5, 4)
-    whole = nn.Linear(8, 4)
-    with torch.no_grad():
-        whole.weight.copy_(torch.cat([pair.weight_a, pair.weight_b], dim=1))
-        whole.bias.copy_(pair.bias)
-    a, b = torch.randn(2, 1, 6, 3), torch.randn(2, 7, 1, 5)  # all 7 x 6 pairs
-    result = pair(a, b)
-    assert result.shape == (2, 7, 6, 4)
-    for q in range(7):
-        for k in range(6):
-            expected = whole(torch.cat([a[:, 0, k], b[:, q, 0]], dim=-1))
-            torch.testing.assert_close(result[:, q, k], expected)
-
-
-def test_pair_conv_is_a_convolution_of_stacked_channels():
-    torch.manual_seed(0)
-    pair = PairConv(3, 5, 4)
-    weight = torch.cat([pair.weight_a, pair.weight_b], dim=1)
-    a, b = torch.randn(2, 1, 6, 3, 5, 4), torch.randn(2, 7, 1, 5, 5, 4)
-    result = pair(a, b)
-    assert result.shape == (2, 7, 6, 4, 5, 4)
-    for q in range(7):
-        for k in range(6):
-            stacked = torch.cat([a[:, 0, k], b[:, q, 0]], dim=1)
-            expected = F.conv2d(stacked, weight, pair.bias, padding=1)
-            torch.testing.assert_close(result[:, q, k], expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("pair", "whole"),
-    [
-        (lambda: PairLinear(3, 5, 4), lambda: nn.Linear(8, 4)),
-        (lambda: PairConv(3, 5, 4), lambda: nn.Conv2d(8, 4, kernel_size=3)),
-    ],
-)
-def test_pair_layers_start_at_the_scale_of_the_whole_layer(pair, whole):
-    torch.manual_seed(0)
-    parts = pair()
-    torch.manual_seed(0)
-    expected = whole()
-    assert torch.equal(torch.cat([parts.weight_a, parts.weight_b], dim=1), expected.weight)
-    assert torch.equal(parts.bias, expected.bias)
-
-
 def test_networks_draw_from_the_seed_alone():
     def build(seed):
         torch.manual_seed(seed)
@@ -221,58 +170,6 @@ def test_networks_draw_from_the_seed_alone():
     first, second, other = build(0), build(0), build(1)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["blocks.0.0.weight"], other["blocks.0.0.weight"])
-
-
-# ---------------------------------------------------------------- Standardise
-
-
-def test_standardise_does_nothing_before_it_is_fitted():
-    z = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Standardise(4)(z), z)
-
-
-def test_fitted_embeddings_have_mean_0_and_deviation_1():
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(50, 4, generator=generator) * torch.tensor([0.5, 2.0, 1.0, 3.0]) + 7
-    layer = Standardise(4)
-    layer.fit(z)
-    torch.testing.assert_close(layer(z).mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
-    torch.testing.assert_close(layer(z).std(dim=0), torch.ones(4))
-    new = torch.randn(3, 4, generator=generator)  # others are moved by the same numbers
-    torch.testing.assert_close(layer(new), (new - z.mean(dim=0)) / z.std(dim=0))
-
-
-def test_a_number_that_hardly_varies_is_not_blown_up():
-    z = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    z = (z - z.mean(dim=0)) / z.std(dim=0) * torch.tensor([1.0, 1.0, 0.0])
-    layer = Standardise(3)
-    layer.fit(z)
-    least = (2 / 3) / 10  # a tenth of the mean deviation
-    torch.testing.assert_close(layer.scale[2].item(), 1 / (least + 1e-6), rtol=1e-3, atol=0)
-    layer.fit(torch.zeros(5, 3))
-    assert layer(torch.zeros(5, 3)).isfinite().all()
-
-
-def test_shift_and_scale_are_learned_and_fit_leaves_no_graph():
-    layer, z = Standardise(3), torch.randn(5, 3, requires_grad=True)
-    layer.fit(z)
-    assert z.grad_fn is None and layer.shift.grad_fn is None
-    layer(z.detach()).square().sum().backward()
-    assert layer.shift.grad.abs().sum() > 0 and layer.scale.grad.abs().sum() > 0
-
-
-def test_cosines_of_an_untrained_encoder_are_near_1_until_standardised():
-    torch.manual_seed(0)
-    encoder, layer = ConvNet(width=8, downsample="stride"), Standardise(8)
-    with torch.no_grad():
-        z = encoder(images(40))
-    layer.fit(z)
-
-    def cosine(z):
-        unit = F.normalize(z, dim=1)
-        return ((unit @ unit.T).sum() - len(z)) / (len(z) * (len(z) - 1))
-
-    assert cosine(z) > 0.8 and abs(cosine(layer(z))) < 0.1
 
 
 def test_widths_of_their_own_and_blocks_that_keep_places():
@@ -284,22 +181,6 @@ def test_widths_of_their_own_and_blocks_that_keep_places():
     assert repr(same[0]) == repr(same[1])
     with pytest.raises(ValueError, match="width must be an integer of at least 1, got 0"):
         ConvNet(1, [4, 0])
-
-
-def test_views_are_the_mean_of_what_the_encoder_says_of_warped_images():
-    encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
-    views = Views(encoder, 3, amount=0.7)
-    assert torch.equal(views.train()(x), encoder(x))
-    by_hand = [encoder(warp(x, change.expand(3, -1))) for change in views.changes]
-    assert torch.allclose(views.eval()(x), sum(by_hand) / 3, atol=1e-6)
-    assert torch.allclose(by_hand[0], encoder(x), atol=1e-4)  # the first is the image itself
-    assert not torch.allclose(by_hand[1], by_hand[0], atol=1e-2)
-    assert list(views.state_dict()) == [f"encoder.{name}" for name in encoder.state_dict()]
-
-
-def test_one_view_is_the_encoder():
-    encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
-    assert torch.allclose(Views(encoder, 1).eval()(x), encoder(x), atol=1e-4)
 
 
 # ------------------------------------------------------------------ pictures that are not square
@@ -355,9 +236,6 @@ def test_the_shorter_side_counts():
         (lambda n: MLP(n, 8, 3), "input_dim"),
         (lambda n: MLP(4, [n], 3), "hidden_dims"),
         (lambda n: ConvNet(width=[8, n]), "width"),
-        (lambda n: Standardise(n), "dim"),
-        (lambda n: PairLinear(n, 2, 3), "a_dim"),
-        (lambda n: PairConv(2, 2, n), "width"),
     ],
 )
 def test_widths_are_counts(make, name, wrong):

@@ -1,7 +1,11 @@
 """The notebook builder on toy lessons: same bytes twice, and no bad lesson gets through."""
 
+import base64
+import io
+
 import nbformat
 import pytest
+from PIL import Image
 
 from tools import build_notebooks as build
 
@@ -52,6 +56,33 @@ def test_two_builds_give_the_same_bytes_without_widgets(lesson):
     assert stored.metadata == build.METADATA
     assert build.WIDGET_VIEW not in first.decode() and b"IntSlider(value=3)" in first
     assert [path.name for path in build.NOTEBOOKS.iterdir() if path.is_file()] == ["07_toy.ipynb"]
+
+
+FIGURE_IN_WORDS = """
+# %%
+import matplotlib.pyplot as plt
+from metalearn_edu.plotting import describe, use_course_style
+use_course_style()
+_ = plt.plot([1, 2], [3, 7])
+plt.show()
+fig, ax = plt.subplots()
+_ = ax.set_title("shown as the last value of a cell")
+describe(ax, "Nothing but a title.")
+fig
+"""
+
+
+def test_figures_keep_their_text_alternative(lesson):
+    source = lesson(FIGURE_IN_WORDS)
+    stored = nbformat.reads(build.build(source).read_text("utf-8"), as_version=4)
+    assert build.lesson_problems(source) == []
+    outputs = [o for o in stored.cells[2].outputs if build.PNG in o.get("data", {})]
+    texts = [build.alternative(output) for output in outputs]
+    assert "A line goes from 3 at 1 to 7 at 2." in texts[0]
+    assert set(texts[1:]) == {"Nothing but a title."}
+    assert all(o.data["text/plain"].startswith("<Figure size") for o in outputs)
+    png = Image.open(io.BytesIO(base64.b64decode(outputs[0].data[build.PNG])))
+    assert png.mode == "P" and png.size[0] > 300
 
 
 def test_what_would_not_last_is_refused(lesson):

@@ -1,6 +1,5 @@
 """The command line, run as its users run it: real arguments, real files, exit status."""
 
-import inspect
 import json
 import os
 import shlex
@@ -14,9 +13,10 @@ import pytest
 from PIL import Image
 
 from metalearn_edu import __version__, cli
-from metalearn_edu.runs.recipe import (
-    FLAGS,
+from metalearn_edu.runs import (
+    ALGORITHMS,
     Recipe,
+    every_setting,
     load_run,
     load_split,
     recipe_data,
@@ -168,10 +168,12 @@ def test_the_same_command_trains_every_algorithm(capsys, tmp_path, image_folder,
 
 
 def test_every_setting_of_a_recipe_is_an_option_of_train():
-    options = set(inspect.signature(cli.train).parameters)
-    named = {name: FLAGS.get(name, name) for name in Recipe.__dataclass_fields__}
-    spelt = {f if isinstance(f, str) else n for n, f in named.items()}
-    assert {name.replace("-", "_") for name in spelt} <= options
+    options = {option.name: option for option in cli.whole_command().commands["train"].params}
+    fields = {name for entry in ALGORITHMS.values() for name in entry.recipe.__dataclass_fields__}
+    assert fields <= options.keys()
+    for name, setting in every_setting().items():
+        assert f"--{setting.option(name)}" in options[name].opts
+        assert options[name].help == setting.help
 
 
 def test_n_classes_bounds_what_is_trained_on():
@@ -368,6 +370,21 @@ def test_looking_at_the_package_loads_nothing_heavy():
     assert process("-c", code).stdout == "False False\n"
 
 
+def test_help_is_there_without_loading_anything_heavy():
+    code = (
+        "import atexit, sys, metalearn_edu.cli as cli\n"
+        "heavy = ['torch', 'numpy', 'matplotlib', 'PIL']\n"
+        "atexit.register(lambda: print([m for m in heavy if m in sys.modules], file=sys.stderr))\n"
+        "cli.main(['train', 'maml', '--help'])"
+    )
+    done = process("-c", code, env={"COLUMNS": "120"})
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    panels = [line for line in done.stdout.splitlines() if "Of " in line and "──" in line]
+    own = next(panel for panel in panels if "Of maml and meta-sgd" in panel)
+    _, _, after = done.stdout.partition(own)
+    assert after.index("--inner-lr") < after.index("Of task-conditioned")
+
+
 def test_a_reader_that_goes_away_is_no_error():
     code = (
         "import os, sys\nfrom metalearn_edu.cli import main\n"
@@ -491,7 +508,7 @@ def test_the_commands_in_the_readme_are_understood():
     """Their options are read, and nothing is done."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     lines = [line.strip() for line in readme.splitlines() if line.startswith("    metalearn-edu")]
-    app = cli.typer.main.get_command(cli.app)
+    app = cli.whole_command()
     assert len(lines) > 10
     for line in lines:
         name, *words = shlex.split(line)[1:]

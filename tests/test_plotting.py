@@ -164,8 +164,8 @@ def test_episode_of_unequal_numbers_shows_each_item_in_its_row(most):
 def test_episode_says_when_it_leaves_queries_out():
     fig = plotting.plot_episode(picture_task(2, 1, 15), n_shown=5, fig=plotting.new_figure())
     assert [ax.get_title(loc="left") for ax in fig.axes] == [
-        "support\n1 a class",
-        "query\n5 of 15 a class",
+        "support\n1 per class",
+        "query\n5 of 15 per class",
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from metalearn_edu import evaluate_meta_learner, load_one_shot_runs, score_one_shot_runs
 from metalearn_edu.pretrained import FOLDER, list_pretrained, load_pretrained
-from metalearn_edu.runs.recipe import Recipe, task_source, train_command
+from metalearn_edu.runs import as_recipe, task_source, train_command
 
 NAMES = list_pretrained()
 LIMIT = 2_000_000  # bytes of one set of weights
@@ -19,12 +19,14 @@ def test_there_are_some():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_card_says_how_the_weights_were_made(name):
     learner, card = load_pretrained(name)
-    recipe = Recipe(**card["recipe"])
+    recipe = as_recipe(card["recipe"])
     assert not learner.training
     assert (FOLDER / name / "model.safetensors").stat().st_size < LIMIT
     assert card["steps_taken"] == recipe.n_steps and not card["interrupted"]
     assert card["command"] == train_command(recipe)
-    assert card["figures"], f"metalearn-edu evaluate --record puts a figure on the card of {name}"
+    assert card["figures"], (
+        f"{name} has no figure: --record puts one on a card before it is shipped"
+    )
     assert {"mean", "half_width", "split", "tasks", "episodes", "seed"} <= card["figures"][0].keys()
 
 
@@ -35,7 +37,7 @@ def test_the_weights_score_what_the_card_says(name, request):
     if card["recipe"]["data"] == "omniglot":
         request.getfixturevalue("omniglot_environment")
     figure = next(f for f in card["figures"] if "at" not in f and "5-way 1-shot" in f["tasks"])
-    tasks = task_source(Recipe(**card["recipe"]), figure["split"], n_way=5, n_shot=1)
+    tasks = task_source(as_recipe(card["recipe"]), figure["split"], n_way=5, n_shot=1)
     result = evaluate_meta_learner(learner, tasks, n_episodes=60, seed=figure["seed"] + 1)
     error = math.hypot(result.std / math.sqrt(60), figure["half_width"] / 1.96)
     assert abs(result.mean - figure["mean"]) < 4 * error

@@ -28,6 +28,7 @@ NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
 MAX_SECONDS = 120.0
 MAX_BYTES = 500_000
+PNG = "image/png"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -204,12 +205,13 @@ def execute(notebook: NotebookNode, max_seconds: float | None) -> None:
 
 
 def strip(notebook: NotebookNode) -> None:
-    """Remove what differs from run to run, and widgets: their pictures stay."""
+    """Remove what differs from run to run, and widgets: their pictures and texts stay."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in code_cells(notebook):
         for output in cell.outputs:
             if "metadata" in output:
-                output.metadata = NotebookNode()
+                alt = alternative(output)
+                output.metadata = nbformat.from_dict({PNG: {"alt": alt}} if alt else {})
             output.get("data", {}).pop(WIDGET_VIEW, None)
 
 
@@ -265,7 +267,7 @@ def notebook_problems(notebook: NotebookNode) -> list[str]:
         if cell.cell_type == "code":
             problems += [f"cell {number}: {p}" for p in code_problems(cell.source)]
             problems += [f"cell {number}: {p}" for p in output_problems(cell.outputs)]
-    if not any("image/png" in o.get("data", {}) for c in code_cells(notebook) for o in c.outputs):
+    if not any(PNG in o.get("data", {}) for c in code_cells(notebook) for o in c.outputs):
         problems.append("no figure: a lesson shows at least one (image/png)")
     return problems
 
@@ -348,8 +350,14 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def alternative(output: NotebookNode) -> str:
+    """The text alternative of an output's picture; empty if it has none."""
+    return str(output.get("metadata", {}).get(PNG, {}).get("alt", ""))
+
+
 def texts(output: NotebookNode) -> Iterator[str]:
-    """All that is text in an output."""
+    """All that is text in an output, that of its picture too."""
+    yield alternative(output)
     if "text" in output:
         yield str(output.text)
     for kind, content in output.get("data", {}).items():

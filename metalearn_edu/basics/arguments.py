@@ -2,9 +2,12 @@
 
 import math
 import operator
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
-__all__ = ["as_integer", "as_number", "shown"]
+__all__ = ["as_choice", "as_integer", "as_number", "if_given", "shown"]
+
+T = TypeVar("T")
 
 
 def as_integer(
@@ -54,6 +57,23 @@ def as_number(
         bounds = _bounds({"of at least": at_least, "above": above, "at most": at_most})
         raise ValueError(f"{name} must be a finite number{bounds}, got {shown(value)}")
     return number
+
+
+def as_choice(name: str, value: Any, choices: Collection[str | None]) -> Any:
+    """`value` itself, if it is one of `choices`.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if not isinstance(value, str | None) or value not in choices:
+        allowed = ", ".join(str(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {allowed}; got {shown(value)}")
+    return value
+
+
+def if_given(check: Callable[..., T], name: str, value: Any, **bounds: Any) -> T | None:
+    """What `check` makes of `value`; None, for something that need not be said, stays None."""
+    return None if value is None else check(name, value, **bounds)
 
 
 def _is_truth(value: Any) -> bool:

@@ -1,1 +1,27 @@
-"""One network for many tasks: fast parameters, gradients, and losses with a leading task axis."""
+"""One network for many tasks: what learners with an inner loop need, and how it is computed.
+
+The front door; what stands behind it is for the engine alone.
+"""
+
+from .chunks import Params
+from .derivatives import scaled_step
+from .inner_steps import Names, as_rates, clipped, inner_rule, moving_names, rates_of
+from .network import Network, Support, as_model, for_each_task
+from .with_higher import check_engine, inner_loop_of_higher
+
+__all__ = [
+    "Names",
+    "Network",
+    "Params",
+    "Support",
+    "as_model",
+    "as_rates",
+    "check_engine",
+    "clipped",
+    "for_each_task",
+    "inner_loop_of_higher",
+    "inner_rule",
+    "moving_names",
+    "rates_of",
+    "scaled_step",
+]

@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..tasks import EpisodeBatch
+
 __all__ = [
     "LossFunction",
+    "LossKind",
     "as_function",
     "check_loss",
     "check_losses",
@@ -113,3 +116,38 @@ def growth(parts: list[float], whole: float, dtype: torch.dtype) -> str:
     if np.isclose(whole, np.mean(parts), rtol=rtol, atol=0, equal_nan=True):
         return "mean"
     return "sum" if np.isclose(whole, np.sum(parts), rtol=rtol, atol=0) else "neither"
+
+
+class LossKind:
+    """Whether a loss is the "mean" over items, their "sum" or "neither", found out when asked for.
+
+    Of PyTorch's own without weights it is known; others are tried, once for tasks with equal labels
+    and once for others: of a weighted mean every such task has the same share.
+    """
+
+    def __init__(self) -> None:
+        self._tried: tuple[Any, dict[int | None, str]] = (None, {})
+
+    def of(self, loss_fn: Any, tasks: EpisodeBatch, try_on: Callable[..., str]) -> str:
+        """The kind of `loss_fn` on these tasks.
+
+        Args:
+            try_on: from two batches of one task to the kind that the loss is on them (`growth`).
+        """
+        said = said_kind(loss_fn)
+        if said is not None:
+            return said
+        other = _task_with_other_labels(tasks.query_y)
+        if self._tried[0] is not loss_fn:
+            self._tried = loss_fn, {}
+        known = self._tried[1]
+        if other not in known:
+            known[other] = try_on(tasks[0:1], tasks[other or -1 :][:1])
+        return known[other]
+
+
+def _task_with_other_labels(y: Tensor) -> int | None:
+    """The first of T tasks whose labels (T, Q) are not those of task 0, in whatever order."""
+    y = y.flatten(1).sort(dim=1).values
+    other = (y != y[0]).any(dim=1).nonzero()
+    return int(other[0]) if len(other) else None

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from ..basics.arguments import as_choice
+
 __all__ = ["FORMS", "SupportNorm", "answering", "converted", "needs_support"]
 
 FORMS = ("refuse", "transductive", "inductive")
@@ -35,8 +37,7 @@ def converted(model: nn.Module, form: str) -> nn.Module:
     Raises:
         ValueError: an unknown form, or layers with running statistics that stay.
     """
-    if form not in FORMS:
-        raise ValueError(f"batch_norm must be one of {', '.join(FORMS)}; got {form!r}")
+    as_choice("batch_norm", form, FORMS)
     if form != "refuse" and any(_convertible(layer, form) for layer in model.modules()):
         model = copy.deepcopy(model)
         for layer in model.modules():

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..tasks.episodes import count_classes
+
 __all__ = ["check_scores", "check_width", "tensor_of"]
 
 
@@ -72,7 +74,7 @@ def check_width(model: nn.Module, support_y: Tensor, *, any_width: bool, exact: 
             f"regression targets must be (T, S, out), got support_y {tuple(support_y.shape)}; give "
             "it a last axis of 1"
         )
-    needed = support_y.shape[-1] if regression else int(support_y.max()) + 1
+    needed = support_y.shape[-1] if regression else count_classes(support_y)
     width = needed if any_width else getattr(model, "output_dim", needed)
     if width < needed or (width > needed and (regression or exact)):
         what = "targets" if regression else "n_way"

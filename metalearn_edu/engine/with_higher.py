@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from .any_model import check_for_higher, plain_kernels
 from .chunks import Params
 from .inner_steps import Descent, InnerRule
+from .losses import LossFunction, check_losses
+from .network import Network, Support
+from .outputs import tensor_of
 
-__all__ = ["check_engine", "descend"]
+__all__ = ["check_engine", "inner_loop_of_higher"]
 
 
 def check_engine(engine: Any, rule: InnerRule) -> None:
@@ -29,7 +32,29 @@ def check_engine(engine: Any, rule: InnerRule) -> None:
         )
 
 
-def descend(
+def inner_loop_of_higher(
+    network: Network, support: Support, loss_fn: LossFunction, steps: int, **settings: Any
+) -> Params:
+    """The moving parameters of T tasks after `steps` steps, (T, *shape) each.
+
+    Args:
+        settings: rates, rule, prepare and first_order, as of `_descend`.
+    """
+    start = network.start(support.width)
+    tasks = []
+    for x, y in zip(support.x, support.y, strict=True):
+
+        def loss_of(model: nn.Module, x: Tensor = x, y: Tensor = y) -> Tensor:
+            scores = tensor_of(model(x.clone()), network.model)
+            loss = loss_fn(network.fitting(scores[None], x[None], support)[0], y)
+            check_losses(loss[None])
+            return loss
+
+        tasks.append(_descend(network.model, start, loss_of, steps, **settings))
+    return {name: torch.stack([task[name] for task in tasks]) for name in start}
+
+
+def _descend(
     model: nn.Module,
     moved: Params,
     loss_of: Callable[[nn.Module], Tensor],
@@ -44,6 +69,7 @@ def descend(
 
     Args:
         moved: the parameters that move, where they start, by name.
+        rates: the step size of each.
         prepare: of the gradients, (1, *shape) each, before a step.
     """
     import higher

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ..plotting import look
 from ..plotting.style import BLACK, GREY
-from ..runs.recipe import ALGORITHMS
+from ..runs import ALGORITHMS
 from ..study.estimates import best_map, forecast
 from ..study.evidence import Evidence, evidence
 from ..study.selection import select_meta_learning_algorithm

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from ..evaluation import instance_numbers
 from ..learners import MANN, MANNController
 from ..learners.mann import least_used_slots
 from ..plotting.style import BLUE, GREEN, GREY, PURPLE, SMALL, VERMILLION
+from ..streams import instance_numbers
 from ..tasks import Streams
 from .base import Explorer
 

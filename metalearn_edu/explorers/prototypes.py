@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..learners import PrototypicalNetwork
 from ..learners.prototypical import DISTANCES
 from ..plotting import class_look, plot_embedding
+from ..plotting.words import add_words
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
 
@@ -83,6 +84,9 @@ def plot_regions(
             ax.contour(x.numpy(), y.numpy(), lead.numpy(), [0.0], **line)
     ax.set(xlim=xlim, ylim=ylim)
     ax.set_aspect("equal", adjustable="box")
+    shares = scores.argmax(dim=-1).flatten().bincount(minlength=scores.shape[-1]) / n_points**2
+    regions = ", ".join(f"{label} {100 * share:.0f} %" for label, share in enumerate(shares))
+    add_words(ax, f"The plane coloured by the class that wins. Its parts: {regions}.")
     return ax
 
 

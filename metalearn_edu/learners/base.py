@@ -8,63 +8,37 @@ it (`outer_loop`). Introduced in notebook 01.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
 from functools import cached_property
-from threading import RLock
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ..basics.arguments import as_integer, as_number
-from ..engine.any_model import wearing
 from ..engine.heap import keep_pages
-from ..engine.losses import (
-    LossFunction,
-    as_function,
-    check_loss,
-    growth,
-    is_cross_entropy,
-    kind_of,
-    said_kind,
-)
+from ..engine.losses import LossFunction, LossKind, check_loss, growth, kind_of, learns
 from ..tasks import EpisodeBatch
+from .attributes import Settable
+from .checks import as_items, as_tensor, check_queries, check_support, like
+from .modes import ONE_AT_A_TIME, eval_mode, in_use, training_mode, weights_of, with_weights
+from .steps import (
+    as_limit,
+    as_optimizer,
+    require_finite,
+    require_finite_weights,
+    require_gradient,
+    require_trainable,
+    take,
+)
 
-__all__ = [
-    "LossFunction",
-    "MetaLearner",
-    "as_function",
-    "as_learner",
-    "count_classes",
-    "eval_mode",
-    "is_cross_entropy",
-    "kept_modes",
-]
-
-_MISSING = object()
-
-
-class _Default:
-    """An attribute of a class that gives way to a module that an instance has under its name."""
-
-    def __init__(self, name: str, value: Any) -> None:
-        self.name, self.value = name, value
-
-    def __get__(self, learner: nn.Module | None, owner: type | None = None) -> Any:
-        modules = {} if learner is None else learner._modules
-        if self.name in modules:
-            return modules[self.name]
-        bind = getattr(type(self.value), "__get__", None)
-        return bind(self.value, learner, owner) if bind else self.value
+__all__ = ["LossFunction", "MetaLearner", "as_learner"]
 
 
-class MetaLearner(nn.Module, ABC):
+class MetaLearner(Settable, ABC):
     """Base class of every learner. T tasks at once, always on the leading axis.
 
     What comes in may be tensors or arrays; floats move to the device and the dtype of the
@@ -74,38 +48,12 @@ class MetaLearner(nn.Module, ABC):
         meta_lr: step size of the outer loop's Adam.
         loss_fn: what the outer loop minimises, from (T * Q, n_way) scores and (T * Q,) labels to
             one number: a function or a module. The parameters of a module are meta-learned too.
+        reads_streams: whether the learner has a `stream`, and is to be scored on it as well.
     """
 
     meta_lr: float = 1e-3
     loss_fn: LossFunction = staticmethod(F.cross_entropy)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, be it plain or a module, over what the class has.
-
-        PyTorch keeps modules in a table of their own, where Python looks only for names that the
-        class does not have; without this they would be lost without a word.
-        """
-        of_class = inspect.getattr_static(type(self), name, _MISSING)
-        if hasattr(type(of_class), "__set__"):  # a property sets itself, or refuses
-            object.__setattr__(self, name, value)
-            return
-        modules = vars(self).get("_modules", {})
-        if callable(value) and not isinstance(value, nn.Module):  # may take a module's place
-            modules.pop(name, None)
-        super().__setattr__(name, value)
-        self._show_modules()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """As of copies and of pickled learners: another process has another class."""
-        super().__setstate__(state)
-        self._show_modules()
-
-    def _show_modules(self) -> None:
-        """Let the class's attributes give way to modules of their names."""
-        for name in vars(self).get("_modules", {}):
-            of_class = inspect.getattr_static(type(self), name, _MISSING)
-            if of_class is not _MISSING and not isinstance(of_class, _Default):
-                setattr(type(self), name, _Default(name, of_class))
+    reads_streams: bool = False
 
     @abstractmethod
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Any:
@@ -122,10 +70,21 @@ class MetaLearner(nn.Module, ABC):
             ValueError: not numbers, shapes do not fit, a class has no support item, or items hold
                 NaN.
         """
-        with _in_use(self):
+        with in_use(self):
             support_x, support_y = self._support(support_x, support_y)
             query_x = self._queries(support_x, query_x)
             return self.predict(self.learn_task(support_x, support_y), query_x)
+
+    def answer(self, episodes: EpisodeBatch) -> Tensor:
+        """Scores (T, Q, n_way) of the queries of a batch, which was checked when it was made.
+
+        Raises:
+            ValueError: not episodes, or items hold NaN.
+        """
+        with in_use(self):
+            episodes = self._taken(episodes)
+            state = self.learn_task(episodes.support_x, episodes.support_y)
+            return self.predict(state, episodes.query_x)
 
     def adapt(
         self, support_x: Tensor, support_y: Tensor, **options: Any
@@ -144,26 +103,22 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             ValueError: as `forward`; so does the predictor.
         """
-        with _in_use(self), eval_mode(self):
+        with in_use(self), eval_mode(self):
             support_x, support_y = self._support(
                 self._moved(as_items("support_x", support_x))[None],
                 as_tensor("support_y", support_y)[None],
             )
             learned = self.learn_task(support_x, support_y, **options)
             state = tree_map(torch.clone, learned)  # not the weights themselves
-        then = {name: t.detach().clone() for name, t in _tensors(self).items()}
+        then = weights_of(self)
 
         def predictor(query_x: Tensor) -> Tensor:
-            with _in_use(self), self._wearing(then), eval_mode(self):
+            with in_use(self), with_weights(self, then), eval_mode(self):
                 query_x = self._moved(as_items("query_x", query_x))
                 queries = self._queries(support_x, query_x[None])
                 return self.predict(state, queries)[0]
 
         return predictor
-
-    def _wearing(self, weights: dict[str, Tensor]) -> AbstractContextManager[None]:
-        """The learner with the weights that it had, if they have changed since."""
-        return nullcontext() if _equal(_tensors(self), weights) else wearing(self, weights)
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
         """Mean query loss over the tasks, a scalar in the units of `loss_fn` (nats).
@@ -172,8 +127,7 @@ class MetaLearner(nn.Module, ABC):
             ValueError: not episodes, or `loss_fn` does not return one number.
         """
         episodes = self._taken(episodes)
-        scores = self(episodes.support_x, episodes.support_y, episodes.query_x)
-        return self._mean_loss(scores, episodes)
+        return self._mean_loss(self.answer(episodes), episodes)
 
     def _mean_loss(self, scores: Tensor, episodes: EpisodeBatch) -> Tensor:
         return self._score_loss(scores, episodes.query_y)
@@ -242,11 +196,11 @@ class MetaLearner(nn.Module, ABC):
         require_trainable(self)
         optimizer = self._present_optimizer() if optimizer is None else as_optimizer(optimizer)
         optimizer.zero_grad()
-        with _ONE_AT_A_TIME, training_mode(self):
+        with ONE_AT_A_TIME, training_mode(self):
             total = self._backward(tasks, size)
         norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
-        _require_finite("the norm of the meta-gradient", norm)
-        _step(optimizer)
+        require_finite("the norm of the meta-gradient", norm)
+        take(optimizer)
         require_finite_weights(self)
         return total
 
@@ -257,8 +211,8 @@ class MetaLearner(nn.Module, ABC):
         share = self._shares(tasks, len(chunks))
         for chunk in chunks:
             loss = self.loss(chunk) * share(len(chunk))
-            _require_finite("the loss", loss)
-            _require_gradient(loss)
+            require_finite("the loss", loss)
+            require_gradient(loss)
             loss.backward()
             total += loss.item()
         return total
@@ -279,27 +233,21 @@ class MetaLearner(nn.Module, ABC):
         return lambda n_tasks: 1.0 if adds_up else n_tasks / len(tasks)
 
     def _loss_over(self, tasks: EpisodeBatch) -> str:
-        """Whether `loss_fn` is the "mean" over items, their "sum" or "neither".
+        """Whether `loss_fn` is the "mean" over items, their "sum" or "neither"."""
+        return self._loss_kind.of(self.loss_fn, tasks, self._tried_kind)
 
-        Of PyTorch's own without weights it is known; others are tried, once for tasks with equal
-        labels and once for others: of a weighted mean every such task has the same share.
-        """
-        said = said_kind(self.loss_fn)
-        if said is not None:
-            return said
-        other = _task_with_other_labels(tasks.query_y)
-        known = vars(self).get("_tried_loss", (None, {}))
-        if known[0] is not self.loss_fn:
-            known = (self.loss_fn, {})
-            self._tried_loss: tuple[Any, dict[int | None, str]] = known
-        if other not in known[1]:
-            known[1][other] = self._tried_kind(tasks[0:1], tasks[other or -1 :][:1])
-        return known[1][other]
+    @cached_property
+    def _loss_kind(self) -> LossKind:
+        return LossKind()
+
+    def _is_plain_mean(self, tasks: EpisodeBatch) -> bool:
+        """Whether `loss_fn` is a mean over items, without parameters of its own."""
+        return not learns(self.loss_fn) and self._loss_over(tasks) == "mean"
 
     @torch.no_grad()
     def _tried_kind(self, *tasks: EpisodeBatch) -> str:
         with eval_mode(self):
-            scores = [self(task.support_x, task.support_y, task.query_x) for task in tasks]
+            scores = [self.answer(task) for task in tasks]
         targets = [task.query_y for task in tasks]
         parts = [self._score_loss(s, y).item() for s, y in zip(scores, targets, strict=True)]
         whole = self._score_loss(torch.cat(scores), torch.cat(targets))
@@ -309,27 +257,28 @@ class MetaLearner(nn.Module, ABC):
 
     def _moved(self, x: Tensor) -> Tensor:
         """Items on the device and in the dtype of the first parameter, if there is any."""
-        return _like(x, next((p for p in self.parameters() if p.is_floating_point()), x))
+        return like(x, next((p for p in self.parameters() if p.is_floating_point()), x))
 
     def _support(self, support_x: Any, support_y: Any) -> tuple[Tensor, Tensor]:
         """Support sets of T tasks as tensors for this learner; refused unless they are sound."""
         x = self._moved(as_items("support_x", support_x))
-        y = _like(as_tensor("support_y", support_y), x)
-        _check_support(x, y)
+        y = like(as_tensor("support_y", support_y), x)
+        check_support(x, y)
         return x, y
 
     def _queries(self, support_x: Tensor, query_x: Any) -> Tensor:
         """Queries of the tasks with these support sets, as a tensor for this learner."""
-        x = self._moved(_like(as_items("query_x", query_x), support_x))
-        _check_queries(support_x, x)
+        x = self._moved(like(as_items("query_x", query_x), support_x))
+        check_queries(support_x, x)
         return x
 
     def _taken(self, episodes: EpisodeBatch) -> EpisodeBatch:
-        """Episodes on the device and in the dtype of the learner's parameters."""
+        """Episodes on the device and in the dtype of the learner's parameters, without NaN."""
         if not isinstance(episodes, EpisodeBatch):
             raise ValueError(f"tasks must be an EpisodeBatch, got {type(episodes).__name__}")
-        like = self._moved(episodes.support_x)
-        return episodes.to(like.device, like.dtype)
+        episodes = episodes.like(self)
+        episodes.check_finite()
+        return episodes
 
 
 def as_learner(name: str, learner: Any) -> MetaLearner:
@@ -337,272 +286,3 @@ def as_learner(name: str, learner: Any) -> MetaLearner:
     if not isinstance(learner, MetaLearner):
         raise ValueError(f"{name} must be a MetaLearner, got {kind_of(learner)}")
     return learner
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, by name."""
-    return dict(module.named_parameters()) | dict(module.named_buffers())
-
-
-def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    pairs = [(first.get(name), t) for name, t in second.items()]
-    return all(
-        a is not None and a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
-        for a, b in pairs
-    )
-
-
-@contextmanager
-def kept_modes(module: nn.Module) -> Iterator[None]:
-    """After the block every module is back in its own mode, training or eval."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-@contextmanager
-def training_mode(module: nn.Module) -> Iterator[None]:
-    """Training mode inside the block; parts that are in eval mode alone stay so."""
-    with kept_modes(module):
-        if not module.training:
-            module.train()
-        yield
-
-
-@contextmanager
-def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; afterwards every module is back in its own mode."""
-    with kept_modes(module):
-        module.eval()
-        yield
-
-
-@contextmanager
-def _in_use(learner: nn.Module) -> Iterator[None]:
-    """A learner at work, for one thread at a time: its modes and weights change meanwhile.
-
-    Inference mode, which forbids the gradients of inner loops, becomes no_grad in the block.
-    """
-    try:
-        with _ONE_AT_A_TIME, ExitStack() as stack:
-            if torch.is_inference_mode_enabled():
-                stack.enter_context(torch.inference_mode(False))
-                stack.enter_context(torch.no_grad())
-            yield
-    except RuntimeError as error:
-        if not any(p.is_inference() for p in learner.parameters()):
-            raise
-        raise ValueError(f"{_MADE_THERE} ({error})") from error
-
-
-_ONE_AT_A_TIME = RLock()  # of all learners, for two may share a model
-_MADE_THERE = (
-    "the learner was made under torch.inference_mode(), without gradients; make it outside"
-)
-
-
-def as_optimizer(optimizer: Any) -> Any:
-    """`optimizer` itself; a ValueError if it is none."""
-    if not callable(getattr(optimizer, "zero_grad", None)) or isinstance(optimizer, type):
-        raise ValueError(f"optimizer must be of torch.optim, got {kind_of(optimizer)}")
-    return optimizer
-
-
-def as_limit(name: str, value: Any) -> float:
-    """The largest norm that is allowed: None means any."""
-    return float("inf") if value is None else as_number(name, value, above=0)
-
-
-def count_classes(support_y: Tensor) -> int:
-    """n_way of labels (T, S): the largest label plus one."""
-    return int(support_y.max()) + 1
-
-
-def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of each class's items and their number, as one product with the one-hot labels.
-
-    Args:
-        support_z: (T, S, d) embeddings.
-        support_y: (T, S) int64 labels 0..n_way-1, every class present in every task.
-    Returns:
-        sums (T, n_way, d) and counts (T, n_way, 1), in the dtype of the embeddings.
-    Raises:
-        ValueError: support_y holds regression targets, or a class is missing.
-    """
-    if support_y.is_floating_point():
-        raise ValueError(f"classes need int64 labels, but support_y is {support_y.dtype}")
-    one_hot = _one_hot_of_every_class(support_y).to(support_z.dtype)  # (T, S, n_way)
-    return one_hot.transpose(1, 2) @ support_z, one_hot.sum(dim=1)[..., None]
-
-
-def class_means(support_z: Tensor, support_y: Tensor) -> Tensor:
-    """Mean of each class's items, (T, n_way, d); arguments and errors as for `class_sums`."""
-    sums, counts = class_sums(support_z, support_y)
-    return sums / counts
-
-
-def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Items (T, B, *item) through an encoder of (T * B, *item): (T, B, *embedding)."""
-    z = encoder(x.flatten(0, 1))
-    if not isinstance(z, Tensor) or z.ndim < 2 or len(z) != x.shape[0] * x.shape[1]:
-        got = tuple(z.shape) if isinstance(z, Tensor) else kind_of(z)
-        raise ValueError(
-            f"an encoder must return one embedding an item, a tensor (B, d), got {got} for "
-            f"{x.shape[0] * x.shape[1]} items"
-        )
-    return z.unflatten(0, x.shape[:2])
-
-
-def as_tensor(name: str, value: Any) -> Tensor:
-    """`value` as a tensor: arrays and lists of numbers are copied into one.
-
-    Raises:
-        ValueError: it holds no numbers, or rows of unequal length.
-    """
-    if isinstance(value, Tensor) and value.layout is torch.strided:
-        return value
-    try:
-        return torch.from_numpy(np.array(value, order="C"))
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise ValueError(
-            f"{name} must be a tensor or an array of numbers, got {kind_of(value)}"
-        ) from None
-
-
-def as_items(name: str, x: Any) -> Tensor:
-    """`x` as a tensor of floats; a ValueError says what to do with bytes."""
-    x = as_tensor(name, x)
-    if not x.is_floating_point():
-        raise ValueError(f"{name} holds {x.dtype}, not floats; for images, {name}.float() / 255")
-    return x
-
-
-def _like(x: Tensor, like: Tensor) -> Tensor:
-    """`x` on the device of `like`, floats in its dtype, and ready for gradients."""
-    x = x.to(like.device, like.dtype if x.is_floating_point() else None)
-    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
-
-
-def _task_with_other_labels(y: Tensor) -> int | None:
-    """The first of T tasks whose labels (T, Q) are not those of task 0, in whatever order."""
-    y = y.flatten(1).sort(dim=1).values
-    other = (y != y[0]).any(dim=1).nonzero()
-    return int(other[0]) if len(other) else None
-
-
-def _require_finite(what: str, value: Tensor) -> None:
-    if not torch.isfinite(value):
-        raise FloatingPointError(f"{what} is {value.item()}")
-
-
-def require_trainable(learner: nn.Module) -> None:
-    parameters = [p for p in learner.parameters() if p.requires_grad]
-    if not parameters:
-        raise ValueError(f"{type(learner).__name__} has no parameter to learn")
-    if any(p.is_inference() for p in parameters):
-        raise ValueError(_MADE_THERE)
-
-
-def _require_gradient(loss: Tensor) -> None:
-    if not loss.requires_grad:
-        raise ValueError(
-            "the loss has no gradient by any parameter of the learner: are we under "
-            "torch.no_grad(), or does loss_fn detach the scores?"
-        )
-
-
-def _step(optimizer: torch.optim.Optimizer) -> None:
-    """One step; a FloatingPointError if its size is beyond the numbers of the parameters."""
-    try:
-        optimizer.step()
-    except (RuntimeError, OverflowError) as error:
-        if "overflow" not in str(error):
-            raise
-        raise FloatingPointError(f"the step is too long ({error})") from None
-
-
-def require_finite_weights(learner: nn.Module) -> None:
-    """Raises FloatingPointError if a parameter holds NaN or infinity; it names the first."""
-    for name, parameter in learner.named_parameters():
-        # A finite sum has finite terms, and is read off faster.
-        if not torch.isfinite(parameter.detach().sum()):
-            n_bad = int((~torch.isfinite(parameter)).sum())
-            if n_bad:
-                raise FloatingPointError(f"{n_bad} numbers of {name} are not finite after the step")
-
-
-def check_shapes(x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
-    """Refuse items (T, S, *item) and labels or targets (T, S, ...) that cannot belong together."""
-    if x.ndim < 3 or y.shape[:2] != x.shape[:2]:
-        raise ValueError(
-            f"need {x_name} (T, S, *item) and {y_name} (T, S) with the same T and S, got "
-            f"{tuple(x.shape)} and {tuple(y.shape)}"
-        )
-    if 0 in x.shape[:2]:
-        raise ValueError(f"{x_name} holds no items: its shape is {tuple(x.shape)}")
-    _check_finite(x_name, x)
-
-
-def check_tasks(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> None:
-    """Refuse support sets and queries of T tasks that do not fit, lack a class or hold NaN."""
-    _check_support(support_x, support_y)
-    _check_queries(support_x, query_x)
-
-
-def _check_support(support_x: Tensor, support_y: Tensor) -> None:
-    check_shapes("support_x", support_x, "support_y", support_y)
-    if support_y.is_floating_point():
-        _check_finite("support_y", support_y)
-    else:
-        _one_hot_of_every_class(support_y)
-
-
-def _one_hot_of_every_class(support_y: Tensor) -> Tensor:
-    """Labels (T, S) as (T, S, n_way) of 0 and 1; refused unless each task has every class."""
-    if support_y.dtype != torch.int64 or support_y.ndim != 2:
-        raise ValueError(
-            f"support_y must be int64 labels (T, S), got {support_y.dtype} "
-            f"{tuple(support_y.shape)}; regression targets must be floating point"
-        )
-    lowest, highest = int(support_y.min()), int(support_y.max())
-    if lowest < 0:
-        raise ValueError(f"support_y must hold labels from 0, got {lowest}")
-    if highest >= support_y.shape[1]:  # more classes than items: no table of that size is made
-        _refuse_missing(0, support_y[0], highest)
-    one_hot = F.one_hot(support_y, highest + 1)
-    present = one_hot.any(dim=1)  # (T, n_way)
-    if not present.all():
-        task = int((~present).any(dim=1).nonzero()[0])
-        _refuse_missing(task, support_y[task], highest)
-    return one_hot
-
-
-def _refuse_missing(task: int, labels: Tensor, highest: int) -> None:
-    missing = min(set(range(len(labels) + 1)) - set(labels.tolist()))
-    raise ValueError(
-        f"support_y of task {task} has no item with label {missing}; labels must run from 0 to "
-        f"n_way - 1 = {highest} with every class present in every task"
-    )
-
-
-def _check_queries(support_x: Tensor, query_x: Tensor) -> None:
-    fits = query_x.ndim > 2 and query_x.shape[2:] == support_x.shape[2:]
-    if not fits or len(query_x) != len(support_x):
-        raise ValueError(
-            f"query_x {tuple(query_x.shape)} does not fit support_x {tuple(support_x.shape)}: "
-            "the tasks (first axis) and the shape of an item (after the second) must agree"
-        )
-    if query_x.shape[1] == 0:
-        raise ValueError(f"query_x holds no items: its shape is {tuple(query_x.shape)}")
-    _check_finite("query_x", query_x)
-
-
-def _check_finite(name: str, x: Tensor) -> None:
-    if torch.isfinite(x.sum()):  # then all are, and a sum is read off faster
-        return
-    n_bad = int((~torch.isfinite(x)).sum())
-    if n_bad:
-        raise ValueError(f"{name} holds {n_bad} NaN or infinite numbers")

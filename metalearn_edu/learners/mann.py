@@ -31,18 +31,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..basics.arguments import as_integer, as_number
+from ..engine.losses import as_function
 from ..tasks import EpisodeBatch
-from .base import (
-    MetaLearner,
-    as_function,
-    as_items,
-    as_tensor,
-    check_shapes,
-    class_means,
-    embed_items,
-)
+from .base import MetaLearner
+from .checks import as_items, as_tensor, check_shapes
+from .classes import class_means, embed_items
 
-__all__ = ["MANN", "LSTMController", "MANNController", "MemoryState"]
+__all__ = ["MANN", "LSTMController", "MANNController", "MemoryState", "Standardise"]
 
 METRIC_SHARPNESS = 10.0
 """Factor on the cosines of the metric loss: the sharpness that a memory's heads start with."""
@@ -218,6 +213,38 @@ class LSTMController(nn.Module):
         return state.hidden, state
 
 
+class Standardise(nn.Module):
+    """Shift and scale each number of an embedding: (z - shift) * scale, both learned.
+
+    The embeddings of an untrained network with ReLU all point the same way (their cosines are
+    above 0.9), so that nothing can be found by its direction. `fit` starts shift and scale from
+    the embeddings of real items (data-dependent initialisation, Salimans & Kingma 2016).
+
+    Args:
+        dim: width of the embedding.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        as_integer("dim", dim)
+        self.shift = nn.Parameter(torch.zeros(dim))
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    @torch.no_grad()
+    def fit(self, z: Tensor) -> None:
+        """Give embeddings like z (B, dim) mean 0 and standard deviation 1; B at least 2.
+
+        A number that hardly varies is not blown up: a tenth of the mean deviation is the least.
+        """
+        std = z.std(dim=0)
+        self.shift.copy_(z.mean(dim=0))
+        self.scale.copy_(1 / std.clamp(min=std.mean() / 10 + 1e-6))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, dim) -> (B, dim)."""
+        return (z - self.shift) * self.scale
+
+
 State = MemoryState | LSTMState
 
 
@@ -245,6 +272,8 @@ class MANN(MetaLearner):
         ValueError: n_way below 2, a negative metric_weight, or a memory with fewer slots than
             classes.
     """
+
+    reads_streams = True
 
     def __init__(
         self,

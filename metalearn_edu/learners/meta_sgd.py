@@ -18,10 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..engine.chunks import Params
-from ..engine.inner_steps import rates_of
-from ..engine.side_by_side import scaled_step
-from .base import LossFunction
+from ..engine import Params, rates_of, scaled_step
+from ..engine.losses import LossFunction
 from .maml import MAML
 
 __all__ = ["MetaSGD"]
@@ -58,7 +56,7 @@ class MetaSGD(MAML):
         if options.get("engine", "torch.func") != "torch.func":
             raise ValueError("engine must be torch.func: the SGD of higher has one size for all")
         super().__init__(model, inner_lr, meta_lr, num_inner_steps, loss_fn, **options)
-        start, rates = self._start(), rates_of(self.model, self.inner_lr)
+        start, rates = self._network.start(), rates_of(self.model, self.inner_lr)
         self.names = tuple(start)  # may hold dots, which a ParameterDict would refuse
         self.step_sizes = nn.ParameterList(torch.full_like(p, rates[n]) for n, p in start.items())
 

@@ -17,19 +17,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import MLP
-from ..basics.arguments import as_integer, as_number
+from ..basics.arguments import as_choice, as_integer, as_number
+from ..basics.random import uniforms
+from ..engine.losses import as_function
 from ..tasks import FewShotDataset
-from .base import (
-    MetaLearner,
-    as_function,
-    as_items,
-    as_tensor,
-    check_shapes,
-    class_means,
-    embed_items,
-)
+from ..tasks.augmented import N_NUMBERS, warp
+from .base import MetaLearner
+from .checks import as_items, as_tensor, check_shapes
+from .classes import class_means, embed_items
 
-__all__ = ["EnhancedProtoNet", "PrototypicalNetwork", "class_prototypes", "embed_dataset"]
+__all__ = [
+    "EnhancedProtoNet",
+    "PrototypicalNetwork",
+    "Views",
+    "class_prototypes",
+    "embed_dataset",
+]
 
 
 def class_prototypes(support_z: Tensor, support_y: Tensor) -> Tensor:
@@ -95,8 +98,7 @@ class PrototypicalNetwork(MetaLearner):
     ) -> None:
         super().__init__()
         as_number("temperature", temperature, above=0)
-        if not isinstance(distance, str) or distance not in DISTANCES:
-            raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {distance!r}")
+        as_choice("distance", distance, DISTANCES)
         self.encoder, self.distance = as_function("encoder", encoder), distance
         self.temperature = temperature  # perhaps a parameter, which is learned
 
@@ -124,6 +126,35 @@ class EnhancedProtoNet(PrototypicalNetwork):
 
     def __init__(self, input_dim: int, hidden_dim: int, embedding_dim: int) -> None:
         super().__init__(MLP(input_dim, [hidden_dim, hidden_dim], embedding_dim))
+
+
+class Views(nn.Module):
+    """An encoder that looks several times at each item, warped a little, and takes the mean.
+
+    The first view is the item itself, the others are fixed warps of it, the same for every item.
+    In training mode it is the encoder alone.
+
+    Args:
+        encoder: maps images (B, C, H, W) to embeddings (B, d).
+        n_views: how many, the first one included.
+        amount: how far the views are warped, as in `Augmented`.
+    """
+
+    def __init__(self, encoder: nn.Module, n_views: int, amount: float = 0.5) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.n_views = as_integer("n_views", n_views)
+        self.amount = amount = as_number("amount", amount)
+        draws = torch.from_numpy(2 * uniforms(0, 0, n_views, N_NUMBERS) - 1).float() * amount
+        draws[0] = 0
+        self.register_buffer("changes", draws, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, d)."""
+        if self.training:
+            return self.encoder(x)
+        changes = self.get_buffer("changes")[:, None].expand(-1, len(x), -1)
+        return torch.stack([self.encoder(warp(x, change)) for change in changes]).mean(dim=0)
 
 
 @torch.no_grad()

@@ -16,9 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import MLP, NORMS, ConvMaps, PairConv, PairLinear, height_and_width
-from ..basics.arguments import as_integer
-from .base import LossFunction, MetaLearner, as_function, class_sums, embed_items
+from ..backbones import MLP, NORMS, ConvMaps, height_and_width
+from ..basics.arguments import as_choice, as_integer
+from ..engine.losses import LossFunction, as_function
+from .base import MetaLearner
+from .classes import class_sums, embed_items
+from .pairs import PairConv, PairLinear
 
 __all__ = ["RelationNetwork", "SpatialRelation", "VectorRelation", "relation_mse"]
 
@@ -116,8 +119,7 @@ class RelationNetwork(MetaLearner):
         super().__init__()
         if aggregate not in ("sum", "mean"):
             raise ValueError(f"aggregate must be sum or mean, got {aggregate!r}")
-        if objective not in OBJECTIVES:
-            raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}; got {objective!r}")
+        as_choice("objective", objective, OBJECTIVES)
         modules_given = encoder is not None or relation is not None
         if input_dim is not None and hidden_dim is not None and not modules_given:
             encoder = MLP(input_dim, hidden_dim, hidden_dim)

@@ -20,9 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import MLP, PairLinear
+from ..backbones import MLP
 from ..basics.arguments import as_integer
-from .base import MetaLearner, as_function, class_means, embed_items
+from ..engine.losses import as_function
+from .base import MetaLearner
+from .classes import class_means, embed_items
+from .pairs import PairLinear
 
 __all__ = ["ConditionedMLP", "TaskConditionedNetwork", "TaskEncoder"]
 

@@ -18,10 +18,13 @@ from .style import (
     new_figure,
     use_course_style,
 )
+from .words import alt_text, describe
 
 __all__ = [
     "LOOK",
+    "alt_text",
     "class_look",
+    "describe",
     "encode_png",
     "figure_png",
     "look",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from .reading import number
 from .style import (
     BLACK,
     SMALL,
@@ -20,6 +21,7 @@ from .style import (
     pyplot_axes,
     styled,
 )
+from .words import add_words
 
 __all__ = ["plot_curves", "plot_embedding"]
 
@@ -105,4 +107,19 @@ def plot_embedding(
     ax.set_aspect("equal", adjustable="datalim")
     if legend:
         add_legend(ax, title="label")
+    add_words(ax, _clouds_in_words(points, labels, class_names, prototypes is not None))
     return ax
+
+
+def _clouds_in_words(
+    points: np.ndarray, labels: np.ndarray, class_names: Sequence[str] | None, prototypes: bool
+) -> str:
+    """How many items each class has, and around which point they lie."""
+    clouds = []
+    for label in np.unique(labels):
+        mine = points[labels == label]
+        x, y = map(number, mine.mean(axis=0))
+        name = f"{label} ({class_names[label]})" if class_names is not None else str(label)
+        clouds.append(f"{name}: {len(mine)} around ({x}, {y})")
+    more = ", with the prototype of each class" * prototypes
+    return f"{len(points)} embedded items in the plane{more}. By label, {'; '.join(clouds)}."

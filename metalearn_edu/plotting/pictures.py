@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..basics.arguments import as_integer
+from .reading import plain
 from .style import BLACK, BLUE, SMALL, add_legend, as_array, flat, pyplot_figure, styled, wrap
+from .words import add_words
 
 __all__ = ["mosaic", "plot_episode", "plot_items", "show"]
 
@@ -77,6 +79,9 @@ def plot_items(
         drop = SMALL * (1.2 + 1.2 * text.count("\n"))  # from the picture to the last baseline
         place: Any = {"xytext": (0, -drop), "textcoords": "offset points", "ha": "center"}
         ax.annotate(text, (x, y), fontsize=SMALL, **place)
+    rows = "one row" if n_rows == 1 else f"{n_rows} rows of {n_columns}"
+    names = ", ".join(map(plain, map(str, titles or ())))
+    add_words(ax, f"{len(pictures)} pictures in {rows}{': ' if names else ''}{names}.")
     return fig
 
 
@@ -89,7 +94,7 @@ def plot_episode(
     invert: bool = True,
     fig: Figure | None = None,
 ) -> Figure:
-    """Draw one task: the support set on the left, the query set on the right, a row a class.
+    """Draw one task: support set on the left, query set on the right, one row per class.
 
     A regression task is drawn as points: support filled, queries hollow.
 
@@ -127,12 +132,19 @@ def plot_episode(
     height = support.shape[2]
     axes[0].set_yticks([c * (height + 1) + height / 2 for c in range(n_way)], labels)
     axes[0].tick_params(length=0, labelsize=SMALL)
+    counts = [_count(min(n_shown, items.shape[1]), items.shape[1]) for items in (support, query)]
+    known = f" ({', '.join(map(str, class_names))})" if class_names else ""
+    add_words(
+        fig,
+        f"One {n_way}-way task as pictures, one row per class{known}. Left: the support set, "
+        f"{counts[0]}. Right: the query set, {counts[1]}.",
+    )
     return fig
 
 
 def _count(shown: int, total: int) -> str:
     """How many of a class are drawn, in words."""
-    return f"{total} a class" if shown == total else f"{shown} of {total} a class"
+    return f"{total} per class" if shown == total else f"{shown} of {total} per class"
 
 
 def _regression_task(task: Episode, fig: Figure) -> Figure:

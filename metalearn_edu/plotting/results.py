@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..basics.names import for_figure
+from .reading import plain
 from .style import GREY, SMALL, add_legend, legend_label, look, pyplot_axes, styled, wrap
+from .words import add_words
 
 __all__ = ["plot_accuracy", "plot_history", "plot_intervals"]
 
@@ -137,6 +139,7 @@ def plot_intervals(
         ax.set_xlim(0, 100)
     else:
         ax.margins(x=0.25)
+    add_words(ax, _scores_in_words(evaluations, split))
     return ax
 
 
@@ -174,7 +177,36 @@ def plot_accuracy(
     if evaluations[0].metric == "accuracy":
         ax.set_ylim(0, 100)
     add_legend(ax)
+    add_words(ax, _ways_in_words(results, quantity, factor))
     return ax
+
+
+def _ways_in_words(results: Mapping[str, Mapping[int, Scores]], quantity: str, factor: int) -> str:
+    """The score of each line at its first and last number of shots."""
+    lines = []
+    for name, by_shot in results.items():
+        ends = dict.fromkeys((min(by_shot), max(by_shot)))
+        lines.append(f"{name} " + ", ".join(f"{factor * by_shot[k].mean:.3g} at {k}" for k in ends))
+    return f"{plain(quantity)} against n_shot, with 95 % intervals: {'; '.join(lines)}."
+
+
+def _scores_in_words(evaluations: Mapping[str, Scores], split: str) -> str:
+    """Each score with its interval, the highest, and what they are held against."""
+    factor, quantity = _metric(list(evaluations.values()), split)
+    digits = 1 if factor == 100 else 3
+    scores = ", ".join(
+        f"{name} {factor * e.mean:.{digits}f} ± {factor * e.half_width:.{digits}f}"
+        for name, e in evaluations.items()
+    )
+    words = f"Dots with 95 % intervals, {plain(quantity)}: {scores}."
+    if len(evaluations) > 1:
+        words += f" Highest: {max(evaluations, key=lambda name: evaluations[name].mean)}."
+    reference = _reference(list(evaluations.values())[-1])
+    return words if reference is None else f"{words} {_reference_in_words(factor * reference)}."
+
+
+def _reference_in_words(reference: float) -> str:
+    return f"Dotted line: {f'chance, {reference:.3g} %' if reference else 'no difference'}"
 
 
 def _metric(evaluations: Sequence[Scores], split: str) -> tuple[int, str]:

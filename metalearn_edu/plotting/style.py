@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..basics.names import for_figure
+from .display import show_with_words
 
 __all__ = [
     "add_legend",
@@ -81,7 +82,11 @@ SMALL = 11  # points; no text of a figure is smaller
 
 
 def use_course_style() -> None:
-    """Set fonts, sizes and line widths for all figures of this notebook."""
+    """Set fonts, sizes and line widths for all figures of this notebook.
+
+    In a notebook each figure then comes with a text alternative, see `describe`.
+    """
+    show_with_words()
     mpl.rcParams.update(STYLE)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..learners import MetaLearner
-from ..runs.recipe import load_run
+from ..runs import load_run
 
 __all__ = ["list_pretrained", "load_pretrained"]
 

@@ -2,7 +2,7 @@
 
     model.safetensors   the weights
     card.json           recipe, data, figures, and a checksum of each other file
-    seen.npz            64 bits and, of files, a small copy of what was trained or chosen on
+    seen.npz            what was trained or chosen on; see seen.py
     checkpoint/         the state of the training, for going on
 
 The card is written last: what has none is not finished. A folder with files of these names that
@@ -13,47 +13,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..basics.files import (
-    load_arrays,
     locked,
     remove_leftovers,
     save_arrays,
     save_json,
     save_weights,
 )
-from ..basics.names import for_terminal
-from ..tasks import FewShotDataset
-from ..tasks.data.folder_check import FLAT, MOST_COMPARED, SAME, SIDE
-from ..tasks.data.near_duplicates import first_alike
 
 __all__ = [
     "CARD",
     "SEEN",
     "WEIGHTS",
     "DamagedRunError",
+    "checked_file",
     "claimed",
-    "listed",
+    "damaged",
     "load_weights",
-    "picture_hashes",
     "read_card",
     "record_figures",
-    "refuse_seen",
+    "refuse_shipped",
     "save_run",
-    "warn_of_leaks",
 ]
 
 WEIGHTS, CARD, SEEN, CHECKPOINT = "model.safetensors", "card.json", "seen.npz", "checkpoint"
@@ -121,14 +111,14 @@ def load_weights(folder: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
     Raises:
         DamagedRunError: they are missing, changed, or no weights.
     """
-    path = _checked(folder, WEIGHTS, card)
+    path = checked_file(folder, WEIGHTS, card)
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise damaged(folder, f"{WEIGHTS}: {error}") from None
 
 
-def _checked(folder: Path, name: str, card: Mapping[str, Any]) -> Path:
+def checked_file(folder: Path, name: str, card: Mapping[str, Any]) -> Path:
     """The path of a run's file, whose checksum is that of the card where it has one."""
     path = folder / name
     if not path.is_file():  # a pipe of that name would be waited for
@@ -159,7 +149,7 @@ def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Ite
         ValueError: it is no folder, lies in the package, or holds what is not this training's.
         TimeoutError: another training is running there.
     """
-    if folder.resolve().is_relative_to(PACKAGE):
+    if _is_shipped(folder):
         raise ValueError(f"{folder} lies inside the package itself; give another folder")
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give another name")
@@ -245,150 +235,29 @@ def _kept_figures(folder: Path, files: dict[str, str]) -> dict[str, Any]:
     return {}
 
 
+def refuse_shipped(folder: Path) -> None:
+    """Refuse to write on the card of weights that come with the package. Raises ValueError."""
+    if _is_shipped(folder):
+        raise ValueError(
+            f"{folder.name} comes with the package, so that its card stays as it is; copy the "
+            f"folder {folder}, or train a run of your own, and record the figure there"
+        )
+
+
+def _is_shipped(folder: Path) -> bool:
+    return folder.resolve().is_relative_to(PACKAGE)
+
+
 def record_figures(folder: Path, figures: list[dict[str, Any]]) -> None:
-    """Add measured figures, with their settings, to the card of a run; equal ones are replaced."""
+    """Add measured figures, with their settings, to the card of a run; equal ones are replaced.
+
+    Raises:
+        ValueError: the run comes with the package.
+    """
+    refuse_shipped(folder)
     what = ("split", "tasks", "episodes", "seed", "at")
     with locked(folder / f".{CARD}.lock", patience=60):
         card = read_card(folder)
         every = [*(card.get("figures") or []), *figures]
         known = {json.dumps([figure.get(k) for k in what]): figure for figure in every}
         save_json(folder / CARD, card | {"figures": [*known.values()]})
-
-
-# ---------------------------------------------------------------- pictures that were seen
-
-
-def picture_hashes(datasets: Mapping[str, FewShotDataset]) -> dict[str, np.ndarray]:
-    """64 bits of each picture of the parts that a training looks at, and the class of each.
-
-    Of pictures that are files a small copy is kept as well: saved anew they have other bits.
-
-    Args:
-        datasets: by name of the part.
-    """
-    parts = [*datasets.values()]
-    names = [f"{name} ({part})" for part, data in datasets.items() for name in data.class_names]
-    starts = np.cumsum([0, *(data.n_classes for data in parts)])
-    labels = [data.labels.numpy() + start for data, start in zip(parts, starts, strict=False)]
-    found = {
-        "hashes": np.concatenate([hash_items(data.items) for data in parts]),
-        "labels": np.concatenate(labels),
-        "names": np.array(names),
-    }
-    if all(data.files for data in parts):
-        found["small"] = np.concatenate([small_items(data.items).numpy() for data in parts])
-    return found
-
-
-def hash_items(items: Tensor) -> np.ndarray:
-    """64 bits of each of N items, (N,) uint64."""
-    rows = items.detach().cpu().contiguous().flatten(1).numpy()
-    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
-    return np.frombuffer(b"".join(digests), dtype="<u8")
-
-
-def small_items(items: Tensor) -> Tensor:
-    """N pictures (N, C, H, W) at 28 x 28, their channels below each other: (N, C * 28, 28)."""
-    blocks = [F.adaptive_avg_pool2d(block.float(), SIDE).round() for block in items.split(1000)]
-    return torch.cat(blocks).byte().flatten(1, 2)
-
-
-def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) -> None:
-    """Refuse pictures, prepared as in training, of which the run in `folder` was trained on some.
-
-    Raises:
-        ValueError: how many, and of which classes; or the run does not know what it has seen.
-        DamagedRunError: seen.npz is not what the training wrote.
-    """
-    path = _checked(folder, SEEN, card)
-    advice = (
-        "the score would say nothing of classes that are new; leave out --data to score the run's "
-        "own meta-test classes, or give other pictures"
-    )
-    try:
-        seen = load_arrays(path)
-        same, alike, told_apart = _met(seen, dataset)
-    except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
-        raise damaged(folder, f"{SEEN}: {error}") from None
-    if same:
-        raise ValueError(
-            f"{_said(same, dataset)} were trained on ({_where(same, dataset)}): {advice}"
-        )
-    _refuse_alike(alike, dataset, told_apart, advice)
-    trained = {str(name).rpartition(" (")[0] for name in seen["names"]}
-    if known := [name for name in dataset.class_names if name in trained]:
-        text = f"classes of these names were trained on ({listed(known)}): if they are, {advice}"
-        warnings.warn(text, stacklevel=2)
-
-
-def warn_of_leaks(parts: Mapping[str, FewShotDataset]) -> None:
-    """Say how many pictures of a held-out part of a folder are in an earlier part, too.
-
-    It is no error: what differs in colour alone may be the same in grey.
-
-    Args:
-        parts: by name, in the order meta-train, meta-val, meta-test.
-    """
-    advice = "its score says nothing of classes that are new; metalearn-edu check names such files"
-    names = [*parts]
-    for n in range(1, len(names)):
-        before = picture_hashes({name: parts[name] for name in names[:n]})
-        same, alike, _ = _met(before, parts[names[n]])
-        _refuse_alike(
-            same | alike, parts[names[n]], False, f"{names[n]} is not held out, and {advice}"
-        )
-
-
-Met = dict[int, str]
-"""The pictures of a data set that a training has met, and the class that each had there."""
-
-
-def _met(seen: Mapping[str, np.ndarray], dataset: FewShotDataset) -> tuple[Met, Met, bool]:
-    """Pictures that are the same as trained ones, and others nearly the same, turned ones included.
-
-    The last answer is whether that tells pictures apart at all: of a camera that does not move all
-    are nearly the same.
-    """
-    classes = [str(seen["names"][label]) for label in seen["labels"].tolist()]
-    class_of = dict(zip(seen["hashes"].tolist(), classes, strict=True))
-    hashes = enumerate(hash_items(dataset.items).tolist())
-    same = {i: class_of[value] for i, value in hashes if value in class_of}
-    near, told_apart = _alike(seen, dataset)
-    alike = {i: classes[first] for i, first in near.items() if i not in same}
-    return same, alike, told_apart
-
-
-def _alike(seen: Mapping[str, np.ndarray], dataset: FewShotDataset) -> tuple[dict[int, int], bool]:
-    n, n_new = len(seen["hashes"]), len(dataset)
-    if "small" not in seen or n + 4 * n_new > MOST_COMPARED:
-        return {}, False
-    turned = [small_items(dataset.items.rot90(turns, (2, 3))) for turns in range(4)]
-    first = first_alike(torch.cat([torch.from_numpy(seen["small"]), *turned]), SAME, FLAT)
-    alike = {(i - n) % n_new: at for i, at in sorted(first.items()) if i >= n > at}
-    return alike, 2 * sum(i < n for i in first) < n
-
-
-def _refuse_alike(met: Met, dataset: FewShotDataset, told_apart: bool, advice: str) -> None:
-    """Refuse where half of a class has been met; warn of fewer."""
-    if not met:
-        return
-    found = torch.bincount(dataset.labels[list(met)], minlength=dataset.n_classes)
-    said = f"{_said(met, dataset)} are nearly those that were trained on ({_where(met, dataset)})"
-    if told_apart and (2 * found >= dataset.class_sizes).any():
-        raise ValueError(f"{said}: {advice}")
-    warnings.warn(f"{said}: if they show the same, {advice}", stacklevel=2)
-
-
-def _said(met: Met, dataset: FewShotDataset) -> str:
-    return f"{len(met)} of the {len(dataset)} pictures"
-
-
-def _where(met: Met, dataset: FewShotDataset) -> str:
-    pairs = Counter((dataset.class_names[int(dataset.labels[i])], met[i]) for i in sorted(met))
-    return listed([f"{here}, in training {there}" for here, there in pairs])
-
-
-def listed(names: list[str], most: int = 5) -> str:
-    """The first few of some names, and how many more there are, in one line."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(for_terminal(name).replace("\n", "\\n") for name in names[:most]) + more

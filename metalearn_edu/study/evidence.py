@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from ..runs.recipe import ALGORITHMS
+from ..runs import ALGORITHMS
 from .table import Study, load_study
 
 __all__ = [

@@ -12,7 +12,8 @@ from matplotlib.ticker import LogLocator
 
 from ..basics.names import for_figure
 from ..plotting.style import GREY, look, pyplot_figure, styled
-from ..runs.recipe import ALGORITHMS
+from ..plotting.words import add_words
+from ..runs import ALGORITHMS
 from .estimates import forecast
 from .evidence import Evidence, cell_costs, sources_of
 from .table import Study
@@ -42,7 +43,29 @@ def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("meta-training classes")
     _legend_below(fig, axes[0, 0], sources[0])
+    panels = [_classes_in_words(source, *cell) for source in sources for cell in cells]
+    text = "Meta-test accuracy against the number of meta-training classes, by algorithm. "
+    add_words(fig, text + " ".join(panels))
     return fig
+
+
+def _classes_in_words(source: Evidence, n_way: int, n_shot: int) -> str:
+    """Each algorithm's accuracy with the fewest and the most classes, the best one first."""
+    few, many = source.levels[0][0], source.levels[0][-1]
+    found = {
+        a: [100 * forecast(source, a, (n, n_way, n_shot)).accuracy for n in (few, many)]
+        for a in source.accuracy
+    }
+    ranked = sorted(found, key=lambda a: -found[a][1])
+    lines = [f"{ALGORITHMS[a].name} {found[a][0]:.1f} to {found[a][1]:.1f} %" for a in ranked]
+    title = f"{source.data.title()}, {n_way}-way {n_shot}-shot, {few} to {many} classes"
+    return f"{title}: {', '.join(lines)}; chance {100 / n_way:.3g} %."
+
+
+def _look_of(algorithm: str, index: int) -> dict[str, Any]:
+    """Of an algorithm that a recipe can name: its entry may have a look of its own."""
+    entry = ALGORITHMS[algorithm]
+    return look(entry.name, index) | dict(entry.look)
 
 
 def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
@@ -51,9 +74,9 @@ def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) ->
         found = [forecast(source, algorithm, (n, n_way, n_shot)) for n in sizes]
         mean, low, high = 100 * np.array([(f.accuracy, f.low, f.high) for f in found]).T
         apart = 1.05 ** (i - (len(source.accuracy) - 1) / 2)
-        name = ALGORITHMS[algorithm].name
+        name, style = ALGORITHMS[algorithm].name, _look_of(algorithm, i)
         bars: Any = {"yerr": (mean - low, high - mean), "capsize": 2, "lw": 1.2, "ms": 5}
-        ax.errorbar(sizes * apart, mean, **bars, label=name, **look(name, i))
+        ax.errorbar(sizes * apart, mean, **bars, label=name, **style)
     ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
     ax.set_xscale("log")
     ax.set_xticks(sizes, [str(n) for n in sizes])
@@ -81,7 +104,23 @@ def plot_study_cost(
         _accuracy_by_cost(ax, source, n_way, n_shot)
     axes[0].set_ylabel("meta-test accuracy (%)")
     _legend_below(fig, axes[0], sources[0])
+    panels = [_cost_in_words(source, n_way, n_shot) for source in sources]
+    text = "Meta-test accuracy against the milliseconds to learn a task on one core, by algorithm. "
+    add_words(fig, text + " ".join(panels))
     return fig
+
+
+def _cost_in_words(source: Evidence, n_way: int, n_shot: int) -> str:
+    """Accuracy and cost of each algorithm, the cheapest first."""
+    point = source.levels[0][-1], n_way, n_shot
+    costs = {a: cell_costs(source, a, point)["adapt_ms"] for a in source.accuracy}
+    dots = [
+        f"{ALGORITHMS[a].name} {100 * forecast(source, a, point).accuracy:.1f} % in "
+        f"{costs[a]:.3g} ms"
+        for a in sorted(costs, key=lambda a: costs[a])
+    ]
+    title = f"{source.data.title()}, {n_way}-way {n_shot}-shot, {point[0]} classes"
+    return f"{title}: {', '.join(dots)}; chance {100 / n_way:.3g} %."
 
 
 def _accuracy_by_cost(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> None:
@@ -89,9 +128,9 @@ def _accuracy_by_cost(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> No
     for i, algorithm in enumerate(source.accuracy):
         found, cost = forecast(source, algorithm, point), cell_costs(source, algorithm, point)
         mean, low, high = (100 * x for x in (found.accuracy, found.low, found.high))
-        name = ALGORITHMS[algorithm].name
+        name, style = ALGORITHMS[algorithm].name, _look_of(algorithm, i)
         bars: Any = {"yerr": [[mean - low], [high - mean]], "ls": "none", "capsize": 3}
-        ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **look(name, i))
+        ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **style)
     ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
     ax.set(xscale="log", ylim=(0, 100), xlabel="ms to learn a task, one core")
     ax.margins(x=0.15)

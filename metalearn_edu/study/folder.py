@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..basics.files import locked, read_bounded
+from ..runs.recipe import without_others
 from .grid import Run, n_train_classes, pictures_digest
 from .table import (
     LARGEST_FILE,
@@ -89,7 +90,8 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     if content is None:
         return None
     now = run.settings
-    then = content["settings"] | {"recipe": now["recipe"] | content["settings"]["recipe"]}
+    recipe = without_others(now["recipe"] | content["settings"]["recipe"])
+    then = content["settings"] | {"recipe": recipe}
     same = then == now and content.get("digest", "") == pictures_digest(run.recipe.data)
     return content if same else None
 

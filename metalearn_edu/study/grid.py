@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..basics.arguments import as_integer, as_number
-from ..runs.recipe import ALGORITHMS, Recipe, load_split, make_recipe, task_source
+from ..runs import ALGORITHMS, Recipe, load_split, make_recipe, task_source
 
 __all__ = ["Grid", "Run", "n_query", "n_train_classes", "pictures_digest", "study_recipe"]
 
@@ -25,28 +25,6 @@ LARGEST_NUMBER = 2**31 - 1
 
 NETWORK: dict[str, Any] = {"width": 32, "downsample": "stride"}
 """The same small ConvNet for every algorithm (Relation Networks keep their own maps, as wide)."""
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "prototypical": {"n_steps": 850, "meta_lr": 4e-3},
-    "relation": {"n_steps": 410, "meta_lr": 4e-3},
-    "maml": {"n_steps": 1000, "meta_lr": 4e-3},
-    "meta-sgd": {"n_steps": 1000, "meta_lr": 4e-3},
-    "task-conditioned": {"n_steps": 1500, "n_tasks_per_batch": 1, "meta_lr": 1e-3},
-    "mann": {"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},
-}
-"""Outer steps that take about 40 s of one core, and what differs from the recipe's own settings.
-
-Measured once, in processor time on one thread, on 200 classes of Glyphs: 47 ms a step for
-prototypical, 96 relation, 41 maml and meta-sgd in 5-way episodes (29 in 20-way), 26
-task-conditioned, 151 mann in 5-way streams (293 in 20-way: twice the time of the others). The step
-sizes are the best of two or three on meta-val.
-"""
-
-CLASSES_PER_STEP = {"maml": 20, "meta-sgd": 20, "mann": 40}
-"""Of learners of one n_way, so that a step costs about the same: 4 tasks of 5-way, 1 of 20-way.
-
-Many small steps did better in the same time than few large ones; mann needs larger ones.
-"""
 
 SMALL: dict[str, Any] = {
     "data": ("glyphs",),
@@ -196,9 +174,11 @@ def study_recipe(algorithm: str, data: str, n_way: int, share: float = 1.0, **ov
         share: of the usual outer steps.
         over: further settings of the Recipe: n_classes, seed, ...
     """
-    settings: dict[str, Any] = NETWORK | SETTINGS[algorithm] | {"n_way": n_way} | over
-    if algorithm in CLASSES_PER_STEP:
-        settings["n_tasks_per_batch"] = max(1, CLASSES_PER_STEP[algorithm] // n_way)
+    entry = ALGORITHMS[algorithm]
+    usual = {"n_steps": entry.images.get("n_steps", Recipe.n_steps), **NETWORK, **entry.study}
+    settings: dict[str, Any] = usual | {"n_way": n_way} | over
+    if entry.classes_per_step:
+        settings["n_tasks_per_batch"] = max(1, entry.classes_per_step // n_way)
     settings["n_steps"] = math.ceil(share * settings["n_steps"])
     return make_recipe(algorithm, data, **settings)
 

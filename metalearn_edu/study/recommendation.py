@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..learners import MetaLearner
-from ..runs.recipe import ALGORITHMS, Recipe, build_learner
+from ..runs import ALGORITHMS, Recipe, build_learner
 
 __all__ = ["Candidate", "Recommendation", "percent"]
 

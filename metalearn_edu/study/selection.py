@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 
 from ..basics.arguments import as_integer, as_number
-from ..runs.recipe import ALGORITHMS
+from ..runs import ALGORITHMS
 from .estimates import Forecast, difference, forecast
 from .evidence import COSTS, IMAGES_PER_CLASS, Evidence, cell_costs, sources_of
 from .grid import LARGEST_NUMBER, study_recipe

@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple, SupportsIndex, overload
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from ..basics.arguments import as_integer
 
-__all__ = ["EpisodeBatch", "Task"]
+__all__ = ["EpisodeBatch", "Task", "check_finite", "count_classes"]
 
 
 class Task(NamedTuple):
@@ -82,10 +83,10 @@ class EpisodeBatch:
         """T, the number of episodes."""
         return self.support_x.shape[0]
 
-    @property
+    @cached_property
     def n_way(self) -> int | None:
         """Classes in each episode; None for regression."""
-        return int(self.support_y.max()) + 1 if self.is_classification else None
+        return count_classes(self.support_y) if self.is_classification else None
 
     @property
     def n_shot(self) -> int:
@@ -126,7 +127,7 @@ class EpisodeBatch:
         if isinstance(key, slice):
             if not range(self.n_tasks)[key]:
                 raise ValueError(f"{key} takes none of the {self.n_tasks} tasks")
-            return self._map(lambda tensor: tensor[key])
+            return self._map(lambda tensor: tensor[key], finite=self._finite)
         i = operator.index(key)
         return Task(self.support_x[i], self.support_y[i], self.query_x[i], self.query_y[i])
 
@@ -157,6 +158,8 @@ class EpisodeBatch:
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> EpisodeBatch:
         """The same episodes on `device`; `dtype` changes floating-point tensors only.
 
+        Tensors made under torch.inference_mode() are copied outside it, ready for gradients.
+
         Raises:
             ValueError: `dtype` is not a floating-point one: items would be cut to integers.
         """
@@ -164,21 +167,47 @@ class EpisodeBatch:
             raise ValueError(f"dtype must be floating point, such as torch.float32, got {dtype}")
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+            moved = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+            frozen = moved.is_inference() and not torch.is_inference_mode_enabled()
+            return moved.clone() if frozen else moved
 
-        return self._map(move)
+        same = dtype in (None, self.support_x.dtype)
+        return self._map(move, finite=self._finite and same)
 
     def like(self, module: nn.Module) -> EpisodeBatch:
-        """The same episodes on the device and in the dtype of the module's first parameter."""
-        parameter = next(module.parameters(), torch.empty(0))
+        """The same episodes on the device and in the dtype of the module's first parameter.
+
+        Without a floating-point parameter there, they stay where they are.
+        """
+        floats = (p for p in module.parameters() if p.is_floating_point())
+        parameter = next(floats, self.support_x)
         return self.to(parameter.device, parameter.dtype)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> EpisodeBatch:
+    def check_finite(self) -> None:
+        """Refuse items, or targets of a support set, that hold NaN; looked at once.
+
+        Raises:
+            ValueError: it names the tensor and says how many.
+        """
+        if not self._finite:
+            check_finite("support_x", self.support_x)
+            if not self.is_classification:
+                check_finite("support_y", self.support_y)
+            check_finite("query_x", self.query_x)
+            vars(self)["_finite"] = True
+
+    @cached_property
+    def _finite(self) -> bool:
+        """Whether `check_finite` has found nothing; batches that come from this one know it too."""
+        return False
+
+    def _map(self, change: Callable[[Tensor], Tensor], *, finite: bool = False) -> EpisodeBatch:
         """A batch with every tensor changed alike; what was checked once is not checked again."""
         batch = object.__new__(EpisodeBatch)
         for field in fields(self):
             tensor = getattr(self, field.name)
             object.__setattr__(batch, field.name, None if tensor is None else change(tensor))
+        vars(batch).update(n_way=self.n_way, _finite=finite)
         return batch
 
     def __repr__(self) -> str:
@@ -192,6 +221,20 @@ class EpisodeBatch:
         asked = " to ".join(str(n) for n in dict.fromkeys(queries))
         shape = f"{self.n_way}-way{shots}, {asked} queries per class"
         return f"EpisodeBatch({tasks}, {shape}, item {item})"
+
+
+def count_classes(support_y: Tensor) -> int:
+    """n_way of labels (T, S) or (S,): the largest label plus one."""
+    return int(support_y.max()) + 1
+
+
+def check_finite(name: str, x: Tensor) -> None:
+    """Refuse a tensor with NaN or infinite numbers."""
+    if torch.isfinite(x.sum()):  # then all are, and a sum is read off faster
+        return
+    n_bad = int((~torch.isfinite(x)).sum())
+    if n_bad:
+        raise ValueError(f"{name} holds {n_bad} NaN or infinite numbers")
 
 
 def _one_number(name: str, labels: str, fewest: int, most: int) -> int:
@@ -248,7 +291,7 @@ def _check_side(side: str, x: Tensor, y: Tensor) -> None:
 
 
 def _check_labels(batch: EpisodeBatch) -> None:
-    n_way = int(batch.support_y.max()) + 1
+    n_way = count_classes(batch.support_y)
     lowest = min(int(batch.support_y.min()), int(batch.query_y.min()))
     highest = int(batch.query_y.max())
     # More labels than items would fail below, after counting them at a great cost of memory.

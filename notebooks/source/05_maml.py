@@ -421,7 +421,7 @@ for name, loss in losses.items():
 # They agree to the last digits of float64. So it is a matter of taste and speed: on these small
 # networks the version with `vmap` is about ten times as fast, for it does all tasks at once. So does
 # `MAML`, unless you ask for `engine="higher"`. For the usual layers it lays the tasks side by side
-# itself, which is faster still; `metalearn_edu/learners/side_by_side.py` shows how.
+# itself, which is faster still; `metalearn_edu/engine/layers.py` shows how.
 #
 # ### Exercise 3: MAML for any two losses (10 minutes, medium)
 #

@@ -41,7 +41,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metalearn_edu.evaluation import evaluate_streams, first_instance_ceiling, instance_numbers
 from metalearn_edu.exercises import check, find, predict, progress
 from metalearn_edu.exercises.lessons.memory_augmented_networks import (
     heard_at,
@@ -51,6 +50,7 @@ from metalearn_edu.exercises.lessons.memory_augmented_networks import (
 )
 from metalearn_edu.learners import MANN, LSTMController, MANNController
 from metalearn_edu.plotting import LOOK, use_course_style
+from metalearn_edu.streams import evaluate_streams, first_instance_ceiling, instance_numbers
 from metalearn_edu.tasks import FewShotDataset, Streams, load_glyphs
 from metalearn_edu.training import meta_train
 
@@ -538,8 +538,9 @@ print("later: above 85 %:", right[second & ~at_once].double().mean().item() > 0.
 # directions do the embeddings of an untrained encoder have?
 
 # %%
-from metalearn_edu.backbones import ConvNet, Standardise
+from metalearn_edu.backbones import ConvNet
 from metalearn_edu.learners import PrototypicalNetwork, embed_dataset
+from metalearn_edu.learners.mann import Standardise
 from metalearn_edu.tasks import EpisodeSampler
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from metalearn_edu.basics.arguments import as_integer, as_number
+from metalearn_edu.basics.arguments import as_choice, as_integer, as_number, if_given
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
@@ -65,3 +65,21 @@ def test_bounds_are_named():
         as_number("step", 0.0, above=0, at_most=1)
     with pytest.raises(ValueError, match="step must be a finite number of at least 0, got -1"):
         as_number("step", -1, at_least=0)
+
+
+@pytest.mark.parametrize("value", ["pool", None])
+def test_one_of_the_choices_passes(value):
+    assert as_choice("how", value, ("pool", "stride", None)) is value
+
+
+@pytest.mark.parametrize("value", ["Pool", 1, None, ["pool"], np.array(["pool", "stride"])])
+def test_what_is_no_choice_is_refused_with_all_of_them(value):
+    with pytest.raises(ValueError, match=r"^how must be one of pool, stride; got "):
+        as_choice("how", value, ("pool", "stride"))
+
+
+def test_what_need_not_be_said_is_checked_where_it_is():
+    assert if_given(as_integer, "n", None) is None
+    assert if_given(as_integer, "n", np.int64(0), at_least=0) == 0
+    with pytest.raises(ValueError, match="n must be an integer of at least 0, got -1"):
+        if_given(as_integer, "n", -1, at_least=0)

@@ -111,9 +111,13 @@ def jupyterlab():
 
 
 def _copy_lessons(folder):
-    """The instructor's copies, as if no cell had been run: so we see what has."""
+    """The instructor's copies, as if no cell had been run: so we see what has.
+
+    Beside each of them, `stored_NAME` is the learner's, as it is before anything is run.
+    """
     folder.mkdir()
     for source in build.find_sources():
+        shutil.copy(build.notebook_of(source), folder / f"stored_{source.stem}.ipynb")
         copy = solved(nbformat.read(build.notebook_of(source), as_version=4))
         for cell in build.code_cells(copy):
             cell.execution_count = None

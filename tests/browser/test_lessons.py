@@ -43,6 +43,22 @@ def test_lesson(open_lesson, name):
     lesson.close()
 
 
+def test_hints_unfold_by_keyboard_before_anything_is_run(open_lesson):
+    lesson = open_lesson("stored_11_which_algorithm")
+    folds = lesson.page.locator(".jp-OutputArea-output summary")
+    first, second, ours = (folds.filter(has_text=t).first for t in ("Hint 1", "Hint 2", "Our"))
+    first.scroll_into_view_if_needed()
+    assert not second.is_visible() and ours.is_visible()
+    first.focus()
+    for fold in (first, second, ours):
+        assert fold.evaluate("fold => fold === document.activeElement")
+        lesson.page.keyboard.press("Enter")
+        assert fold.evaluate("fold => fold.parentElement.open")
+        lesson.page.keyboard.press("Tab")
+    assert lesson.page.get_by_text("def my_error_of_study(accuracy: Tensor)").is_visible()
+    lesson.close()
+
+
 def move_everything(explorer):
     """Each control, sliders by keyboard, and then back: all must be as it was."""
     start = restart(explorer)

@@ -307,7 +307,7 @@ def test_loss_and_meta_gradient_are_those_of_plain_pytorch(kind):
     model, by_task = kind
     reference = copy.deepcopy(model)
     learner = quiet(MAML(model, 0.3, num_inner_steps=2))
-    assert by_task is None or learner._models.one_by_one is by_task
+    assert by_task is None or learner._network._models.one_by_one is by_task
     check_against_hand(learner, reference, episodes(), sgd)
 
 
@@ -316,7 +316,7 @@ def test_tasks_one_by_one_are_the_same_tasks(kind):
     batch, losses, gradients = episodes(), [], []
     for one_by_one in (False, True):
         learner = quiet(MAML(copy.deepcopy(model), 0.3, num_inner_steps=2))
-        learner._models.one_by_one |= one_by_one
+        learner._network._models.one_by_one |= one_by_one
         losses.append(learner.loss(batch))
         losses[-1].backward()
         gradients.append([p.grad for p in learner.parameters() if p.requires_grad])
@@ -503,7 +503,7 @@ def test_a_model_that_fails_is_whole_and_says_why_itself(engine):
             learner.loss(episodes())
     assert caught.value.__cause__ is None and caught.value.__context__ is None
     assert engine == "higher" or same(before, contents(model))
-    assert not learner._models.one_by_one or engine == "higher"
+    assert not learner._network._models.one_by_one or engine == "higher"
 
 
 def test_a_shape_mistake_shows_the_models_own_message():

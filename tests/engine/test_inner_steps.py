@@ -11,8 +11,9 @@ from torch import nn
 
 from metalearn_edu.backbones import ConvNet
 from metalearn_edu.diagnostics import check_meta_gradient
+from metalearn_edu.engine import network as network_module
 from metalearn_edu.engine.inner_steps import inner_rule
-from metalearn_edu.learners import MAML, MAMLModel, MetaSGD, maml
+from metalearn_edu.learners import MAML, MAMLModel, MetaSGD
 from metalearn_edu.tasks import EpisodeBatch
 
 
@@ -182,7 +183,7 @@ def test_only_the_chosen_move_inside_and_all_outside(which, learner):
 @pytest.mark.parametrize("piece", [None, 1])
 def test_what_does_not_move_has_the_right_meta_gradient(monkeypatch, make, options, piece):
     if piece:  # as with large networks, whose queries go piece by piece
-        monkeypatch.setattr(maml, "PIECE", piece)
+        monkeypatch.setattr(network_module, "PIECE", piece)
     last = "2" if make is network else "net.2"
     for which in (["0" if make is network else "net.0"], [last]):
         learner, batch = MAML(make(), 0.3, inner_params=which, **options), episodes()

@@ -200,7 +200,7 @@ def test_no_near_miss_of_a_right_way_is_correct(exercise):
         miss.name
         for way in (exercise.solution, *exercise.ways)
         for miss in near_misses(way)
-        if is_correct(miss.function, exercise)
+        if all(is_correct(miss.function, exercise) for _ in range(3))  # not by luck
     }
     known = EQUIVALENT.get(exercise.name, {})
     assert {name for name in passed if not any(part in name for part in known)} == set()

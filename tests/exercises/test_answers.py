@@ -167,7 +167,8 @@ RIGHT = {
 
 @pytest.mark.parametrize("name, answer", table(RIGHT))
 def test_a_right_answer_is_never_refused(name, answer):
-    for _ in range(10):  # other arguments each time
+    n_checks = 10 if find(name).draw else 3  # without a draw a property makes thousands of rows
+    for _ in range(n_checks):  # other arguments each time
         assert verdict(name, answer).text == "correct"
 
 

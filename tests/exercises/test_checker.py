@@ -362,17 +362,19 @@ each_way = pytest.mark.parametrize("call_within", WAYS)
 
 @each_way
 @pytest.mark.parametrize("function", [swallows_everything, swallows_exceptions])
-def test_an_endless_loop_is_stopped(function, call_within):
+def test_an_endless_loop_is_stopped(function, call_within, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 1.0)
     with pytest.raises(OutOfTime):
         call_within(0.2, function)
 
 
 @each_way
-def test_who_sleeps_is_left_behind(call_within):
+def test_who_sleeps_is_left_behind(call_within, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 1.0)
     began = time.monotonic()
     with pytest.raises(OutOfTime, match="it waits for something"):
-        call_within(0.2, time.sleep, 10)
-    assert time.monotonic() - began < 8
+        call_within(0.2, time.sleep, 100)
+    assert time.monotonic() - began < 50
 
 
 @each_way
@@ -861,6 +863,12 @@ def test_an_argument_that_makes_no_difference_is_named(table, capsys):
     table(weighted())
     assert "whatever `weights` may be" in answer(capsys, lambda x, w: x.median(dim=0).values)
     assert "whatever" not in answer(capsys, lambda x, w: (w @ x).sin())
+
+
+def test_a_result_that_is_always_the_same_is_told(table, capsys):
+    table(weighted())
+    out = answer(capsys, lambda x, w: next((w @ x for row in x if row.sum() > 99), x.new_zeros(2)))
+    assert "Hint: the result is [0.0, 0.0] each time, whatever the arguments are" in out
 
 
 def test_an_argument_that_no_gradient_reaches_is_named(table, capsys):

@@ -215,7 +215,8 @@ def test_the_still_picture_is_the_picture_with_its_words_below():
 
 def test_the_bundle_holds_a_picture_and_a_text_of_our_own():
     line = Line(slope=3)
-    data, _ = line._repr_mimebundle_()
+    data, metadata = line._repr_mimebundle_()
+    assert metadata == {"image/png": {"alt": f"A line. {line.describe(**line.state)}"}}
     assert base64.b64decode(data["image/png"]) == line.still()
     assert data["text/plain"] == "Line at slope=3, style='-' (run the cell to move it)"
     assert "application/vnd.jupyter.widget-view+json" in data

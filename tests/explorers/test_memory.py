@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from metalearn_edu.evaluation import instance_numbers
 from metalearn_edu.explorers.memory import MemoryExplorer, record_streams
 from metalearn_edu.learners import MANN, LSTMController, MANNController
+from metalearn_edu.streams import instance_numbers
 from metalearn_edu.tasks import FewShotDataset, Streams
 
 SLOTS, LENGTH = 14, 12

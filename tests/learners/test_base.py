@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from metalearn_edu.engine.losses import is_cross_entropy
 from metalearn_edu.learners import (
     MAML,
     MANN,
@@ -25,7 +26,7 @@ from metalearn_edu.learners import (
     RelationNetwork,
     TaskConditionedNetwork,
 )
-from metalearn_edu.learners.base import eval_mode, is_cross_entropy, kept_modes
+from metalearn_edu.learners.modes import eval_mode, kept_modes
 from metalearn_edu.tasks import EpisodeBatch, EpisodeSampler
 
 N_WAY = 3
@@ -362,7 +363,7 @@ def test_a_weighted_mean_is_taken_in_chunks_of_tasks_with_equal_labels_alone(los
     maml = fresh(MAKERS["MAML"])
     maml.loss_fn = loss_fn
     expected = maml.loss(unlike)
-    maml._queries_at_once = lambda tasks: 1
+    maml._network._queries_at_once = lambda tasks: 1
     torch.testing.assert_close(maml.loss(unlike), expected)
 
 

@@ -13,9 +13,10 @@ from torch import nn
 
 from metalearn_edu.backbones import ConvNet
 from metalearn_edu.diagnostics import check_meta_gradient
+from metalearn_edu.engine import network as network_module
 from metalearn_edu.engine.chunks import Sizes, bytes_computed
 from metalearn_edu.evaluation import evaluate_meta_learner
-from metalearn_edu.learners import MAML, MAMLModel, MetaSGD, maml
+from metalearn_edu.learners import MAML, MAMLModel, MetaSGD
 from metalearn_edu.tasks import EpisodeBatch, Sinusoids
 
 ENGINES = ("torch.func", "higher")
@@ -384,6 +385,15 @@ def test_the_anchors_follow_from_the_integrals():
     assert anchors == pytest.approx([4.2517, 3.0057], abs=1e-3)
 
 
+def test_a_model_that_takes_the_place_of_another_does_so_in_the_inner_loop():
+    learner, batch = MAML(network(), 0.3), episodes()
+    other = network()
+    nn.init.zeros_(other[2].weight)
+    learner.model = other
+    assert learner.loss(batch) == MAML(other, 0.3).loss(batch)
+    assert learner.loss(batch) != MAML(network(), 0.3).loss(batch)
+
+
 # ------------------------------------------------------------------ chunks and memory
 
 
@@ -392,7 +402,7 @@ def test_chunks_are_chosen_by_size_and_give_the_same_gradient(monkeypatch):
     assert whole.tasks_at_once(batch) > 5  # small tasks go all at once
     one = batch.support_x[:1], batch.support_y[:1]
     inner = bytes_computed(lambda: whole.learn_task(*one))
-    monkeypatch.setattr(maml, "KEPT", 2 * inner)
+    monkeypatch.setattr(network_module, "KEPT", 2 * inner)
     assert chosen.tasks_at_once(batch) == 2
     for learner in (whole, chosen):
         learner.outer_loop(batch, optimizer=torch.optim.SGD(learner.parameters(), lr=0.0))
@@ -411,9 +421,11 @@ def test_queries_piece_by_piece_give_the_same_gradient(monkeypatch, learner, opt
     whole, pieces = (learner(network(), 0.3, num_inner_steps=2, **options) for _ in range(2))
     first = whole.loss(batch)
     first.backward()
-    calls, predict = [], pieces.predict
-    monkeypatch.setattr(maml, "PIECE", 1)
-    monkeypatch.setattr(pieces, "predict", lambda s, x: calls.append(len(x)) or predict(s, x))
+    calls, answer = [], pieces._network.scores
+    monkeypatch.setattr(network_module, "PIECE", 1)
+    monkeypatch.setattr(
+        pieces._network, "scores", lambda s, x: calls.append(len(x)) or answer(s, x)
+    )
     second = pieces.loss(batch)
     second.backward()
     close(first, second)
@@ -437,14 +449,14 @@ class Scaled(nn.Module):
 def test_what_a_loss_learns_has_its_gradient_whatever_the_pieces(monkeypatch):
     whole, pieces = (MAML(network(), 0.3, num_inner_steps=1, loss_fn=Scaled()) for _ in range(2))
     whole.loss(episodes()).backward()
-    monkeypatch.setattr(maml, "PIECE", 1)
+    monkeypatch.setattr(network_module, "PIECE", 1)
     pieces.loss(episodes()).backward()
     same_gradients(whole, pieces)
     assert abs(pieces.loss_fn.scale.grad.item()) > 1e-3
 
 
 def test_queries_piece_by_piece_are_checked_too(monkeypatch):
-    monkeypatch.setattr(maml, "PIECE", 1)
+    monkeypatch.setattr(network_module, "PIECE", 1)
     batch = episodes(n_tasks=2)
     batch.query_x[1, 0] = math.nan
     with pytest.raises(ValueError, match="query_x holds"):

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metalearn_edu.evaluation import evaluate_streams, first_instance_ceiling, instance_numbers
+from metalearn_edu.backbones import ConvNet
 from metalearn_edu.learners import MANN, LSTMController, MANNController
-from metalearn_edu.learners.mann import address, least_used_slots
+from metalearn_edu.learners.mann import Standardise, address, least_used_slots
+from metalearn_edu.streams import evaluate_streams, first_instance_ceiling, instance_numbers
 from metalearn_edu.tasks import EpisodeBatch, FewShotDataset, Streams
 from metalearn_edu.training import meta_train
 
@@ -533,3 +534,61 @@ def test_streams_that_cannot_be_read(learner):
         learner(holes, Y, X)
     with pytest.raises(ValueError, match="NaN"):
         learner(X, Y, holes)
+
+
+# ---------------------------------------------------------------- Standardise
+
+
+def test_standardise_does_nothing_before_it_is_fitted():
+    z = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(Standardise(4)(z), z)
+
+
+def test_fitted_embeddings_have_mean_0_and_deviation_1():
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(50, 4, generator=generator) * torch.tensor([0.5, 2.0, 1.0, 3.0]) + 7
+    layer = Standardise(4)
+    layer.fit(z)
+    torch.testing.assert_close(layer(z).mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(layer(z).std(dim=0), torch.ones(4))
+    new = torch.randn(3, 4, generator=generator)  # others are moved by the same numbers
+    torch.testing.assert_close(layer(new), (new - z.mean(dim=0)) / z.std(dim=0))
+
+
+def test_a_number_that_hardly_varies_is_not_blown_up():
+    z = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    z = (z - z.mean(dim=0)) / z.std(dim=0) * torch.tensor([1.0, 1.0, 0.0])
+    layer = Standardise(3)
+    layer.fit(z)
+    least = (2 / 3) / 10  # a tenth of the mean deviation
+    torch.testing.assert_close(layer.scale[2].item(), 1 / (least + 1e-6), rtol=1e-3, atol=0)
+    layer.fit(torch.zeros(5, 3))
+    assert layer(torch.zeros(5, 3)).isfinite().all()
+
+
+def test_shift_and_scale_are_learned_and_fit_leaves_no_graph():
+    layer, z = Standardise(3), torch.randn(5, 3, requires_grad=True)
+    layer.fit(z)
+    assert z.grad_fn is None and layer.shift.grad_fn is None
+    layer(z.detach()).square().sum().backward()
+    assert layer.shift.grad.abs().sum() > 0 and layer.scale.grad.abs().sum() > 0
+
+
+def test_cosines_of_an_untrained_encoder_are_near_1_until_standardised():
+    torch.manual_seed(0)
+    encoder, layer = ConvNet(width=8, downsample="stride"), Standardise(8)
+    with torch.no_grad():
+        z = encoder(torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    layer.fit(z)
+
+    def cosine(z):
+        unit = F.normalize(z, dim=1)
+        return ((unit @ unit.T).sum() - len(z)) / (len(z) * (len(z) - 1))
+
+    assert cosine(z) > 0.8 and abs(cosine(layer(z))) < 0.1
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, float("nan"), "3", True, None, []])
+def test_the_width_of_standardise_is_a_count(wrong):
+    with pytest.raises(ValueError, match="dim must be an integer of at least 1, got"):
+        Standardise(wrong)

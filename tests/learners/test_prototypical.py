@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
+from metalearn_edu.backbones import ConvNet
 from metalearn_edu.learners import (
     EnhancedProtoNet,
     PrototypicalNetwork,
     class_prototypes,
     embed_dataset,
 )
-from metalearn_edu.learners.prototypical import DISTANCES, squared_euclidean
+from metalearn_edu.learners.prototypical import DISTANCES, Views, squared_euclidean
 from metalearn_edu.tasks import FewShotDataset
+from metalearn_edu.tasks.augmented import warp
 
 T, N_WAY, N_SHOT, N_QUERY, D = 3, 4, 2, 5, 6
 
@@ -223,3 +225,22 @@ def test_embedding_of_nonsense_is_refused(arguments, message):
     dataset = FewShotDataset(torch.rand(4, 2), torch.arange(2).repeat(2))
     with pytest.raises(ValueError, match=message):
         embed_dataset(**{"encoder": nn.Identity(), "dataset": dataset} | arguments)
+
+
+# ------------------------------------------------------------------ views
+
+
+def test_views_are_the_mean_of_what_the_encoder_says_of_warped_images():
+    encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
+    views = Views(encoder, 3, amount=0.7)
+    assert torch.equal(views.train()(x), encoder(x))
+    by_hand = [encoder(warp(x, change.expand(3, -1))) for change in views.changes]
+    assert torch.allclose(views.eval()(x), sum(by_hand) / 3, atol=1e-6)
+    assert torch.allclose(by_hand[0], encoder(x), atol=1e-4)  # the first is the image itself
+    assert not torch.allclose(by_hand[1], by_hand[0], atol=1e-2)
+    assert list(views.state_dict()) == [f"encoder.{name}" for name in encoder.state_dict()]
+
+
+def test_one_view_is_the_encoder():
+    encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
+    assert torch.allclose(Views(encoder, 1).eval()(x), encoder(x), atol=1e-4)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import threading
 from pathlib import Path
@@ -10,25 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
 from metalearn_edu import EpisodeSampler, cli, evaluate_meta_learner, load_image_folder
 from metalearn_edu.pretrained import FOLDER
-from metalearn_edu.runs import recipe as recipes
-from metalearn_edu.runs.folder import claimed, record_figures
-from metalearn_edu.runs.recipe import (
+from metalearn_edu.runs import (
     ALGORITHMS,
-    CHECKS,
     Recipe,
-    check_settings,
     load_run,
     make_recipe,
     recipe_data,
-    train_command,
+    sources,
+    train,
     train_recipe,
 )
+from metalearn_edu.runs.command import check_settings
+from metalearn_edu.runs.folder import claimed, record_figures
+from metalearn_edu.runs.recipe import algorithms_with, every_setting
 
 QUICK = ["--width", "4", "--downsample", "stride", "--steps", "2", "--quiet"]
 
@@ -372,13 +370,13 @@ def test_ink_that_is_decided_otherwise_is_another_folder(capsys, tmp_path, check
 def test_a_folder_that_goes_while_it_is_trained_on_does_no_harm(tmp_path, monkeypatch):
     mine = drawings(tmp_path / "mine", "abcdefghij")
     recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
-    real = recipes.meta_train
+    real = train.meta_train
 
     def lose_it(*args, **options):
         shutil.rmtree(mine)
         return real(*args, **options)
 
-    monkeypatch.setattr(recipes, "meta_train", lose_it)
+    monkeypatch.setattr(train, "meta_train", lose_it)
     train_recipe(recipe, tmp_path / "run", progress=False)
     assert str(mine) in load_run(tmp_path / "run")[2]["command"]
 
@@ -402,17 +400,17 @@ def test_the_same_command_on_the_same_pictures_goes_on(capsys, both):
 
 def test_the_data_are_loaded_once(tmp_path, monkeypatch):
     loads = []
-    real = recipes.read_image_folder
+    real = sources.read_image_folder
     monkeypatch.setattr(
-        recipes, "read_image_folder", lambda *a, **k: loads.append(a) or real(*a, **k)
+        sources, "read_image_folder", lambda *a, **k: loads.append(a) or real(*a, **k)
     )
     mine = drawings(tmp_path / "mine", "abcdefghij")
     recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
     train_recipe(recipe, tmp_path / "run", progress=False)
     assert len(loads) == 1
     splits = []
-    glyphs = recipes.load_glyphs
-    monkeypatch.setattr(recipes, "load_glyphs", lambda s: splits.append(s) or glyphs(s))
+    glyphs = sources.load_glyphs
+    monkeypatch.setattr(sources, "load_glyphs", lambda s: splits.append(s) or glyphs(s))
     recipe = make_recipe("prototypical", width=4, downsample="stride", n_steps=1, train_way=5)
     train_recipe(recipe, tmp_path / "of glyphs", progress=False)
     assert splits == ["meta-train", "meta-val"]
@@ -467,7 +465,7 @@ def test_pictures_that_are_not_square_are_not_turned():
 def test_few_classes_are_split_so_that_two_can_be_tested_on(tmp_path, n, sizes):
     mine = drawings(tmp_path / "mine", [f"c{k}" for k in range(n)], n=7)
     recipe = make_recipe("prototypical", str(mine), width=4, downsample="stride", n_steps=1)
-    parts = recipes.folder_of(recipe).parts
+    parts = sources.folder_of(recipe).parts
     found = [parts[s].class_names if s in parts else [] for s in ("meta-train", "meta-val",
              "meta-test")]  # fmt: skip
     assert tuple(map(len, found)) == sizes
@@ -542,11 +540,12 @@ def test_train_refuses_what_it_would_ignore(capsys, tmp_path, words, named):
 @pytest.mark.filterwarnings("ignore:--downsample")
 def test_every_setting_has_a_meaning_somewhere():
     where = [(a, d) for a in ALGORITHMS for d in ("glyphs", "omniglot", "sinusoids", ".")]
-    for name in set(CHECKS) - {"data"}:
+    for name in set(every_setting()) - {"data"}:
+        value = getattr(ALGORITHMS[algorithms_with(name)[0]].recipe, name)
         used = []
         for algorithm, data in where:
             try:
-                check_settings(algorithm, data, {name: getattr(Recipe("maml"), name)})
+                check_settings(algorithm, data, {name: value})
                 used.append((algorithm, data))
             except ValueError:
                 pass
@@ -581,6 +580,23 @@ def test_waves_have_no_classes_to_choose(capsys, tmp_path, option):
     assert status == 2 and option.split()[0] in err
 
 
+def test_the_cards_that_come_with_the_package_stay_as_they_are(capsys, tmp_path):
+    before = {card: card.read_bytes() for card in FOLDER.glob("*/card.json")}
+    (tmp_path / "link").symlink_to(FOLDER / "relation_glyphs")
+    for name in ("relation_glyphs", FOLDER / "relation_glyphs", tmp_path / "link"):
+        words = ["evaluate", name, "--episodes", 4, "--record"]
+        status, out, err = run(capsys, *words)
+        assert (status, out) == (2, "") and err.count("\n") == 1
+        assert "comes with the package" in err and "copy the folder" in err
+    with pytest.raises(ValueError, match="comes with the package"):
+        record_figures(FOLDER / "relation_glyphs", [])
+    assert {card: card.read_bytes() for card in FOLDER.glob("*/card.json")} == before
+    shutil.copytree(FOLDER / "relation_glyphs", tmp_path / "mine")
+    words = ["evaluate", tmp_path / "mine", "--episodes", 4, "--record", "--json"]
+    figure = json.loads(run(capsys, *words)[1])
+    assert json.loads((tmp_path / "mine/card.json").read_text())["figures"][-1] == figure
+
+
 # ---------------------------------------------------------------- numbers
 
 
@@ -612,58 +628,6 @@ def test_numbers_that_no_training_can_have_are_refused(capsys, tmp_path, option,
 def test_what_does_not_fit_the_memory_is_refused_at_the_door(capsys, tmp_path, words, status):
     found, _, err = run(capsys, "train", *words.split(), "--output", tmp_path / "x", "--quiet")
     assert found == status and err.count("\n") == 1 and list(tmp_path.iterdir()) == []
-
-
-# ---------------------------------------------------------------- the command says it all
-
-WIDTHS = strategies.integers(1, 64)
-SOME = strategies.fixed_dictionaries(
-    {},
-    optional={
-        "n_way": strategies.integers(2, 5),
-        "n_shot": strategies.integers(1, 2),
-        "n_query": strategies.integers(1, 5),
-        "rotations": strategies.booleans(),
-        "augment": strategies.sampled_from([0.0, 0.5, 1.0]),
-        "width": WIDTHS,
-        "seed": strategies.integers(0, 2**63 - 1),
-        "meta_lr": strategies.floats(1e-6, 1.0),
-        "size": strategies.sampled_from([(28, 28), (32, 32), (32, 48), (17, 90)]),
-        "channels": strategies.sampled_from([1, 3]),
-        "ink": strategies.sampled_from(["as-is", "dark", "light", "auto"]),
-        "n_steps": strategies.integers(1, 10**6),
-        "n_classes": strategies.integers(2, 6),
-    },
-)
-
-
-@pytest.fixture(scope="module")
-def ten_classes(tmp_path_factory):
-    return drawings(tmp_path_factory.mktemp("ten") / "ten classes", "abcdefghij", n=9)
-
-
-@given(
-    algorithm=strategies.sampled_from([*ALGORITHMS]), settings=SOME, folder=strategies.booleans()
-)
-def test_the_command_of_a_recipe_makes_the_recipe(ten_classes, algorithm, settings, folder):
-    data = str(ten_classes) if folder else "glyphs"
-    settings = {n: v for n, v in settings.items() if folder or n not in ("size", "channels", "ink")}
-    recipe = make_recipe(algorithm, data, **settings)
-    words = shlex.split(train_command(recipe))
-    made = []
-
-    def caught(recipe, *_, **__):
-        made.append(recipe)
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipes, "train_recipe", caught)
-        with pytest.raises(SystemExit):
-            cli.main(words[1:])
-    assert train_command(made[0]) == train_command(recipe)
-    unused = recipes._unused(recipe)
-    differing = {n for n in CHECKS if getattr(made[0], n) != getattr(recipe, n)}
-    assert differing <= set(unused)
 
 
 # ---------------------------------------------------------------- what is not ours
@@ -750,7 +714,7 @@ def test_what_a_killed_training_left_half_written_goes(capsys, tmp_path):
 
 
 def test_a_training_that_fails_leaves_no_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "meta_train", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(train, "meta_train", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train_recipe(make_recipe("task-conditioned", "sinusoids"), tmp_path / "run")
     assert not list(tmp_path.iterdir())

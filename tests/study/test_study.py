@@ -21,7 +21,7 @@ from PIL import Image
 
 from metalearn_edu import cli, evaluate_meta_learner
 from metalearn_edu.basics.files import locked, save_json
-from metalearn_edu.runs.recipe import ALGORITHMS, task_source, train_command, train_learner
+from metalearn_edu.runs import ALGORITHMS, task_source, train_command, train_learner
 from metalearn_edu.study import (
     Grid,
     Run,
@@ -248,6 +248,8 @@ def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_
         (content, True),
         # written before some setting existed, which has its usual value now
         (content | {"settings": content["settings"] | {"recipe": {"width": 32}}}, True),
+        # or when every recipe had the settings of all algorithms
+        (content | {"settings": content["settings"] | {"recipe": {"memory_size": 9}}}, True),
         (content | {"settings": content["settings"] | {"n_test_episodes": 9}}, False),
         (content | {"settings": content["settings"] | {"recipe": {"width": 64}}}, False),
     ):

@@ -321,6 +321,51 @@ def test_the_rows_go_along_with_their_tasks():
     assert torch.equal(moved.support_rows, batch.support_rows)
 
 
+# ---------------------------------------------------------------- known once
+
+
+def counted(monkeypatch, name):
+    calls, function = [], getattr(episodes_module, name)
+    monkeypatch.setattr(
+        episodes_module, name, lambda *args: calls.append(args[0]) or function(*args)
+    )
+    return calls
+
+
+def test_the_number_of_ways_is_counted_once_for_all_that_comes_of_a_batch(monkeypatch):
+    batch = EpisodeBatch(**parts())
+    assert batch.n_way == 2
+    calls = counted(monkeypatch, "count_classes")
+    others = [batch, batch[1:], *batch.split(1), batch.to(dtype=torch.float64)]
+    assert [other.n_way for other in others] == [2] * len(others) and not calls
+    assert EpisodeBatch(**regression_parts())[:1].n_way is None
+
+
+def test_items_are_looked_through_once(monkeypatch):
+    batch = EpisodeBatch(**parts())
+    calls = counted(monkeypatch, "check_finite")
+    batch.check_finite()
+    batch.check_finite()
+    for few in batch.like(torch.nn.Linear(1, 1)).split(1):
+        few.check_finite()
+    assert calls == ["support_x", "query_x"]
+    EpisodeBatch(**regression_parts()).check_finite()
+    assert calls[2:] == ["support_x", "support_y", "query_x"]
+
+
+def test_numbers_that_another_precision_cannot_hold_are_found_after_the_move():
+    given = parts()
+    batch = EpisodeBatch(**given | {"query_x": given["query_x"] + 1e6})
+    batch.check_finite()
+    with pytest.raises(ValueError, match="query_x holds 48 NaN or infinite numbers"):
+        batch.to(dtype=torch.float16).check_finite()
+
+
+def test_a_module_without_floats_leaves_a_batch_where_it_is():
+    batch = EpisodeBatch(**parts()).to(dtype=torch.float64)
+    assert batch.like(torch.nn.Flatten()).support_x.dtype == torch.float64
+
+
 # ---------------------------------------------------------------- in order
 
 

@@ -12,7 +12,7 @@ import dis
 import inspect
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from itertools import permutations
 from typing import Any
@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .differences import difference
-from .exercise import Answer, Exercise
+from .differences import difference, show
+from .edits import Edit
+from .exercise import Answer, Exercise, Mistake
 from .near_misses import near_misses
 from .outcomes import Outcome, message, outcome_of
 from .relations import Example, close, other_places, relation
@@ -34,21 +35,32 @@ N_EXAMPLES = 20
 
 def explain(exercise: Exercise, answer: Answer, failed: tuple[Any, ...]) -> str:
     """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
-    patient = _Patient(exercise, answer, failed)
+    patient = _Patient(exercise, answer, failed, exercise.mistakes)
     return next(filter(None, (look(patient) for look in LOOKS)), "")
 
 
-def known_mistake(exercise: Exercise, answer: Answer, failed: tuple[Any, ...]) -> str:
-    """The hint of the known mistake that gives what the answer gives; empty if none does."""
-    patient = _Patient(exercise, answer, failed)
+def known_mistake(
+    exercise: Exercise,
+    answer: Answer,
+    failed: tuple[Any, ...],
+    likely: Sequence[Mistake | Edit],
+) -> str:
+    """The hint of the likely mistake that gives what the answer gives; empty if none does."""
+    patient = _Patient(exercise, answer, failed, likely)
     return _known(patient) or _mostly_known(patient)
 
 
 class _Patient:
     """A wrong answer, with examples of what it does; the first is the call that failed."""
 
-    def __init__(self, exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> None:
-        self.exercise, self.answer = exercise, answer
+    def __init__(
+        self,
+        exercise: Exercise,
+        answer: Any,
+        failed: tuple[Any, ...],
+        likely: Sequence[Mistake | Edit],
+    ) -> None:
+        self.exercise, self.answer, self.likely = exercise, answer, likely
         self.examples = _examples(exercise, answer, failed)
         self.first = self.examples[0]
         self.part = _first_wrong_part(self.first)
@@ -121,7 +133,7 @@ Hit = tuple[int, int, str]
 def _hits(patient: _Patient) -> list[Hit]:
     """Of each known mistake: in how many examples the answer does what it does, how well, hint."""
     hits = []
-    for mistake in patient.exercise.mistakes:
+    for mistake in patient.likely:
         if patient.does(mistake.wrong, patient.first):  # else it explains nothing
             agreed = [patient.does(mistake.wrong, example) for example in patient.examples]
             hits.append((sum(map(bool, agreed)), sum(agreed), mistake.hint))
@@ -279,9 +291,15 @@ def _is_constant(patient: _Patient) -> bool:
 def _ignored(patient: _Patient) -> str:
     """Which arguments are not in the code of the answer, or that all results are the same."""
     unseen = patient.unseen
-    if not _is_constant(patient) and any(_is_read(patient.answer, i) for i in unseen):
-        return ""
-    return _whatever(patient, unseen)
+    if not any(_is_read(patient.answer, i) for i in unseen):
+        return _whatever(patient, unseen)
+    return ALWAYS.format(show(patient.first.got.value)) if _is_constant(patient) else ""
+
+
+ALWAYS = (
+    "the result is {} each time, whatever the arguments are; is there a condition that never "
+    "holds, or a number that is always the same?"
+)
 
 
 def _without_effect(patient: _Patient) -> str:

@@ -15,7 +15,7 @@ import io
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -23,7 +23,6 @@ from torch import Tensor
 
 from .diagnosis import explain, known_mistake
 from .differences import changes, copy_of, difference, show
-from .edits import Edit
 from .exercise import Answer, Exercise, Mistake, Property, Verdict
 from .limits import MEMORY, OutOfTime, call_within
 from .outcomes import Outcome, failure, outcome_of
@@ -157,6 +156,7 @@ def _is_untouched(exercise: Exercise, answer: Answer) -> bool:
     return False
 
 
+@lru_cache(maxsize=100)
 def _body(function: Any) -> list[str]:
     (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     body = node.body if isinstance(node, ast.FunctionDef) else [node]
@@ -268,14 +268,25 @@ def _exact(arguments: tuple) -> tuple:
 def _gradient_mistake(exercise: Exercise, answer: Answer, arguments: tuple) -> str:
     """The hint of a known mistake with these gradients, and with the same values."""
     values = outcome_of(exercise.solution, arguments).value
-    by_gradients = partial(_by_gradients, exercise)
-    mistakes: list[Mistake | Edit] = [
-        Mistake(by_gradients(m.wrong), m.hint)
-        for m in exercise.mistakes
-        if not failure(outcome_of(m.wrong, arguments), values)
+    other = _with_gradients(exercise)
+    likely = [
+        mistake
+        for mistake, known in zip(other.mistakes, exercise.mistakes, strict=True)
+        if not failure(outcome_of(known.wrong, arguments), values)
     ]
-    other = replace(exercise, solution=by_gradients(exercise.solution), mistakes=mistakes)
-    return known_mistake(other, by_gradients(answer), arguments)
+    return known_mistake(other, _by_gradients(exercise, answer), arguments, likely)
+
+
+@lru_cache(maxsize=100)
+def _with_gradients(exercise: Exercise) -> Exercise:
+    """The exercise with gradients as results: some mistakes show in these alone."""
+    mistakes = [Mistake(_by_gradients(exercise, m.wrong), m.hint) for m in exercise.mistakes]
+    return replace(exercise, solution=_by_gradients(exercise, exercise.solution), mistakes=mistakes)
+
+
+def _by_gradients(exercise: Exercise, function: Answer) -> Answer:
+    """The function with its gradients as the result."""
+    return lambda *arguments: _gradients(exercise, function, arguments)
 
 
 def _cut_off(got: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
@@ -293,11 +304,6 @@ CUT = (
     "does a part of the computation go through `.detach()` or `.data`, or does a small constant "
     "stand in another place? `backward()` inside the function adds to the gradients, too"
 )
-
-
-def _by_gradients(exercise: Exercise, function: Answer) -> Answer:
-    """The function with its gradients as the result: some mistakes show in these alone."""
-    return lambda *arguments: _gradients(exercise, function, arguments)
 
 
 def _gradients(exercise: Exercise, function: Answer, arguments: tuple) -> dict[str, Tensor] | None:

@@ -34,6 +34,7 @@ import torch
 __all__ = ["MEMORY", "OutOfTime", "Stop", "call_within"]
 
 MEMORY = 2 * 2**30  # bytes, beyond what the process has already
+PATIENCE = 5.0  # seconds in which hardly anything happens, at least
 
 
 class OutOfTime(Exception):
@@ -101,7 +102,7 @@ class _Patience:
     """
 
     def __init__(self, seconds: float, used: Callable[[], float]) -> None:
-        self.while_, self.used = max(seconds, 5.0), used
+        self.while_, self.used = max(seconds, PATIENCE), used
         self._begin()
 
     def _begin(self) -> None:

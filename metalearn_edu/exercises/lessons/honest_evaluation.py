@@ -139,6 +139,7 @@ PAIRED = Exercise(
         # differences 0.1, 0, 0.2, 0.1: squared deviations 0.02, over 3, root 0.081650
         Case((_FIRST, _SECOND), (0.1, 0.0800167)),
         Case((_SECOND, _SECOND), (0.0, 0.0)),
+        Case((_SECOND, _FIRST), (-0.1, 0.0800167)),
     ],
     draw=_draw_paired,
     mistakes=mistakes_of(paired_difference, lesson=LESSON),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ...basics.arguments import as_integer
 from ...plotting.pictures import mosaic, show
 from ...plotting.style import SMALL, pyplot_figure, styled, wrap
+from ...plotting.words import add_words
 from .folder_check import Finding, FolderReport
 from .folder_layout import pictures as pictures_in
 from .picture import read_picture
@@ -37,6 +38,7 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
     if not shown:
         show(ax, np.ones((1, 8, 3)))
         ax.text(0, 0, "nothing suspicious", va="center")
+        add_words(ax, f"Nothing suspicious in the folder {report.root.name}.")
         return fig
     pictures = np.stack([_thumbnail(finding) for finding in shown])
     side = pictures.shape[1]
@@ -45,6 +47,10 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
         name = finding.file.relative_to(report.root).as_posix()
         text = f"{wrap(name, 400, 1)}\n{wrap(finding.what, 430, 1)}"
         ax.text(1.3 * side, i * (side + 1) + side / 2, text, va="center", fontsize=SMALL)
+    rows = (f"{f.file.relative_to(report.root).as_posix()}: {f.what}" for f in shown)
+    add_words(
+        ax, f"{len(shown)} of {len(found)} findings in {report.root.name}. {'; '.join(rows)}."
+    )
     return fig
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ...basics.arguments import as_integer
+from ...basics.arguments import as_choice, as_integer
 from ...basics.capacity import machine_bytes
 from ...basics.files import as_path
 from ..dataset import FewShotDataset, scale
@@ -80,7 +80,7 @@ class Preparation:
     greys: Greys | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("ink", self.ink, ("dark", "light"))
+        as_choice("ink", self.ink, ("dark", "light"))
         channels, size, greys = _checked(self.size, self.channels, self.ink, self.greys)
         vars(self).update(size=size, channels=channels, greys=greys)  # lists when it was JSON
 
@@ -148,7 +148,7 @@ def read_image_folder(
     Other pictures are prepared alike by `load_image_folder(other, **vars(preparation))`.
     """
     channels, size, given = _checked(size, channels, ink, greys)
-    _check_choice("on_error", on_error, ("skip", "raise"))
+    as_choice("on_error", on_error, ("skip", "raise"))
     root, skipped = as_path("path", path), _LeftOut(on_error)
     folders = class_folders(root)
     inside = {name: [p for f in places for p in pictures(f)] for name, places in folders.items()}
@@ -215,14 +215,8 @@ def _checked(
     """Channels, (height, width), and black and white where they are given."""
     if isinstance(channels, bool) or channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
-    _check_choice("ink", ink, ("dark", "light", "auto", None))
+    as_choice("ink", ink, ("dark", "light", "auto", None))
     return 1 if channels == 1 else 3, _as_size(size), _as_greys(greys)
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
-    if not (value is None or isinstance(value, str)) or value not in choices:
-        *most, last = map(repr, choices)
-        raise ValueError(f"{name} must be {', '.join(most)} or {last}, got {value!r}")
 
 
 def _as_size(size: Any) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from torch import nn
 from torch.func import functional_call
 
 from metalearn_edu.backbones import MLP, ConvNet
-from metalearn_edu.engine import side_by_side
+from metalearn_edu.engine import layers
+from metalearn_edu.engine.derivatives import like_its_gradient
 
 T, B = 3, 2
 
@@ -50,8 +51,8 @@ def first_relu():
     return nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(64, 3, bias=False), nn.Tanh())
 
 
-def conv(*layers):
-    return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
+def conv(*parts):
+    return nn.Sequential(*parts, nn.Flatten(), nn.LazyLinear(3))
 
 
 def scales_of_both_signs():
@@ -135,14 +136,14 @@ def one_by_one(model, params, x):
 
 def test_layers_are_known_or_left_to_vmap(case):
     model, known, _, x = case
-    assert (side_by_side._plan(model, x) is not None) is known
+    assert (layers._plan(model, x) is not None) is known
 
 
 def test_scores_and_two_derivatives_are_those_of_plain_calls(case):
     """The score's gradient, and the gradient of a random sum of that gradient."""
     model, _, params, x = case
     before, results = x.detach().clone(), []
-    for run in (side_by_side.run, one_by_one):
+    for run in (layers.run, one_by_one):
         leaves = [x, *params.values()]
         scores = run(model, params, x)
         total = (scores.sin() * draw(*scores.shape, seed=5)).sum()
@@ -158,14 +159,14 @@ def test_scores_and_two_derivatives_are_those_of_plain_calls(case):
 def test_networks_are_left_as_they_were(case):
     model, _, params, x = case
     before = copy.deepcopy(model.state_dict())
-    side_by_side.run(model, params, x)
+    layers.run(model, params, x)
     assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 
 
 def test_channels_come_last_even_for_one_task_of_grey_images():
     """Where they do not, each layer of a single task is pooled several times as slowly."""
-    z = F.conv2d(side_by_side._fold(draw(1, 5, 1, 8, 8)), draw(4, 1, 3, 3))
+    z = F.conv2d(layers._fold(draw(1, 5, 1, 8, 8)), draw(4, 1, 3, 3))
     assert z.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -173,10 +174,10 @@ def test_channels_come_last_even_for_one_task_of_grey_images():
     "model", [MLP(192, [6, 5], 3), ConvNet(3, 8, 3, image_size=8, n_blocks=2)], ids=["MLP", "conv"]
 )
 def test_parameters_lie_in_memory_as_their_gradients_do(model):
-    start = {n: side_by_side.like_its_gradient(p.detach()) for n, p in model.named_parameters()}
+    start = {n: like_its_gradient(p.detach()) for n, p in model.named_parameters()}
     assert all(torch.equal(start[n], p) for n, p in model.named_parameters())
     params = {n: p.expand(T, *p.shape).clone().requires_grad_() for n, p in start.items()}
-    scores = side_by_side.run(model, params, torch.rand(T, B, 3, 8, 8))
+    scores = layers.run(model, params, torch.rand(T, B, 3, 8, 8))
     for p, g in zip(
         params.values(), torch.autograd.grad(scores.sum(), params.values()), strict=True
     ):
@@ -187,20 +188,6 @@ def test_a_coloured_first_block_in_single_precision():
     """27 numbers a patch; far from 0, where E[z^2] - E[z]^2 would have no digit left."""
     net = ConvNet(3, 8, 4, image_size=8, n_blocks=1)
     x = 100 + torch.rand(1, 5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    scores = side_by_side.run(net, {n: p[None] for n, p in net.named_parameters()}, x)[0]
+    scores = layers.run(net, {n: p[None] for n, p in net.named_parameters()}, x)[0]
     expected = copy.deepcopy(net).double()(x[0].double())
     torch.testing.assert_close(scores.double(), expected, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("large", [1, 10**9])
-def test_the_scaled_step_against_differences(monkeypatch, large):
-    monkeypatch.setattr(side_by_side, "LARGE", large)
-    start, rate, g = draw(4, 1), draw(4, 3, seed=1), draw(T, 4, 3, seed=2)
-    inputs = [part.requires_grad_() for part in (start, rate, g)]
-
-    def step(start, rate, g):
-        return side_by_side.scaled_step(start.expand(T, 4, 3), rate, g)
-
-    assert torch.autograd.gradcheck(step, inputs)
-    by_hand = start - rate * g
-    torch.testing.assert_close(step(*inputs), by_hand, rtol=1e-14, atol=1e-14)

@@ -1,0 +1,314 @@
+"""The algorithms that `metalearn-edu train` knows, one entry each, with the settings of their own.
+
+Nothing here loads PyTorch before a learner is built: the options of the command line are made from
+these settings, and `--help` need not wait.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .recipe import ALGORITHMS, Algorithm, Recipe
+from .settings import WIDE, amount, either, one_of, step_size, whole
+
+if TYPE_CHECKING:
+    from ..backbones import MLP, ConvNet
+    from ..learners import MAML, MetaLearner
+
+__all__ = ["ALGORITHMS"]
+
+Shape = tuple[int, ...]
+
+# `study` and `classes_per_step` were measured once, in processor time on one thread, on 200 classes
+# of Glyphs, for 40 s a training: 47 ms a step for prototypical, 96 relation, 41 maml and meta-sgd
+# in 5-way episodes (29 in 20-way), 26 task-conditioned, 151 mann in 5-way streams (293 in 20-way:
+# twice the time of the others). The step sizes are the best of two or three on meta-val. Many small
+# steps did better in the same time than few large ones; mann needs larger ones.
+
+WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, "n_steps": 3000}
+
+
+# ---------------------------------------------------------------- what several share
+
+
+@dataclass(frozen=True)
+class GradientBased(Recipe):
+    """Of maml and meta-sgd."""
+
+    inner_lr: float = step_size(0.4, "Step size of the inner loop.")
+    num_inner_steps: int = whole(1, 0, 10_000, "Inner steps in training.", flag="inner-steps")
+    num_test_steps: int = whole(3, 0, 10_000, "Inner steps in testing.", flag="test-steps")
+    first_order: bool = either(
+        False, "first-order", "second-order", "Whether the outer gradient leaves out curvature."
+    )
+    zero_head: bool = either(
+        False, "zero-head", "learned-head", "Where the last layer starts in each task."
+    )
+
+
+@dataclass(frozen=True)
+class WithHidden(Recipe):
+    """Of mann and task-conditioned."""
+
+    hidden_dim: int = whole(128, 1, WIDE, "Hidden units.")
+
+
+def _image_size(item_shape: Shape) -> Any:
+    """Height and width as the backbones take them: one number where they are equal."""
+    _, height, width = item_shape
+    return width if height == width else (height, width)
+
+
+def _image_model(recipe: Recipe, item_shape: Shape, output_dim: int | None) -> MLP | ConvNet:
+    import torch
+
+    from ..backbones import MLP, ConvNet
+
+    if recipe.backbone == "mlp":
+        return MLP(math.prod(item_shape), [recipe.width] * 2, output_dim or recipe.width)
+    grows = recipe.backbone == "pyramid"
+    network = ConvNet(
+        item_shape[0],
+        [k * recipe.width for k in (1, 2, 3, 4)] if grows else recipe.width,
+        output_dim,
+        image_size=_image_size(item_shape),
+        downsample=recipe.downsample,
+        norm=recipe.norm,
+        n_halvings=3 if grows else None,
+    )
+    # Channels last in memory: a quarter faster with batch normalisation, and the same numbers.
+    layout = torch.channels_last if grows else torch.contiguous_format
+    return network.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+# ---------------------------------------------------------------- prototypical
+
+
+@dataclass(frozen=True)
+class Prototypical(Recipe):
+    """Of prototypical."""
+
+    test_views: int = whole(1, 1, 1000, "How often an image is looked at in testing; see Views.")
+
+
+def _prototypical(recipe: Prototypical, item_shape: Shape) -> MetaLearner:
+    from ..learners import PrototypicalNetwork
+    from ..learners.prototypical import Views
+
+    encoder = _image_model(recipe, item_shape, None)
+    views = recipe.test_views
+    return PrototypicalNetwork(Views(encoder, views) if views > 1 else encoder)
+
+
+ALGORITHMS["prototypical"] = Algorithm(
+    "ProtoNet",
+    "prototypical.PrototypicalNetwork",
+    _prototypical,
+    Prototypical,
+    {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
+    study={"n_steps": 850, "meta_lr": 4e-3},
+)
+
+
+# ---------------------------------------------------------------- relation
+
+
+@dataclass(frozen=True)
+class Relation(Recipe):
+    """Of relation."""
+
+    aggregate: str = one_of("mean", ("sum", "mean"), "How the shots of a class become one.")
+    objective: str = one_of(
+        "cross_entropy", ("mse", "cross_entropy"), "The loss; mse is the published one."
+    )
+
+    def look_at(self, given: Collection[str]) -> None:
+        if "downsample" in given:
+            text = "--downsample changes nothing for relation, which keeps maps"
+            warnings.warn(text, stacklevel=2)
+        if self.backbone == "pyramid":
+            raise ValueError("backbone pyramid is not for relation, which has conv or mlp")
+
+
+def _relation(recipe: Relation, item_shape: Shape) -> MetaLearner:
+    from ..learners import RelationNetwork
+
+    options: dict[str, Any] = {"aggregate": recipe.aggregate, "objective": recipe.objective}
+    if recipe.backbone == "mlp":
+        return RelationNetwork(math.prod(item_shape), recipe.width, **options)
+    options |= {"image_size": _image_size(item_shape), "norm": recipe.norm}
+    return RelationNetwork.convolutional(item_shape[0], recipe.width, **options)
+
+
+ALGORITHMS["relation"] = Algorithm(
+    "Relation Network",
+    "relation.RelationNetwork",
+    _relation,
+    Relation,
+    {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000},
+    study={"n_steps": 410, "meta_lr": 4e-3},
+)
+
+
+# ---------------------------------------------------------------- maml and meta-sgd
+
+
+def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    import torch.nn.functional as F
+
+    from ..learners import MAMLModel
+
+    regression = recipe.data == "sinusoids"
+    model = MAMLModel(1, 40, 1) if regression else _image_model(recipe, item_shape, recipe.n_way)
+    return learner(
+        model,
+        recipe.inner_lr,
+        recipe.meta_lr,
+        recipe.num_inner_steps,
+        F.mse_loss if regression else F.cross_entropy,
+        first_order=recipe.first_order,
+        num_test_steps=recipe.num_test_steps,
+        zero_head=recipe.zero_head,
+    )
+
+
+def _maml(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    from ..learners import MAML
+
+    return _gradient_based(MAML, recipe, item_shape)
+
+
+def _meta_sgd(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    from ..learners import MetaSGD
+
+    return _gradient_based(MetaSGD, recipe, item_shape)
+
+
+ONE_STEP_OF_THE_HEAD = {
+    "downsample": "stride",
+    "inner_lr": 2.0,
+    "num_test_steps": 1,
+    "zero_head": True,
+    "n_steps": 5000,
+}
+FIVE_STEPS = WAVES | {"inner_lr": 0.01, "num_inner_steps": 5, "num_test_steps": 5}
+
+IN_A_STUDY: dict[str, Any] = {
+    "study": {"n_steps": 1000, "meta_lr": 4e-3},
+    "classes_per_step": 20,
+}
+
+ALGORITHMS["maml"] = Algorithm(
+    "MAML",
+    "maml.MAML",
+    _maml,
+    GradientBased,
+    ONE_STEP_OF_THE_HEAD,
+    FIVE_STEPS,
+    **IN_A_STUDY,
+)
+ALGORITHMS["meta-sgd"] = Algorithm(
+    "Meta-SGD",
+    "meta_sgd.MetaSGD",
+    _meta_sgd,
+    GradientBased,
+    ONE_STEP_OF_THE_HEAD,
+    FIVE_STEPS,
+    **IN_A_STUDY,
+)
+
+
+# ---------------------------------------------------------------- task-conditioned
+
+
+@dataclass(frozen=True)
+class TaskConditioned(WithHidden):
+    """Of task-conditioned."""
+
+    conditioning: str = one_of("film", ("concat", "film"), "How the task's vector comes in.")
+    task_embedding_dim: int = whole(64, 1, WIDE, "Width of the task's vector.")
+
+
+def _task_conditioned(recipe: TaskConditioned, item_shape: Shape) -> MetaLearner:
+    from ..learners import TaskConditionedNetwork
+
+    regression = recipe.data == "sinusoids"
+    encoder = None if regression else _image_model(recipe, item_shape, None)
+    return TaskConditionedNetwork(
+        1 if encoder is None else encoder.output_dim,
+        recipe.task_embedding_dim,
+        recipe.hidden_dim,
+        conditioning=recipe.conditioning,
+        item_encoder=encoder,
+        regression=regression,
+    )
+
+
+ALGORITHMS["task-conditioned"] = Algorithm(
+    "Task-conditioned",
+    "task_conditioned.TaskConditionedNetwork",
+    _task_conditioned,
+    TaskConditioned,
+    {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
+    WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
+    study={"n_steps": 1500, "n_tasks_per_batch": 1, "meta_lr": 1e-3},
+)
+
+
+# ---------------------------------------------------------------- mann
+
+OF_MEMORY = {"unless": ("memory", "none")}
+
+
+@dataclass(frozen=True)
+class Mann(WithHidden):
+    """Of mann."""
+
+    memory: str = one_of("lrua", ("lrua", "none"), "none: the LSTM alone.")
+    memory_size: int = whole(128, 1, WIDE, "Slots.", **OF_MEMORY)
+    memory_dim: int = whole(40, 1, WIDE, "Width of a slot.", **OF_MEMORY)
+    num_reads: int = whole(1, 1, WIDE, "Heads that read.", **OF_MEMORY)
+    metric_weight: float = amount(1.0, "Of the second loss, for the encoder; 0: as published.")
+    write_first: bool = either(
+        True, "write-first", "read-first", "The order within a step.", **OF_MEMORY
+    )
+
+    @property
+    def numbers_per_item(self) -> int:
+        """A state of the memory at every item."""
+        return self.memory_size * self.memory_dim if self.memory == "lrua" else 0
+
+
+def _mann(recipe: Mann, item_shape: Shape) -> MetaLearner:
+    from torch import nn
+
+    from ..learners import MANN, LSTMController, MANNController
+    from ..learners.mann import Standardise
+
+    network = _image_model(recipe, item_shape, None)
+    encoder = nn.Sequential(network, Standardise(network.output_dim))
+    width = network.output_dim + recipe.n_way
+    controller: MANNController | LSTMController = LSTMController(width, recipe.hidden_dim)
+    if recipe.memory == "lrua":
+        sizes = recipe.hidden_dim, recipe.memory_size, recipe.memory_dim
+        controller = MANNController(
+            width, *sizes, num_reads=recipe.num_reads, write_first=recipe.write_first
+        )
+    return MANN(encoder, controller, recipe.n_way, metric_weight=recipe.metric_weight)
+
+
+ALGORITHMS["mann"] = Algorithm(
+    "MANN",
+    "mann.MANN",
+    _mann,
+    Mann,
+    {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
+    without=("n_query",),  # its streams have 10 items a class
+    streams=True,
+    study={"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},
+    classes_per_step=40,
+)
