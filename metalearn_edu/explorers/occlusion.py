@@ -90,7 +90,7 @@ class OcclusionExplorer(Explorer):
         state: first values of the controls.
     """
 
-    title = "Which part of the query decides?"
+    title = "What decides: a square of paper over the query"
     question = (
         "Find the strokes that speak for the own class, and those that speak for the rival. Is "
         "there a place where covering something makes the network surer of the right class?"

@@ -625,7 +625,7 @@ assert ours.mean > 0.85 and ahead["ProtoNet"].interval[1] < 0.01
 # some ten points, three quarters of the errors, are due to the comparison: it was trained for its
 # own comparison, and never for a distance.
 #
-# But the ProtoNet has 97.7 % ± 0.3, about a point more, with less training time and a fixed distance.
+# But the ProtoNet has 97.7 % ± 0.3, 1.4 points more, with less training time and a fixed distance.
 # An encoder that is trained for a distance can do that part of the work itself. So these figures do
 # **not** say that a learned comparison is the better method; section 11 has the same finding from the
 # literature. (One training seed each: we have not measured how far the next training would differ.)
@@ -730,7 +730,7 @@ print(occlusion.state)
 # <details><summary>What we saw</summary>
 #
 # 1. On 11 places, all on the strokes on the right. Where they are covered, the logit of the own
-#    class falls by up to 8; what is left resembles the rival.
+#    class falls by up to 11; what is left resembles the rival.
 # 2. Query 0 is wrong on 44 of the 49 places. It becomes right on five places around the middle of its
 #    right-hand stroke (rows 2 to 4, columns 3 and 4). With the square in row 2, column 4, the rival
 #    loses most of its logit: that stroke spoke for the rival. Covering, that is, *less* ink, makes the

@@ -311,32 +311,31 @@ EXERCISES: list[Exercise | Question] = [
     Question(
         name="why_a_bias_steps_back",
         lesson=6,
-        aim="reason from the sign of a learned step size",
+        aim="choose the experiment that tests an explanation",
         minutes=5,
         difficulty="medium",
-        text="In the inner step of the trained learner the biases of the output go against their "
-        "own support gradient. Why does that help the queries?",
+        text="The colleague's cause is that the features are never negative. Which experiment "
+        "tests this cause?",
         options={
             "a": Option(
-                "Their support gradient is 0, so the sign does not matter.",
-                "It is the mean probability of the class minus 1/5, which is 0 only if no class "
-                "is favoured.",
+                "Set the step sizes of the biases to 0, and look at the accuracy.",
+                "That shows whether these step sizes matter, not why they are negative. We do it "
+                "as well.",
             ),
             "b": Option(
-                "The weights of the same output act like a second bias, which goes too far; the "
-                "bias takes some of it back.",
-                "The features are never negative, so lowering the weights of an output lowers its "
-                "score for every picture. With the biases held still, a favoured class is "
-                "disfavoured after the step in about 60 % of the episodes and on average.",
+                "Train with tanh, whose values have both signs, and look again.",
+                "It takes the cause away and leaves the rest. If the cause is right, the biases "
+                "should stay positive. Run the next cells.",
             ),
             "c": Option(
-                "A class that is favoured before the step should be favoured after it.",
-                "All five classes have as many queries; a good predictor favours none.",
+                "Train with other seeds, and see if they turn negative again.",
+                "That shows whether the effect is chance. A real effect can have a wrong "
+                "explanation.",
             ),
             "d": Option(
-                "Negative step sizes always generalise better.",
-                "Most of the learned step sizes are positive, and making a bias step back helps "
-                "only because of what the other weights do in the same step.",
+                "Compute the gradients of the biases, and see if their signs differ.",
+                "They do: that is how a step size becomes negative (section 3). It is the effect "
+                "once more, not its cause.",
             ),
         },
         right="b",
