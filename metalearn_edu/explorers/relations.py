@@ -51,7 +51,7 @@ def plot_relations(
     """
     n_queries, n_way = scores.shape
     low, high = scores.min().item(), scores.max().item()
-    ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 1.6 * max(high - low, 1e-6))
+    ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 2.2 * max(high - low, 1e-6))
     tile(ax, queries[:, None], -1.6, -0.5)
     tile(ax, classes[None], -0.5, -1.6)
     answers, rows = scores.argmax(dim=1), torch.arange(n_queries)
@@ -129,7 +129,7 @@ class RelationExplorer(Explorer):
     title = "Relation scores of every pair"
     question = (
         "Where the network is wrong, which picture took the query, and would you have confused "
-        "them? And what becomes of the scores when the shots are added up and not averaged?"
+        "them? And what happens to the scores if the shots are summed instead of averaged?"
     )
     size = (9.4, 5.2)
     episode_control = "episode"
@@ -156,7 +156,7 @@ class RelationExplorer(Explorer):
         others = [name for name in ("mean", "sum") if name != self.learner.aggregate]
         return {
             "n_way": IntSlider(5, 3, 8, description="n_way (classes)"),
-            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items a class)"),
+            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items per class)"),
             "aggregate": Dropdown(
                 options=[self.learner.aggregate, *others], description="support items"
             ),

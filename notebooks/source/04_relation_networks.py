@@ -83,9 +83,9 @@ print("the query belongs to class", label)
 #
 # ## 2. By hand: four pairs on paper
 #
-# A **relation module** is a small network. Its input is a pair: the embedding of a class and that of
-# a query, side by side. Its output is one number $s$, the **logit**. The **relation score** is the
-# **sigmoid** of the logit, $\sigma(s) = 1 / (1 + e^{-s})$, so it lies between 0 and 1:
+# A **relation module** is a small network. Its input is a pair: the embedding of a class and that
+# of a query, side by side. Its output is one number $s$, the **logit**. The **relation score** is
+# the **sigmoid** of the logit, $\sigma(s) = 1 / (1 + e^{-s})$, so it lies between 0 and 1:
 #
 # $$r_{q,k} = g_\phi\big([\,f_\varphi(x_k)\,;\, f_\varphi(x_q)\,]\big)$$
 #
@@ -119,8 +119,9 @@ print("scores", [[f"{r:.3f}" for r in row] for row in torch.sigmoid(logits).toli
 #   module computes 3 minus the sum of the absolute differences, which is the Manhattan distance. A
 #   relation module can therefore be a distance, and other weights make it a different one. Training
 #   chooses.
-# - **The scores of a query do not sum to 1.** Each pair is scored on its own. A query that resembles
-#   no class can have five low scores, and a query between two classes can have two high ones.
+# - **The scores of a query do not sum to 1.** Each pair is scored on its own. A query that
+#   resembles no class can have five low scores, and a query between two classes can have two high
+#   ones.
 #
 # ### Exercise 1: all pairs at once (5 minutes, easy)
 #
@@ -162,9 +163,9 @@ print(tuple(pairs.shape), "equal to the loop:", torch.equal(vectorised, logits))
 #
 # $$W \begin{bmatrix} c \\ q \end{bmatrix} = \begin{bmatrix} W_c & W_q \end{bmatrix} \begin{bmatrix} c \\ q \end{bmatrix} = W_c\, c + W_q\, q$$
 #
-# **A concatenation before a linear layer is a sum after it.** So we multiply each class once and each
-# query once, and add the small results for all pairs. We count the multiplications of that layer
-# for 15 queries per class, embeddings of $d$ numbers and $h$ hidden units:
+# **A concatenation before a linear layer is a sum after it.** So we multiply each class once and
+# each query once, and add the small results for all pairs. We count the multiplications of that
+# layer for 15 queries per class, embeddings of $d$ numbers and $h$ hidden units:
 
 # %%
 for n_way in (5, 20):
@@ -181,8 +182,8 @@ for n_way in (5, 20):
 # ### Exercise 2: no pairs (8 minutes, medium)
 #
 # This is the heart of the lesson. Compute the same logits without making a pair: one hidden layer
-# with ReLU, then `score` times the hidden units, summed. There is no constant 3 here. The check looks
-# at the tensors that you make, and refuses any that holds a class and a query side by side.
+# with ReLU, then `score` times the hidden units, summed. There is no constant 3 here. The check
+# looks at the tensors that you make, and refuses any that holds a class and a query side by side.
 
 
 # %%
@@ -273,9 +274,9 @@ for name in ("encoder", "relation"):
     print(name, sum(p.numel() for p in getattr(network, name).parameters()), "parameters")
 
 # %% [markdown]
-# The comparison is now half of the network. A convolution is linear, so section 3 holds: the package
-# convolves the 5 classes and the 75 queries, then adds, and never stacks 128 maps. We check one pair
-# against the paper's way.
+# The comparison is now half of the network. A convolution is linear, so section 3 holds: the
+# package convolves the 5 classes and the 75 queries, then adds, and never stacks 128 maps. We check
+# one pair against the paper's way.
 
 # %%
 pair = network.relation.pair
@@ -318,18 +319,19 @@ check(my_squared_error)
 # ### Is 0.0475 good?
 #
 # A network that ignores its input gives every pair the same score $r$. Which $r$ is best for $N$
-# classes, and what does it cost? Work it out on paper for $N = 5$ and $N = 20$. (One of the $N$ pairs
-# of a query has the target 1.)
+# classes, and what does it cost? Work it out on paper for $N = 5$ and $N = 20$. (One of the $N$
+# pairs of a query has the target 1.)
 
 # %%
 predict("nearly_zero")
 
 # %% [markdown]
-# The loss of a constant score is $\frac1N (1 - r)^2 + \frac{N-1}{N} r^2$, here as a picture for both
-# $N$. Its smallest value is $\frac1N \big(1 - \frac1N\big)$, at $r = 1/N$: the more ways, the nearer
-# to 0 is the loss of a constant. **A squared error means nothing until it stands beside that of the
-# constant answer.** And a loss equal to the constant's tells us about the sizes of the scores, not
-# about their order: whether the own class has the highest score is a question for the accuracy.
+# The loss of a constant score is $\frac1N (1 - r)^2 + \frac{N-1}{N} r^2$, here as a picture for
+# both $N$. Its smallest value is $\frac1N \big(1 - \frac1N\big)$, at $r = 1/N$: the more ways, the
+# nearer to 0 is the loss of a constant. **A squared error means nothing until it stands beside that
+# of the constant answer.** And a loss equal to the constant's tells us about the sizes of the
+# scores, not about their order: whether the own class has the highest score is a question for the
+# accuracy.
 
 # %%
 r = torch.linspace(0, 0.6, 241)
@@ -353,8 +355,8 @@ plt.show()
 # There is a second way. Leave the sigmoid out, and take the five logits of a query as the scores of
 # a classifier: softmax and **cross-entropy**, as in lesson 03. Now the classes of a query compete,
 # and only the differences between its logits count. The constant answer costs $\ln N$ nats: 1.61 in
-# 5-way, 3.00 in 20-way. In the package, the loss is chosen with `objective="mse"` (sigmoid scores and
-# the squared error) or `objective="cross_entropy"` (logits); the network is the same.
+# 5-way, 3.00 in 20-way. In the package, the loss is chosen with `objective="mse"` (sigmoid scores
+# and the squared error) or `objective="cross_entropy"` (logits); the network is the same.
 #
 # ## 7. Training: two losses, two kinds of episodes
 #
@@ -437,24 +439,24 @@ assert sum(histories[20, "mse"].losses[-20:]) / 20 > 0.9 * constant[20, "mse"]
 # - **The squared error sits on a plateau.** In 5-way it stays at 0.16 for some 70 to 100 steps, and
 #   then begins to fall. In 20-way it stays at 0.0475 for the whole run, while the meta-val accuracy
 #   creeps up to 30 %: the order of the scores is a little better than chance, their sizes are not.
-# - **Cross-entropy has no such plateau.** After 40 steps it is at 55 to 68 %, where the squared error
-#   is at 24 to 30 %.
-# - **Whether more ways help depends on the loss.** With cross-entropy, the 20-way episodes end 3 to 6
-#   points ahead in our three seeds, as in lesson 03. With the squared error they are far behind,
+# - **Cross-entropy has no such plateau.** After 40 steps it is at 55 to 68 %, where the squared
+#   error is at 24 to 30 %.
+# - **Whether more ways help depends on the loss.** With cross-entropy, the 20-way episodes end 3 to
+#   6 points ahead in our three seeds, as in lesson 03. With the squared error they are far behind,
 #   because the plateau is longer.
 #
 # On Omniglot we saw the same in longer runs (one seed each): after 100 seconds of computing,
-# cross-entropy in 20-way episodes had about 93 % on meta-val (5-way 1-shot), the squared error about
-# 31 % in 20-way episodes and about 80 % in 5-way ones.
+# cross-entropy in 20-way episodes had about 93 % on meta-val (5-way 1-shot), the squared error
+# about 31 % in 20-way episodes and about 80 % in 5-way ones.
 #
 # ### Which of two causes?
 #
 # Why does the squared error stay there? There are two suspects.
 #
-# 1. **The majority.** 19 of the 20 pairs of a query are strangers. The squared error treats each pair
-#    on its own, so the first thing that pays is to call every pair a stranger.
-# 2. **The flat sigmoid.** The slope of the loss with respect to a logit has a factor $r(1 - r)$, the
-#    slope of the sigmoid, which is only 0.0475 at $r = 0.05$.
+# 1. **The majority.** 19 of the 20 pairs of a query are strangers. The squared error treats each
+#    pair on its own, so the first thing that pays is to call every pair a stranger.
+# 2. **The flat sigmoid.** The slope of the loss with respect to a logit has a factor $r(1 - r)$,
+#    the slope of the sigmoid, which is only 0.0475 at $r = 0.05$.
 #
 # They can be separated. The **balanced** squared error takes the majority away and keeps the
 # sigmoid: the own pair counts 19 times. The **yes-no cross-entropy** keeps the majority and has no
@@ -531,12 +533,12 @@ assert histories[20, "balanced"].val_scores[1] > histories[20, "yes-no"].val_sco
 # | cross-entropy | no | no | 61, 66, 55 % | 71, 73, 67 % | 78, 79, 73 % |
 #
 # **It is the majority.** Both balanced losses leave the plateau, with the flat sigmoid and without.
-# Both losses with the majority are still on it after 80 steps. The flat sigmoid has a small share at
-# most: without it, one of three trainings had left the plateau after 120 steps. This fits Adam, which
-# divides each gradient by its usual size, and so cancels a factor that all of them share.
+# Both losses with the majority are still on it after 80 steps. The flat sigmoid has a small share
+# at most: without it, one of three trainings had left the plateau after 120 steps. This fits Adam,
+# which divides each gradient by its usual size, and so cancels a factor that all of them share.
 # Cross-entropy looks only at the differences within a query. What all its logits have in common
-# cancels, so a constant answer gains nothing, and the letters come first. (The paper trained with the
-# squared error for up to a million episodes. Patience leaves a plateau, too.)
+# cancels, so a constant answer gains nothing, and the letters come first. (The paper trained with
+# the squared error for up to a million episodes. Patience leaves a plateau, too.)
 #
 # ## 8. A trained one on meta-test
 #
@@ -558,9 +560,9 @@ print("how to make it again:", card["command"])
 #
 # Is the learned comparison worth it? We ask twice.
 #
-# - **We take the comparison away and keep the encoder**: a fixed distance on the same maps, averaged
-#   over the 49 places to 64 numbers, as a ProtoNet's are. Because averaging could lose what matters,
-#   we also try the distance on all 49 places.
+# - **We take the comparison away and keep the encoder**: a fixed distance on the same maps,
+#   averaged over the 49 places to 64 numbers, as a ProtoNet's are. Because averaging could lose
+#   what matters, we also try the distance on all 49 places.
 # - **We give the time to another method**: the ProtoNet that comes with the course trained for 10
 #   minutes on one core, this network for 15.
 #
@@ -621,19 +623,20 @@ assert ours.mean > 0.85 and ahead["ProtoNet"].interval[1] < 0.01
 
 # %% [markdown]
 # The relation network has a 5-way 1-shot meta-test accuracy of about 96.3 % ± 0.4. With a fixed
-# distance the same encoder has 85 to 86 % ± 0.7, averaged or place by place. So for **this encoder**
-# some ten points, three quarters of the errors, are due to the comparison: it was trained for its
-# own comparison, and never for a distance.
+# distance the same encoder has 85 to 86 % ± 0.7, averaged or place by place. So for **this
+# encoder** some ten points, three quarters of the errors, are due to the comparison: it was trained
+# for its own comparison, and never for a distance.
 #
 # But the ProtoNet has 97.7 % ± 0.3, 1.4 points more, with less training time and a fixed distance.
 # An encoder that is trained for a distance can do that part of the work itself. So these figures do
-# **not** say that a learned comparison is the better method; section 11 has the same finding from the
-# literature. (One training seed each: we have not measured how far the next training would differ.)
+# **not** say that a learned comparison is the better method; section 11 has the same finding from
+# the literature. (One training seed each: we have not measured how far the next training would
+# differ.)
 #
 # ### One network, other shots
 #
-# It was trained with one shot, where sum and mean are the same. So the paper's sum would have learned
-# these very weights too, and we can use them with either.
+# It was trained with one shot, where sum and mean are the same. So the paper's sum would have
+# learned these very weights too, and we can use them with either.
 #
 # > **Predict.** With five shots, what do the mean and the sum do to the meta-test accuracy?
 
@@ -661,17 +664,17 @@ plt.show()
 assert by_shots["mean"][5].mean > by_shots["sum"][5].mean + 0.2
 
 # %% [markdown]
-# With the mean, more shots help: about 96, 98 and 99 %. With the sum, every additional shot makes it
-# worse: about 90 % with two shots and between 50 and 60 % with five. The comparison was trained on
-# maps of the size of one item, and a sum of five is like nothing it has seen.
+# With the mean, more shots help: about 96, 98 and 99 %. With the sum, every additional shot makes
+# it worse: about 90 % with two shots and between 50 and 60 % with five. The comparison was trained
+# on maps of the size of one item, and a sum of five is like nothing it has seen.
 #
 # ### Explore: every pair
 #
 # The explorer shows ten queries of a meta-test episode. Rows are queries and columns are classes;
 # the darker a cell, the higher its score. A green frame marks a query's own class, a dot the class
 # with the highest score. Only these cells show their score as a number; the row of the chosen query
-# shows all of them, and its pairs stand on the right. The scores are logits, because the network was
-# trained with cross-entropy: only differences within a row count.
+# shows all of them, and its pairs stand on the right. The scores are logits, because the network
+# was trained with cross-entropy: only differences within a row count.
 #
 # 1. Two queries in this episode are assigned to the wrong class. Choose each. Which letter won, by
 #    how much, and would you have made the same mistake? Find more mistakes in other episodes.
@@ -694,9 +697,10 @@ print(explorer.state)
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. Queries 0 and 7 of episode 2: each goes to the class of the other. The two letters resemble each
-#    other, yet the network is not in doubt. The wrong class is ahead by 3.5 and by 3.1, so the softmax
-#    gives it 33 and 22 times the probability of the right one. A clear answer can be a wrong one.
+# 1. Queries 0 and 7 of episode 2: each goes to the class of the other. The two letters resemble
+#    each other, yet the network is not in doubt. The wrong class is ahead by 3.5 and by 3.1, so the
+#    softmax gives it 33 and 22 times the probability of the right one. A clear answer can be a
+#    wrong one.
 # 2. With the mean, the best logit of most rows is above 0 or near it. With the sum all are far
 #    below 0: the network says of every class that the query does not belong to it. In episode 2 one
 #    class takes nearly all queries.
@@ -731,19 +735,19 @@ print(occlusion.state)
 #
 # 1. On 11 places, all on the strokes on the right. Where they are covered, the logit of the own
 #    class falls by up to 11; what is left resembles the rival.
-# 2. Query 0 is wrong on 44 of the 49 places. It becomes right on five places around the middle of its
-#    right-hand stroke (rows 2 to 4, columns 3 and 4). With the square in row 2, column 4, the rival
-#    loses most of its logit: that stroke spoke for the rival. Covering, that is, *less* ink, makes the
-#    answer right.
+# 2. Query 0 is wrong on 44 of the 49 places. It becomes right on five places around the middle of
+#    its right-hand stroke (rows 2 to 4, columns 3 and 4). With the square in row 2, column 4, the
+#    rival loses most of its logit: that stroke spoke for the rival. Covering, that is, *less* ink,
+#    makes the answer right.
 # 3. Paper on paper is the same picture, so the logits are the same to the last digit.
 # </details>
 #
 # ### What does a learned comparison promise?
 #
 # A distance is symmetric, and nothing is nearer to a thing than the thing itself. A learned
-# comparison has neither by construction. Does it have them all the same? We take one drawing of each
-# of 60 meta-test letters and score all pairs of them: with each other, and each with itself. Then we
-# do the same with 60 pictures of pure noise.
+# comparison has neither by construction. Does it have them all the same? We take one drawing of
+# each of 60 meta-test letters and score all pairs of them: with each other, and each with itself.
+# Then we do the same with 60 pictures of pure noise.
 #
 # > **Predict.** For how many of the 60 letters is the best partner the letter itself? And for how
 # > many of the 60 noises?
@@ -770,17 +774,17 @@ assert itself["letters"] > 50 and itself["noises"] < 15
 # %% [markdown]
 # On letters it has learned what a distance has for free: all 60 are best with themselves, and
 # swapping query and class changes a logit by about 1.5, where the logits are about 10 in size. On
-# noise there is nothing left of it. The network has never seen noise, and calls every pair of noises
-# the same letter, with a logit of 8, higher than a letter gets with itself (5). A Euclidean distance
-# between equal embeddings is 0 everywhere, trained or not.
+# noise there is nothing left of it. The network has never seen noise, and calls every pair of
+# noises the same letter, with a logit of 8, higher than a letter gets with itself (5). A Euclidean
+# distance between equal embeddings is 0 everywhere, trained or not.
 #
 # ## 9. A short list
 #
 # A distance is cheap, because each item is embedded once and for all. A relation network must look
 # at each pair: 20 pairs per query in 20-way, a million pairs with a million classes. Search engines
-# have the same problem, and solve it in two stages. A **bi-encoder**, such as a ProtoNet, embeds query
-# and items separately and proposes a short list by distance. A **cross-encoder**, such as our relation
-# network, looks at both together, and **re-ranks** this list alone.
+# have the same problem, and solve it in two stages. A **bi-encoder**, such as a ProtoNet, embeds
+# query and items separately and proposes a short list by distance. A **cross-encoder**, such as our
+# relation network, looks at both together, and **re-ranks** this list alone.
 
 # %%
 from metalearn_edu.explorers.reranking import reranked
@@ -801,9 +805,9 @@ print("re-ranked:", int(listed[costly[0, 0][listed].argmax()]), end=", ")
 print("the package:", int(reranked(cheap[0, :1], costly[0, :1], n_kept=2)))
 
 # %% [markdown]
-# > **Predict.** By distance alone about 64 % of these queries are right, and with all 20 pairs about
-# > 86 %. How much of the gain will a list of two have, and a list of five? And what if the list is
-# > made by the ProtoNet of section 8, with its own encoder?
+# > **Predict.** By distance alone about 64 % of these queries are right, and with all 20 pairs
+# > about 86 %. How much of the gain will a list of two have, and a list of five? And what if the
+# > list is made by the ProtoNet of section 8, with its own encoder?
 
 # %%
 own = torch.arange(20).repeat_interleave(5).repeat(30)  # queries come class by class
@@ -845,23 +849,23 @@ gains = right["Euclid, same encoder"].mean(dim=1) - right["Euclid, same encoder"
 assert gains[1] > 0.4 * gains[8] and gains[4] > 0.8 * gains[8]
 
 # %% [markdown]
-# From the list of its own encoder's distance, **two of twenty pairs bring more than half of the gain,
-# and five bring nearly all**: 13 and 21 of 22 points, with a tenth and a quarter of the work. The list
-# sets a ceiling, because what is not on it cannot be chosen.
+# From the list of its own encoder's distance, **two of twenty pairs bring more than half of the
+# gain, and five bring nearly all**: 13 and 21 of 22 points, with a tenth and a quarter of the work.
+# The list sets a ceiling, because what is not on it cannot be chosen.
 #
 # From the ProtoNet's list there is nothing to gain. With no pair at all it has about 88 %, and the
 # more the relation network has to say, the nearer the answer comes to its own 86 %. (A list of two
-# changed it by -0.8 to +1.2 points in three draws of episodes, so by nothing that we can tell from 0.)
-# **Re-ranking pays if the second stage is better than the first on the classes of the list**, and
-# costs accuracy if it is worse. Measure it, on meta-val.
+# changed it by -0.8 to +1.2 points in three draws of episodes, so by nothing that we can tell from
+# 0.) **Re-ranking pays if the second stage is better than the first on the classes of the list**,
+# and costs accuracy if it is worse. Measure it, on meta-val.
 #
 # ### Explore: how long must the list be?
 #
 # On the left the 20 classes in the order of the proposer. Those on the list have their logit, and
 # the others are pale: no pair was made of them.
 #
-# 1. Find a query whose own class is not on the list of two. Make the list longer until it is. Is the
-#    answer right then?
+# 1. Find a query whose own class is not on the list of two. Make the list longer until it is. Is
+#    the answer right then?
 # 2. Find a query that Euclid alone has right and the relation network gets wrong.
 # 3. Change the proposer to the ProtoNet. Which length would you use?
 
@@ -882,8 +886,8 @@ print(explorer.state)
 # 1. In episode 0, query 7 has its own class at place 7 of the distance: from a list of 7 on it is
 #    right. Query 12 has its own class at place 4, and stays wrong when it is on the list.
 # 2. Query 9 of episode 0: right with no pair, wrong from a list of 2 on.
-# 3. The curve of the ProtoNet is nearly flat: from 88.6 % with no pair to 89.8 % with two and 88.5 %
-#    with all. With intervals of about 1.5 points, no pair at all is as good, and the cheapest.
+# 3. The curve of the ProtoNet is nearly flat: from 88.6 % with no pair to 89.8 % with two and 88.5
+#    % with all. With intervals of about 1.5 points, no pair at all is as good, and the cheapest.
 # </details>
 #
 # ## 10. Find the bug
@@ -935,8 +939,8 @@ assert min(accuracies.values()) > 0.95
 # Both answer nearly every query correctly, and no error is raised. Yet their loss stops just above
 # 0.9, as if there were a floor, and a loss that cannot fall has little left to teach.
 #
-# **Question.** There is a floor. Where is it for `n_way` classes, and why? (What are the best scores
-# that such a network can give, and what does cross-entropy make of them?)
+# **Question.** There is a floor. Where is it for `n_way` classes, and why? (What are the best
+# scores that such a network can give, and what does cross-entropy make of them?)
 #
 # ### Exercise 4: fix the loss (2 minutes, easy)
 #
@@ -956,12 +960,12 @@ check(my_entropy_of_logits)
 # <details><summary>What the bug does</summary>
 #
 # Cross-entropy takes the softmax of what it is given. The best scores between 0 and 1 are 1 for the
-# own class and 0 for the others, and their softmax gives the own class only
-# $e / (e + N - 1)$. So the loss is at least $\ln\big(1 + (N - 1)/e\big)$: 0.905 for 5-way, 2.078 for
-# 20-way. To come near it the sigmoid must be driven to its flat ends, where its gradient vanishes.
-# There is one normalisation too many: softmax wants logits, any numbers at all. The fix is to leave
-# out the sigmoid. (Who wants scores between 0 and 1 keeps the sigmoid and takes the squared error or
-# the yes-no cross-entropy. But these have the plateau of section 7.)
+# own class and 0 for the others, and their softmax gives the own class only $e / (e + N - 1)$. So
+# the loss is at least $\ln\big(1 + (N - 1)/e\big)$: 0.905 for 5-way, 2.078 for 20-way. To come near
+# it the sigmoid must be driven to its flat ends, where its gradient vanishes. There is one
+# normalisation too many: softmax wants logits, any numbers at all. The fix is to leave out the
+# sigmoid. (Who wants scores between 0 and 1 keeps the sigmoid and takes the squared error or the
+# yes-no cross-entropy. But these have the plateau of section 7.)
 # </details>
 
 # %%
@@ -997,8 +1001,8 @@ for n_shot in (1, 5):
 assert accuracy[1] > 0.8 and accuracy[5] < 0.2
 
 # %% [markdown]
-# **Question.** With more examples it is worse than guessing. What is wrong? Look at what the function
-# is given, and think of the shape of what it returns.
+# **Question.** With more examples it is worse than guessing. What is wrong? Look at what the
+# function is given, and think of the shape of what it returns.
 
 # %%
 predict("worse_than_chance")
@@ -1053,8 +1057,8 @@ assert with_five > 95 and with_one < 90
 
 # %% [markdown]
 # With equal shots the sum is the mean times five, and no order changes. With unequal shots it goes
-# wrong, and for the very class that we know best: its queries fall from about 99 to about 85 %. Most
-# logits of this network are below 0, so the class with the most items has the lowest sum.
+# wrong, and for the very class that we know best: its queries fall from about 99 to about 85 %.
+# Most logits of this network are below 0, so the class with the most items has the lowest sum.
 #
 # ### Exercise 5: fix it (5 minutes, easy)
 #
@@ -1103,8 +1107,9 @@ assert fixed > 93
 #
 # ## 11. Limits
 #
-# - **Every pair costs a network.** ProtoNet compares with a distance; here each query passes through
-#   two convolutions for each class. A short list makes it affordable, if something cheap can make one.
+# - **Every pair costs a network.** ProtoNet compares with a distance; here each query passes
+#   through two convolutions for each class. A short list makes it affordable, if something cheap
+#   can make one.
 # - **A learned comparison can be wrong where it has not been trained.** On noise we saw it call
 #   everything equal. On Meta-Dataset (ten data sets; training on ImageNet only), relation networks
 #   had the worst average rank of the methods in the authors' table: 15.6, where the best had 9.3,
@@ -1112,9 +1117,9 @@ assert fixed > 93
 # - **The support set moves the embeddings of classes and nothing else**, as in lesson 03. No weight
 #   adapts to the task.
 # - **Is the gain due to the comparison?** The network is larger too. Chen et al. (2019) trained all
-#   methods in the same way on miniImageNet: relation networks had 49.3 % and ProtoNet 44.4 % with one
-#   shot, 66.6 and 64.2 % with five shots. With a deeper encoder (ResNet-18, five shots) it was 69.8
-#   against 73.7 %. There a plain distance was enough, as for our ProtoNet in section 8.
+#   methods in the same way on miniImageNet: relation networks had 49.3 % and ProtoNet 44.4 % with
+#   one shot, 66.6 and 64.2 % with five shots. With a deeper encoder (ResNet-18, five shots) it was
+#   69.8 against 73.7 %. There a plain distance was enough, as for our ProtoNet in section 8.
 #
 # ## 12. The paper's figures beside ours
 #
@@ -1168,11 +1173,11 @@ progress(4)
 #
 # <details><summary>Answers</summary>
 #
-# 1. The loss shows only the number of classes: $0.1 \cdot 0.9 = 0.09$. The order of the scores could
-#    already be better than chance, so look at the accuracy.
+# 1. The loss shows only the number of classes: $0.1 \cdot 0.9 = 0.09$. The order of the scores
+#    could already be better than chance, so look at the accuracy.
 # 2. A unit after the sum sees class and query together, and can fire for their difference. With the
-#    ReLU before it, the result is a function of the class plus a function of the query: the order of
-#    the classes would be the same for every query.
+#    ReLU before it, the result is a function of the class plus a function of the query: the order
+#    of the classes would be the same for every query.
 # 3. Multiply the sum by 5/3, which is five times the mean: the size that the comparison knows.
 # 4. 95 % at best: what is not on the list cannot be chosen.
 # </details>
