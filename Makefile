@@ -37,8 +37,9 @@ slow:
 instructor:
 	$(TOOL) tools.instructor
 
-# All races, or those that ONLY names: make bench ONLY=conv-pool-64-8tasks. The environment has no pip yet.
+# All races, or those that ONLY names: make bench ONLY=conv-pool-64-8tasks. PEERS are installed to
+# race too: make bench PEERS="iteryne parallel-metalearn jax". The environment has no pip yet.
 bench:
 	$(TOOL) ensurepip
-	PIP_USER=0 $(TOOL) pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	PIP_USER=0 $(TOOL) pip install --quiet --constraint constraints.txt --editable ".[bench]" $(PEERS)
 	$(TOOL) pytest benchmarks --benchmark-json=.cache/benchmarks.json $(if $(ONLY),-k "$(ONLY)")

@@ -9,7 +9,7 @@
 
 The first run makes an environment in .venv and installs the course there; later runs find it
 ready. Nothing is written outside this folder, except the download cache of pip or uv, and, in your
-user's data folder, a small file that remembers which exercises you have done. Where you may not
+user's data folder, a small file that remembers which exercises you have done. Where you cannot
 write in this folder, caches and settings are in your user's cache folder.
 
 Set COURSE_TORCH_INDEX to the address of a package index to take PyTorch from there as well;
@@ -81,6 +81,11 @@ CACHE_FOLDERS = {
     "RUFF_CACHE_DIR": "ruff",
 }
 LOCK = "set-up.lock"
+# Where Jupyter finds our extension, which gives pictures their text alternative, and templates.
+JUPYTER_FOLDERS = {
+    "JUPYTER_PATH": "metalearn_edu/jupyter",
+    "JUPYTER_CONFIG_PATH": "metalearn_edu/jupyter/config",
+}
 CACHE_NAMES = {Path(folder).parts[0] for folder in CACHE_FOLDERS.values()}
 CACHE_NAMES |= {LOCK, "pytest", "benchmarks.json"}  # the last is from `make bench`
 # Settings of pip that mean another place than .venv, and what undoes them: variables, and, for
@@ -160,7 +165,7 @@ def test(options: list[str]) -> int:
 def build(options: list[str]) -> int:
     """Make the notebooks from their sources, or check that they agree (--check)."""
     if "--check" not in options and not may_write(ROOT / "notebooks"):
-        sys.exit(f"course.py: you may not write in {ROOT / 'notebooks'}; build --check only reads.")
+        sys.exit(f"course.py: you cannot write in {ROOT / 'notebooks'}; build --check only reads.")
     prepare()
     command = [str(ROOT / "tools" / "build_notebooks.py"), *options]
     return hand_over(command, environment())
@@ -203,7 +208,7 @@ def prepare() -> None:
         return
     if not may_write(ROOT):
         sys.exit(
-            f"course.py: you may not write in {ROOT}, and its environment is missing, older than "
+            f"course.py: you cannot write in {ROOT}, and its environment is missing, older than "
             "the course, or closed to you. Who may write there runs `python course.py build "
             "--check` once; or copy the folder to a place of yours and run course.py there."
         )
@@ -266,7 +271,7 @@ def set_up() -> None:
 def find_environment() -> None:
     """Have an environment in .venv to install into; only what course.py made is ever removed."""
     if is_ours() and not keepable():
-        say("The environment in .venv is unfinished or from elsewhere: making it anew.")
+        say("The environment in .venv is unfinished or from elsewhere: making it again.")
         remove_environment()
     if is_empty():
         make_environment()
@@ -471,11 +476,18 @@ def silence_news() -> None:
 
 def environment(**more: str) -> dict[str, str]:
     """The variables that the course's programs see; caches and settings stay with the course."""
-    others = ("PYTHONHOME", "PYTHONPATH", "MPLBACKEND")  # would change what is imported or drawn
+    others = (
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "MPLBACKEND",
+    )  # would change what is imported or drawn
     variables = {name: value for name, value in os.environ.items() if name not in others}
     for name, folder in CACHE_FOLDERS.items():
         variables.setdefault(name, str(caches() / folder))
     variables["VIRTUAL_ENV"] = str(VENV)
+    for name, folder in JUPYTER_FOLDERS.items():
+        path = [str(ROOT / folder), variables.get(name)]
+        variables[name] = os.pathsep.join(filter(None, path))
     variables["PATH"] = os.pathsep.join([str(PYTHON.parent), variables.get("PATH", os.defpath)])
     return variables | more
 
@@ -489,10 +501,10 @@ def caches() -> Path:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_own(folder) and may_write(folder):
-            say(f"You may not write in {CACHE}: caches and settings are in {folder}.")
+            say(f"You cannot write in {CACHE}: caches and settings are in {folder}.")
             return folder
     sys.exit(
-        f"course.py: you may not write in {CACHE}, and there is no other folder for caches and "
+        f"course.py: you cannot write in {CACHE}, and there is no other folder for caches and "
         "settings. Set XDG_CACHE_HOME to a folder of yours (LOCALAPPDATA on Windows)."
     )
 

@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     write("line of a race, the median over its rounds. Where others use the machine too, go by the")
     write("speed in CPU time, on one thread.")
     for name in MISSING:
-        write(f"{name}: left out, it cannot be imported here.")
+        write(f"{name}: left out, it cannot be imported here; make bench PEERS={name} installs it.")
 
 
 def race_table(info: dict[str, Any]) -> list[str]:

@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from benchmarks.race import Aim, Run, Workload
+from benchmarks.plain_vmap import vmap_scores
+from benchmarks.workload import Aim, Run, Workload
 from metalearn_edu import (
     MAML,
     MLP,
+    EpisodeBatch,
     EpisodeSampler,
     FewShotDataset,
     MAMLModel,
@@ -29,7 +31,7 @@ from metalearn_edu import (
 
 __all__ = ["WORKLOADS"]
 
-N_EPISODES, SEED = 600, 1
+N_EPISODES, SEED, CHUNKS = 600, 1, (20, 600)
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,31 @@ class Trial:
             torch.stack([score(tasks.episodes(SEED, i, 1)[0]) for i in range(N_EPISODES)])
         ]
 
+    def plain_vmap(self, chunk_size: int) -> Run:
+        """`vmap` and `grad`, and nothing else of ours but the episodes."""
+        learner, tasks = self.learner(), self.make_tasks()
+        settings = learner.inner_lr, learner.num_inner_steps, self.loss_fn
+
+        def score(batch: EpisodeBatch) -> Tensor:
+            scores = vmap_scores(learner.model, batch, *settings)
+            if self.loss_fn is F.mse_loss:
+                return (scores - batch.query_y).square().flatten(1).mean(dim=1)
+            return (scores.argmax(dim=2) == batch.query_y).float().mean(dim=1)
+
+        starts = range(0, N_EPISODES, chunk_size)
+        return lambda: [torch.cat([score(tasks.episodes(SEED, i, chunk_size)) for i in starts])]
+
     def workload(self, *aims: Aim) -> Workload:
-        """One by one, chunks of a fixed size, and of the size that follows from the work."""
+        """One by one, plain vmap, chunks of a fixed size, and of the size that the work tells."""
         contenders = {"one by one": self.one_by_one}
-        contenders |= {f"chunks of {n}": partial(self.together, n) for n in (20, 600)}
+        contenders |= {f"plain vmap of {n}": partial(self.plain_vmap, n) for n in CHUNKS}
+        contenders |= {f"chunks of {n}": partial(self.together, n) for n in CHUNKS}
         contenders["evaluate_meta_learner"] = partial(self.together, None)
         return Workload(contenders, aims)
 
 
 def random_images() -> EpisodeSampler:
-    """5-way 1-shot episodes with 15 queries a class, of 100 classes of noise around a picture."""
+    """5-way 1-shot episodes with 15 queries per class, of 100 classes of noise around a picture."""
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(100, 1, 1, 28, 28, generator=generator)
     noise = torch.rand(100, 20, 1, 28, 28, generator=generator)
@@ -96,7 +113,9 @@ def random_images() -> EpisodeSampler:
 # The larger network is bound by its weights' way through memory, one by one or not: no aim.
 SINUSOID = Trial(lambda: MAMLModel(1, 40, 1), Sinusoids, F.mse_loss)
 IMAGES = Trial(lambda: MLP(784, [128, 64], 5), random_images)
+BESIDE_LOOP = Aim("evaluate_meta_learner", "one by one", 3)
+BESIDE_VMAP = [Aim("evaluate_meta_learner", f"plain vmap of {n}", 1.0) for n in CHUNKS]
 WORKLOADS = {
-    "8-evaluation-sinusoid": SINUSOID.workload(Aim("evaluate_meta_learner", "one by one", 3)),
-    "8-evaluation-mlp": IMAGES.workload(),
+    "8-evaluation-sinusoid": SINUSOID.workload(BESIDE_LOOP, *BESIDE_VMAP),
+    "8-evaluation-mlp": IMAGES.workload(*BESIDE_VMAP),
 }

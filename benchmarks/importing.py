@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.race import Aim, Run, Workload
+from benchmarks.workload import Aim, Run, Workload
 
 __all__ = ["WORKLOADS"]
 

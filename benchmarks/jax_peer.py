@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.race import Run
+from benchmarks.workload import Run
 from metalearn_edu import EpisodeBatch
 
 __all__ = ["jax_loss_and_gradient"]

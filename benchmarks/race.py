@@ -15,21 +15,18 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from benchmarks.workload import Run
+from benchmarks.workloads import WORKLOADS
 from metalearn_edu.engine.heap import peak_memory
 
-__all__ = ["Aim", "Workload", "race"]
-
-Run = Callable[[], Sequence[Tensor]]
-"""One unit of work; returns the numbers in which all contenders must agree, or none."""
+__all__ = ["race"]
 
 SECONDS = 15.0
 """About how long the rounds of one race take; at least MIN_ROUNDS of them all the same."""
@@ -38,42 +35,12 @@ TURN = 0.2
 """Seconds that a contender's turn in a round takes at least."""
 
 
-@dataclass(frozen=True)
-class Aim:
-    """`contender` takes at most 1 / speed of the time of `peer`."""
-
-    contender: str
-    peer: str
-    speed: float
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What is raced.
-
-    Attributes:
-        contenders: by name, a function that builds a Run; the first is what speeds are relative to.
-        aims: what we want to see.
-        tolerance: largest relative difference (Euclidean norm) from the first one's numbers.
-        threads: the numbers of threads to run with.
-        memory: whether to measure each contender's peak of memory too.
-    """
-
-    contenders: Mapping[str, Callable[[], Run]]
-    aims: tuple[Aim, ...] = ()
-    tolerance: float = 1e-3
-    threads: tuple[int, ...] = (1, 2)
-    memory: bool = True
-
-
 def race(benchmark: Any, name: str, threads: int, memory: bool) -> None:
     """Check that the contenders of a workload agree, run them in turn, note their times.
 
     Raises:
         AssertionError: two contenders computed different numbers.
     """
-    from benchmarks.workloads import WORKLOADS
-
     workload = WORKLOADS[name]
     with contextlib.ExitStack() as stack:
         ask = {c: stack.enter_context(process(name, c, threads)) for c in workload.contenders}
@@ -137,8 +104,6 @@ def process(workload: str, contender: str, threads: int) -> Iterator[Callable[[s
 
 
 def _serve(pipe: Connection, workload: str, contender: str, threads: int) -> None:
-    from benchmarks.workloads import WORKLOADS
-
     torch.set_num_threads(threads)
     run = WORKLOADS[workload].contenders[contender]()
     with contextlib.suppress(EOFError):  # nobody asks any more

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.race import Aim, Run, Workload
+from benchmarks.workload import Aim, Run, Workload
 from metalearn_edu import MANN, EpisodeBatch, MANNController
 
 __all__ = ["WORKLOADS"]

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from benchmarks import embedding, inner_loop, recurrent
-from benchmarks.race import Aim, Run, Workload
+from benchmarks.workload import Aim, Run, Workload
 from metalearn_edu import EpisodeSampler, FewShotDataset, Sinusoids, Streams, TaskSource
 
 __all__ = ["WORKLOADS"]

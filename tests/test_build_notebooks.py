@@ -2,11 +2,15 @@
 
 import base64
 import io
+import os
+import subprocess
+import sys
 
 import nbformat
 import pytest
 from PIL import Image
 
+from course import JUPYTER_FOLDERS, ROOT
 from tools import build_notebooks as build
 
 HEADER = "# %% [markdown]\n# # Toy\n#\n# Is it built? 5 minutes. Prerequisites: none.\n\n"
@@ -83,6 +87,18 @@ def test_figures_keep_their_text_alternative(lesson):
     assert all(o.data["text/plain"].startswith("<Figure size") for o in outputs)
     png = Image.open(io.BytesIO(base64.b64decode(outputs[0].data[build.PNG])))
     assert png.mode == "P" and png.size[0] > 300
+    page = html_of(stored)
+    assert all(f'alt="{text}"' in page for text in texts)
+
+
+def html_of(notebook):
+    """The notebook as the course's Jupyter exports it."""
+    variables = os.environ | {name: str(ROOT / path) for name, path in JUPYTER_FOLDERS.items()}
+    command = [sys.executable, "-m", "nbconvert", "--to", "html", "--stdin", "--stdout"]
+    text = nbformat.writes(notebook)
+    done = subprocess.run(command, input=text, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_what_would_not_last_is_refused(lesson):

@@ -1,6 +1,7 @@
 """An installed package has all that it needs, with no checkout beside it."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -74,3 +75,11 @@ def test_every_data_file_of_the_package_is_there(site):
         return {str(f.relative_to(folder)) for f in files if "__pycache__" not in f.parts}
 
     assert data(site) == data(course.ROOT)
+
+
+def test_jupyter_finds_its_extension_and_its_template(site):
+    (share,) = site.glob("*.data/data/share/jupyter")
+    assert (share / "nbconvert" / "templates" / "metalearn_edu" / "index.html.j2").is_file()
+    found = share / "labextensions" / "metalearn-edu"
+    package = json.loads((found / "package.json").read_text(encoding="utf-8"))
+    assert (found / package["jupyterlab"]["_build"]["load"]).is_file()

@@ -34,7 +34,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-# What must not stand in a stored output, because the next run or another machine prints it anew.
+# What must not stand in a stored output, because the next run or another machine changes it.
 CHANGING_TEXT = {
     "a memory address": re.compile(r"\b0x[0-9a-fA-F]{6,}"),
     "the path of a kernel": re.compile(r"ipykernel_\d+"),
@@ -143,7 +143,7 @@ def build(source: Path, max_seconds: float | None = MAX_SECONDS) -> Path:
     """Run a lesson and write its notebook; the old one stays if anything is wrong.
 
     Raises:
-        LessonError: a cell fails, the time is up, or an output may not be stored.
+        LessonError: a cell fails, the time is up, or an output must not be stored.
     """
     notebook = read_source(source)
     execute(notebook, max_seconds)

@@ -1,6 +1,6 @@
 """A part of pytest: `--fast` leaves out notebooks, browsers and each test that takes long.
 
-Which those are stands in tests/slow.txt, a function a line; `make slow` measures them anew. Time
+Which those are stands in tests/slow.txt, a function a line; `make slow` measures them again. Time
 is processor time, of the processes that a test starts too, so that a busy machine changes little.
 """
 
@@ -31,7 +31,7 @@ def slow_tests() -> frozenset[str]:
 def pytest_addoption(parser: Any) -> None:
     """Two options, used by course.py and by make."""
     parser.addoption("--fast", action="store_true", help="leave out what takes long")
-    parser.addoption("--measure-slow", action="store_true", help="write tests/slow.txt anew")
+    parser.addoption("--measure-slow", action="store_true", help="rewrite tests/slow.txt")
 
 
 def pytest_ignore_collect(collection_path: Any, config: Any) -> bool | None:

@@ -21,7 +21,7 @@ from ..plotting import look, plot_curves
 from ..plotting.style import GREY, SMALL, VERMILLION
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
-from .relations import bare, frame, tile
+from .drawing import bare, frame, tile
 
 __all__ = [
     "AdaptationExplorer",
@@ -48,7 +48,7 @@ def adaptation_path(
 ) -> Tensor:
     """What a learner says of ONE task's queries after 0, 1, ..., n_steps inner steps.
 
-    One walk along the path, where `adapt` would begin anew for each number of steps.
+    One walk along the path, where `adapt` would start again for each number of steps.
 
     Args:
         support_x, support_y: (S, *item) and (S,) or (S, out).
@@ -159,7 +159,7 @@ class AdaptationExplorer(Explorer):
             f"{', '.join(changes)}."
         )
         gone = [name for name, path in paths.items() if not path[steps].abs().max() < 6.5]
-        leave = "The steps are too large, or the points too few"
+        leave = "The steps are too large or the points too few"
         return text + f" {leave}: {', '.join(gone)} leaves the picture." * bool(gone)
 
     def _curves(self, state: dict[str, Any]) -> dict[str, Tensor]:
@@ -195,7 +195,7 @@ class _Letters:
 class GlyphAdaptationExplorer(Explorer):
     """Gradient descent from a learned start, on an episode of letters.
 
-    On the left the episode, a row a class; a query with a wrong answer has a frame and the number
+    On the left the episode, a row per class; a query with a wrong answer has a frame and the number
     of the class that it is given. On the right the accuracy after every number of steps.
 
     Args:
@@ -237,7 +237,7 @@ class GlyphAdaptationExplorer(Explorer):
                 options=sizes, value=trained, description="inner_lr (step size)"
             ),
             "n_shot": IntSlider(
-                1, 1, self.most_shots, description="n_shot (support items a class)"
+                1, 1, self.most_shots, description="n_shot (support items per class)"
             ),
             "episode": IntSlider(0, 0, 19, description="episode"),
         }

@@ -16,7 +16,6 @@ unusual, and why:
 from __future__ import annotations
 
 import html
-import io
 from abc import abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -25,13 +24,13 @@ from typing import Any
 
 import ipywidgets as widgets
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from ..basics.names import for_terminal
-from ..plotting import encode_png, figure_png, new_figure
-from ..plotting.style import SMALL, STYLE, wrap
+from ..plotting import figure_png, new_figure
+from ..plotting.style import STYLE
+from .drawing import with_caption
+from .page import as_html, live_line, picture_tag
 
 __all__ = ["Explorer"]
 
@@ -42,10 +41,10 @@ class Explorer(widgets.VBox):
     Attributes:
         title: one line above the controls.
         question: what the explorer lets its user find out; shown below the picture.
-        size: of the picture, (width, height) in inches; shown at `dpi` pixels an inch.
+        size: of the picture, (width, height) in inches; shown at `dpi` pixels per inch.
         text_height: room for the text in pixels, so that nothing below it jumps; 88: four lines.
-        slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is let
-            go, not while it is dragged, and say that we are busy.
+        slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is
+            released, not while it is dragged, and say that we are busy.
         episode_control: the control, an IntSlider, that the button `episode_label` moves on by one
             (from its end back to its start); empty: no such button.
         inputs: the controls by name.
@@ -139,14 +138,7 @@ class Explorer(widgets.VBox):
 
     def still(self) -> bytes:
         """The picture as it is now, with its words below it, as the bytes of a PNG picture."""
-        width = self.size[0]
-        caption = wrap(self.describe(**self.state), 72 * width, max_lines=8)
-        fig = new_figure(width, (1.4 * SMALL * (1 + caption.count("\n")) + SMALL) / 72)
-        fig.set_layout_engine("none")
-        fig.text(0.01, 0.5, caption, fontsize=SMALL, va="center")
-        parts = [self._png, figure_png(fig, self.dpi)]
-        pictures = [np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in parts]
-        return encode_png(np.concatenate(pictures))
+        return with_caption(self._png, self.describe(**self.state), self.size[0], self.dpi)
 
     def set(self, **state: Any) -> None:
         """Move controls from Python, then draw once.
@@ -176,7 +168,7 @@ class Explorer(widgets.VBox):
         self.set(**{self.episode_control: control.min if last else control.value + control.step})
 
     def refresh(self) -> None:
-        """Draw again, for when what lies behind the state has changed."""
+        """Draw again, after a change of something that is not part of the state."""
         self._drawn = None
         self._redraw()
 
@@ -208,7 +200,7 @@ class Explorer(widgets.VBox):
             )
 
     def _assign_all(self, state: dict[str, Any]) -> None:
-        """In the order of the controls, for an earlier one may limit a later one."""
+        """In the order of the controls, because an earlier one can limit a later one."""
         for name in self.inputs:
             if name in state:
                 self._assign(name, state[name])
@@ -259,13 +251,13 @@ class Explorer(widgets.VBox):
         if self.slow:
             self._say("Working ...")
         try:
-            self._png, words = self.png(**state), _as_html(self.describe(**state))
+            self._png, words = self.png(**state), as_html(self.describe(**state))
         except Exception as error:
             self._drawn = None
             self._say_error(error)
             raise
-        self.picture.value = _image(self._png, words, *(self.dpi * side for side in self.size))
-        self.text.value = _line("status", words)
+        self.picture.value = picture_tag(self._png, words, *(self.dpi * side for side in self.size))
+        self.text.value = live_line("status", words)
         self._drawn = state
         self._say("")
 
@@ -274,7 +266,7 @@ class Explorer(widgets.VBox):
         self._say(f"That did not work. {type(error).__name__}: {lines[0]}")
 
     def _say(self, text: str) -> None:
-        self.message.value = _line("alert", _as_html(text)) if text else ""
+        self.message.value = live_line("alert", as_html(text)) if text else ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **kwargs: Any) -> Any:
         """The widget, and the same as a picture and as text for where no widget runs."""
@@ -285,20 +277,3 @@ class Explorer(widgets.VBox):
         alt = for_terminal(f"{self.title}. {self.describe(**self.state)}").strip()
         bundle = {**dict(data or {}), "image/png": image, "text/plain": text}
         return bundle, {"image/png": {"alt": alt}}
-
-
-def _as_html(words: str) -> str:
-    """Words with names in them; what no screen shows, a browser cannot be sent either."""
-    return html.escape(for_terminal(words))
-
-
-def _image(png: bytes, alt: str, width: float, height: float) -> str:
-    """An <img> element of fixed size in pixels; `alt` is escaped."""
-    data = b64encode(png).decode()
-    size = f'width="{round(width)}" height="{round(height)}"'
-    return f'<img src="data:image/png;base64,{data}" alt="{alt}" {size} style="max-width: none">'
-
-
-def _line(role: str, words: str) -> str:
-    """Words that a screen reader says when they change, their lines near to each other."""
-    return f'<div role="{role}" style="line-height: 1.5">{words}</div>'

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import torch
 from ipywidgets import HTML, Dropdown, HBox, IntSlider, ToggleButtons
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ..basics.files import open_atomically
@@ -30,16 +28,16 @@ from ..plotting.style import wrap
 from ..tasks import EpisodeSampler, FewShotDataset
 from ..tasks.data.glyphs import load_glyphs
 from .base import Explorer
+from .drawing import DARK_GREEN, blank_page, show_letter
 
-__all__ = ["ALL_SCRIPTS", "LetterGame", "blank_page", "show_letter", "wilson_interval"]
+__all__ = ["ALL_SCRIPTS", "LetterGame", "wilson_interval"]
 
 ALL_SCRIPTS = "all scripts"
-DARK_GREEN = "#007a5a"
 MOST_WAYS, MOST_ROUNDS = 20, 50
 
 
 def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of which n_right of n were seen; it holds for small n too.
+    """The 95 % interval of a share, from n_right of n cases; it holds for small n too.
 
     Source: Wilson (1927), Probable inference, the law of succession, and statistical inference.
     """
@@ -47,27 +45,6 @@ def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
     middle = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
-
-
-def blank_page(fig: Figure) -> Axes:
-    """Axes over the whole figure in points of 1/72 inch, (0, 0) in the upper left corner."""
-    fig.set_layout_engine("none")
-    ax = fig.add_axes((0, 0, 1, 1))
-    width, height = (72 * inches for inches in fig.get_size_inches())
-    ax.set(xlim=(0, width), ylim=(height, 0))
-    ax.set_axis_off()
-    return ax
-
-
-def show_letter(
-    ax: Axes, item: Tensor | None, left: float, top: float, side: float, frame: str = "0.75"
-) -> None:
-    """Dark ink on white paper: an item (C, H, W), or an empty frame for None."""
-    if item is not None:
-        extent = (left, left + side, top + side, top)
-        ax.imshow(1 - np.asarray(item.mean(dim=0)), cmap="gray", vmin=0, vmax=1, extent=extent)
-    width = 1 if frame == "0.75" else 3.5
-    ax.add_patch(Rectangle((left, top), side, side, fill=False, ec=frame, lw=width))
 
 
 @dataclass(frozen=True)
@@ -164,7 +141,7 @@ class LetterGame(Explorer):
         self._update()
 
     def add_rival(self, name: str, learner: MetaLearner) -> None:
-        """Let a learner answer all rounds, those of the past too."""
+        """Let a learner answer all rounds, including those already played."""
         self.rivals[name] = learner
         self._played = {key: vote for key, vote in self._played.items() if key[-1] != name}
         self._update()
@@ -173,7 +150,7 @@ class LetterGame(Explorer):
     # ------------------------------------------------------------ results
 
     def results(self) -> list[dict[str, Any]]:
-        """What was answered, a row a round: the setting, the true letter, and all answers."""
+        """What was answered, one row per round: the setting, the true letter, and all answers."""
         rows = []
         for key, answer in sorted(self.answers.items()):
             question, (script, n_way, round_) = self._round(*key), key
@@ -205,7 +182,7 @@ class LetterGame(Explorer):
         return f"{n_way}-way, {n} {rounds} answered. Right: {', '.join(parts)}."
 
     def _counts(self, n_way: int) -> dict[str, tuple[int, int]]:
-        """By player, in how many of the answered rounds of this n_way it was right."""
+        """For each player, how many of the answered rounds of this n_way were right."""
         rows = [row for row in self.results() if row["n_way"] == n_way]
         players = ("you", *self.rivals) if rows else ()
         return {p: (sum(row[p] == row["truth"] for row in rows), len(rows)) for p in players}
@@ -229,7 +206,7 @@ class LetterGame(Explorer):
     # ------------------------------------------------------------ drawing
 
     def draw(self, fig: Figure, **state: Any) -> None:
-        """The query above, all letters below it; after an answer the truth and who said what."""
+        """The query above, all letters below; after an answer, the truth and all answers."""
         ax, question = blank_page(fig), self._round(*self._key(state))
         n_way, answer = len(question.letters), state["answer"]
         votes = {} if answer is None else self._votes(*self._key(state), answer=answer)
@@ -328,7 +305,7 @@ def _in_a_row(n_way: int) -> int:
 
 
 def _mark(ax: Axes, name: str, index: int, x: float, y: float) -> None:
-    """The player's marker: hand and eye find it faster than a name, and it fits below a letter."""
+    """The player's marker: the eye finds it faster than a name, and it fits below a letter."""
     ax.plot([x], [y], ls="none", ms=11, **look(name, index))
 
 

@@ -17,8 +17,7 @@ from ..learners import RelationNetwork
 from ..plotting.style import GREY, SMALL
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
-from .game import blank_page, show_letter
-from .relations import frame
+from .drawing import blank_page, frame, show_letter
 
 __all__ = ["OcclusionExplorer", "covered"]
 

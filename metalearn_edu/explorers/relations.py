@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from ipywidgets import Dropdown, IntSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from ..learners import RelationNetwork
@@ -20,6 +19,7 @@ from ..plotting.style import GREEN, GREY, SMALL
 from ..plotting.words import add_words
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
+from .drawing import bare, frame, tile
 
 __all__ = ["RelationExplorer", "plot_relations"]
 
@@ -75,25 +75,6 @@ def plot_relations(
     return ax
 
 
-def tile(ax: Axes, items: Tensor, left: float, top: float) -> None:
-    """Pictures (rows, columns, C, H, W) as dark ink, a cell each, from a corner rightwards down."""
-    rows, columns = items.shape[:2]
-    image = 1 - items.mean(dim=2).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
-    extent = (left, left + columns, top + rows, top)
-    ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent)
-    ax.vlines([left + c for c in range(columns + 1)], top, top + rows, color="0.8", lw=0.8)
-    ax.hlines([top + r for r in range(rows + 1)], left, left + columns, color="0.8", lw=0.8)
-
-
-def frame(ax: Axes, x: float, y: float, width: float, height: float, color: str) -> None:
-    ax.add_patch(Rectangle((x, y), width, height, fill=False, ec=color, lw=2.2, zorder=3))
-
-
-def bare(ax: Axes) -> None:
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-
-
 def _number(score: float) -> str:
     """At most four characters."""
     text = f"{score:z.0f}" if abs(score) >= 9.95 else f"{score:z.1f}"
@@ -129,7 +110,7 @@ class RelationExplorer(Explorer):
     title = "Relation scores of every pair"
     question = (
         "Where the network is wrong, which picture took the query, and would you have confused "
-        "them? And what happens to the scores if the shots are summed instead of averaged?"
+        "them? And what happens to the scores when the shots are summed instead of averaged?"
     )
     size = (9.4, 5.2)
     episode_control = "episode"
@@ -148,7 +129,7 @@ class RelationExplorer(Explorer):
 
     @torch.no_grad()
     def _embed(self) -> None:
-        """Every item once: an episode then costs its comparisons only."""
+        """We embed every item once: an episode then costs only its comparisons."""
         self._embedded = embed_dataset(self.learner.encoder, self.dataset)
         self._views = lru_cache(maxsize=8)(self._look)
 
@@ -199,7 +180,7 @@ class RelationExplorer(Explorer):
 
     @property
     def _quantity(self) -> str:
-        """What the scores are: they are only between 0 and 1 for a network trained that way."""
+        """What the scores are: only a network trained that way has scores between 0 and 1."""
         return "score (logit)" if self.learner.objective == "cross_entropy" else "relation score"
 
     def describe(self, **state: Any) -> str:

@@ -17,7 +17,7 @@ from ..learners.base import MetaLearner
 from ..plotting.style import BLUE, GREEN, GREY, SMALL, VERMILLION
 from ..tasks import EpisodeSampler, FewShotDataset
 from .base import Explorer
-from .relations import bare, frame, tile
+from .drawing import bare, frame, tile
 
 __all__ = ["RerankExplorer", "reranked"]
 

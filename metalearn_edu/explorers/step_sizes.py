@@ -40,7 +40,7 @@ def layer_names(model: nn.Module) -> dict[str, str]:
 
 
 def plot_step_sizes(learner: MetaSGD, *, ax: Axes) -> Axes:
-    """Draw a row of dots for each parameter tensor, one a step size, and the start as a line.
+    """Draw a row of dots for each parameter tensor, one per step size, and the start as a line.
 
     The black bar is the middle half; the figure on the right is the share of negative ones. The
     axis is linear from -0.1 to 0.1, and logarithmic beyond.

@@ -66,7 +66,7 @@ def plot_embedding(
     legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw embedded items in the plane, a colour and marker a class, and the prototypes.
+    """Draw embedded items in the plane, a colour and marker per class, and the prototypes.
 
     Args:
         z: (N, 2); project longer embeddings first.
@@ -78,37 +78,42 @@ def plot_embedding(
         ValueError: the embeddings are not in the plane.
     """
     points, labels = as_array(z), as_array(labels)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"z must be (N, 2), got {points.shape}; project it on two axes first")
-    if labels.shape != points.shape[:1]:
-        raise ValueError(f"labels must be one an item: {len(points)} items, labels {labels.shape}")
-    if class_names is not None and not np.isin(labels, range(len(class_names))).all():
-        raise ValueError(
-            f"class_names has {len(class_names)} entries for labels up to {labels.max()}"
-        )
+    _check_embedding(points, labels, class_names)
     ax = ax or pyplot_axes(5.6, 4)
     for label in np.unique(labels):
         name = str(label) if class_names is None else legend_label(f"{label}  {class_names[label]}")
         mine = points[labels == label]
         ax.plot(*mine.T, ls="none", ms=6, alpha=0.7, mew=0, label=name, **class_look(int(label)))
     for label, centre in enumerate([] if prototypes is None else as_array(prototypes)):
-        color = class_look(label)["color"]
-        ax.plot(*centre, "o", ms=19, color="white", mec=color, mew=2.5, zorder=4)
-        ax.text(
-            centre[0],
-            centre[1],
-            str(label),
-            ha="center",
-            va="center_baseline",
-            fontsize=SMALL,
-            zorder=5,
-        )
+        _prototype(ax, label, centre)
     ax.set(xlabel="first axis (embedding units)", ylabel="second axis (embedding units)")
     ax.set_aspect("equal", adjustable="datalim")
     if legend:
         add_legend(ax, title="label")
     add_words(ax, _clouds_in_words(points, labels, class_names, prototypes is not None))
     return ax
+
+
+def _check_embedding(
+    points: np.ndarray, labels: np.ndarray, class_names: Sequence[str] | None
+) -> None:
+    """Raises ValueError: not in the plane, or labels or names do not fit."""
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"z must be (N, 2), got {points.shape}; project it on two axes first")
+    if labels.shape != points.shape[:1]:
+        raise ValueError(f"labels must be one per item: {len(points)} items, labels {labels.shape}")
+    if class_names is not None and not np.isin(labels, range(len(class_names))).all():
+        raise ValueError(
+            f"class_names has {len(class_names)} entries for labels up to {labels.max()}"
+        )
+
+
+def _prototype(ax: Axes, label: int, centre: np.ndarray) -> None:
+    """A large ring with the label inside."""
+    color = class_look(label)["color"]
+    ax.plot(*centre, "o", ms=19, color="white", mec=color, mew=2.5, zorder=4)
+    place: Any = {"ha": "center", "va": "center_baseline", "zorder": 5}
+    ax.text(centre[0], centre[1], str(label), fontsize=SMALL, **place)
 
 
 def _clouds_in_words(

@@ -1,9 +1,12 @@
 """How a notebook shows a figure: as a PNG of few colours, with its text alternative.
 
-The text goes into the output's metadata as `{"image/png": {"alt": ...}}`, where `IPython` puts that
-of its own images. `nbconvert --to html` makes it the `alt` of the picture; strict nbval does not
-compare it, so it may hold the figures of a training run. The plain text of the output stays
-`<Figure size ...>`, because nbval does compare that.
+The text goes into the output's metadata as `{"image/png": {"alt": ...}}`, where IPython puts that
+of its own images. Strict nbval does not compare metadata, so the text may hold the figures of a
+training run; it does compare the plain text of the output, so that stays `<Figure size ...>`.
+JupyterLab 4.6 reads width, height and background from the metadata but not the text, and so does
+the template of nbconvert 7.17 for HTML; the course brings an extension of 30 lines for the one and
+a template for the other (`metalearn_edu/jupyter`). `python course.py` uses both; elsewhere it is
+`jupyter nbconvert --to html --template metalearn_edu`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def plot_items(
 
     Args:
         items: (N, C, H, W) or (N, H, W), grey (C = 1) or colour (C = 3).
-        titles: one a picture.
+        titles: one per picture.
         n_columns: pictures in a row.
         invert: draw grey pictures as dark ink on white paper; False for photographs.
     Raises:
@@ -75,14 +75,18 @@ def plot_items(
     for i, title in enumerate(titles or ()):
         x = (i % n_columns) * (width + 1) + width / 2
         y = (i // n_columns) * (height + 1 + below) + height + 1
-        text = wrap(title, points)
-        drop = SMALL * (1.2 + 1.2 * text.count("\n"))  # from the picture to the last baseline
-        place: Any = {"xytext": (0, -drop), "textcoords": "offset points", "ha": "center"}
-        ax.annotate(text, (x, y), fontsize=SMALL, **place)
+        _title_below(ax, x, y, wrap(title, points))
     rows = "one row" if n_rows == 1 else f"{n_rows} rows of {n_columns}"
     names = ", ".join(map(plain, map(str, titles or ())))
     add_words(ax, f"{len(pictures)} pictures in {rows}{': ' if names else ''}{names}.")
     return fig
+
+
+def _title_below(ax: Axes, x: float, y: float, text: str) -> None:
+    """One or two lines under a point, close to it."""
+    drop = SMALL * (1.2 + 1.2 * text.count("\n"))  # from the picture to the last baseline
+    place: Any = {"xytext": (0, -drop), "textcoords": "offset points", "ha": "center"}
+    ax.annotate(text, (x, y), fontsize=SMALL, **place)
 
 
 @styled
@@ -101,7 +105,7 @@ def plot_episode(
     Args:
         task: one task without a task axis, such as `batch[0]`.
         class_names: (n_way,) what to write beside the labels.
-        n_shown: at most so many support and query items of each class are drawn.
+        n_shown: the most support and query items drawn per class.
         invert: draw grey pictures as dark ink on white paper; False for photographs.
     Raises:
         ValueError: items are not pictures, or the number of names does not fit.
@@ -121,14 +125,8 @@ def plot_episode(
     margin = 0.35 + 0.085 * max(len(line) for label in labels for line in label.split("\n"))
     fig = fig or pyplot_figure(sum(widths) + margin + 0.2, side * n_way + 0.65)
     axes = fig.subplots(1, 2, width_ratios=widths)
-    for ax, name, items in zip(axes, ("support", "query"), (support, query), strict=True):
-        shown = items[:, :n_shown]
-        show(ax, mosaic(shown.reshape(-1, *items.shape[2:]), shown.shape[1]))
-        ax.set_anchor("W")
-        even = (
-            "" if len(getattr(task, f"{name}_y")) == items.shape[0] * items.shape[1] else "up to "
-        )
-        ax.set_title(f"{name}\n{even}{_count(shown.shape[1], items.shape[1])}", loc="left")
+    _one_set(axes[0], "support", support, len(task.support_y), n_shown)
+    _one_set(axes[1], "query", query, len(task.query_y), n_shown)
     height = support.shape[2]
     axes[0].set_yticks([c * (height + 1) + height / 2 for c in range(n_way)], labels)
     axes[0].tick_params(length=0, labelsize=SMALL)
@@ -142,12 +140,22 @@ def plot_episode(
     return fig
 
 
+def _one_set(ax: Axes, name: str, items: np.ndarray, n_items: int, n_shown: int) -> None:
+    """The first items of each class (n_way, most, H, W, 3), under the name of the set."""
+    shown = items[:, :n_shown]
+    show(ax, mosaic(shown.reshape(-1, *items.shape[2:]), shown.shape[1]))
+    ax.set_anchor("W")
+    even = "" if n_items == items.shape[0] * items.shape[1] else "up to "
+    ax.set_title(f"{name}\n{even}{_count(shown.shape[1], items.shape[1])}", loc="left")
+
+
 def _count(shown: int, total: int) -> str:
     """How many of a class are drawn, in words."""
     return f"{total} per class" if shown == total else f"{shown} of {total} per class"
 
 
 def _regression_task(task: Episode, fig: Figure) -> Figure:
+    """Support points filled, queries hollow."""
     ax = fig.add_subplot()
     support, query = (as_array(task.support_x), as_array(task.support_y)), task.query_x
     ax.plot(*flat(*support), "o", color=BLACK, label=f"support, {len(task.support_x)}", zorder=3)

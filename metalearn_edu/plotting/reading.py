@@ -45,9 +45,9 @@ def title_of(drawn: Axes | Figure) -> str:
     return ", ".join(filter(None, map(plain, titles)))
 
 
-def plain(text: str) -> str:
+def plain(text: object) -> str:
     """The text of a figure in one line, without the signs that Matplotlib reads as formulas."""
-    dollars = text.replace(r"\$", "\0").replace("$", "").replace("\0", "$")
+    dollars = str(text).replace(r"\$", "\0").replace("$", "").replace("\0", "$")
     return re.sub(r"\s+", " ", dollars).strip()
 
 
@@ -199,7 +199,10 @@ def _place(ax: Axes, point: np.ndarray) -> str:
 
 
 def _value(axis: Axis, value: float) -> str:
-    """A number, or the word that stands for it along the axis."""
+    """A number, or the word that stands for it along the axis; 0 if rounding alone kept it off."""
+    low, high = axis.get_view_interval()
+    if abs(value) < 1e-6 * abs(high - low):
+        value = 0.0
     return _tick_names(axis).get(float(value)) or number(value)
 
 

@@ -85,22 +85,24 @@ def plot_history(
     if not values:
         raise ValueError(f"the history holds no {quantity}; meta_train with val_tasks records both")
     ax = ax or pyplot_axes()
-    style = look(label or "", index)
+    style, run = look(label or "", index), legend_label(label, 240) if label else None
     if quantity == "loss":
-        width = max(1, len(values) // 50)
-        steps, mean = _running_mean(np.asarray(values), width)
-        ax.plot(np.arange(1, len(values) + 1), values, color=style["color"], alpha=0.25, lw=0.8)
-        name = legend_label(label or f"mean of {width} steps", 240)
-        ax.plot(steps, mean, color=style["color"], label=name)
+        _losses(ax, np.asarray(values), run, style["color"])
         ax.set(xlabel="outer step", ylabel=f"meta-training loss ({for_figure(unit)})")
-        add_legend(ax)
-        return ax
-    factor, name = (100, "accuracy (%)") if metric == "accuracy" else (1, metric)
-    run = legend_label(label, 240) if label else label
-    ax.plot(history.val_steps, factor * np.asarray(values), label=run, **style)
-    ax.set(xlabel="outer step", ylabel=f"meta-val {for_figure(name)}")
+    else:
+        factor, name = (100, "accuracy (%)") if metric == "accuracy" else (1, metric)
+        ax.plot(history.val_steps, factor * np.asarray(values), label=run, **style)
+        ax.set(xlabel="outer step", ylabel=f"meta-val {for_figure(name)}")
     add_legend(ax)
     return ax
+
+
+def _losses(ax: Axes, values: np.ndarray, run: str | None, color: str) -> None:
+    """The loss of each step, pale, and its running mean."""
+    width = max(1, len(values) // 50)
+    steps, mean = _running_mean(values, width)
+    ax.plot(np.arange(1, len(values) + 1), values, color=color, alpha=0.25, lw=0.8)
+    ax.plot(steps, mean, color=color, label=run or f"mean of {width} steps")
 
 
 @styled
@@ -120,12 +122,7 @@ def plot_intervals(
     for row, (name, evaluation) in enumerate(evaluations.items()):
         mean, half = factor * evaluation.mean, factor * evaluation.half_width
         ax.errorbar([mean], [row], xerr=[half], ls="none", capsize=4, **look(name, row))
-        digits = 1 if factor == 100 else 3
-        text = f"{mean:.{digits}f} ± {half:.{digits}f}"
-        side = "left" if factor == 100 and mean < 10 else "center"
-        place: Any = {"xytext": (0, 7), "textcoords": "offset points", "ha": side}
-        place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        ax.annotate(text, (mean, row), fontsize=SMALL, **place)
+        _in_numbers(ax, row, mean, half, in_percent=factor == 100)
         reference = _reference(evaluation)
         if reference is not None:
             ax.vlines(factor * reference, row - 0.5, row + 0.7, color=GREY, ls=":", lw=1.5)
@@ -143,6 +140,16 @@ def plot_intervals(
     return ax
 
 
+def _in_numbers(ax: Axes, row: int, mean: float, half: float, in_percent: bool) -> None:
+    """Mean and interval above their dot."""
+    digits = 1 if in_percent else 3
+    side = "left" if in_percent and mean < 10 else "center"
+    place: Any = {"xytext": (0, 7), "textcoords": "offset points", "ha": side}
+    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    text = f"{mean:.{digits}f} ± {half:.{digits}f}"
+    ax.annotate(text, (mean, row), fontsize=SMALL, **place)
+
+
 @styled
 def plot_accuracy(
     results: Mapping[str, Mapping[int, Scores]],
@@ -150,7 +157,7 @@ def plot_accuracy(
     split: str = "meta-test",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw accuracy (or squared error) against n_shot, a line an algorithm, with 95 % intervals.
+    """Draw accuracy (or squared error) against n_shot, a line per algorithm, with 95 % intervals.
 
     Args:
         results: {name: {n_shot: Evaluation}}; names of LOOK get their colour and marker.

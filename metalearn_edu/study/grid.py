@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     "n_val_episodes": 20,
     "n_test_episodes": 50,
 }
-"""A grid of a minute or two, to see that all works; its figures mean nothing."""
+"""A grid of a minute or two, to see that everything works; its figures mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Grid:
     """Every combination of these is measured; an impossible grid is refused.
 
     Attributes:
-        algorithms: names in recipes.ALGORITHMS.
+        algorithms: names in runs.ALGORITHMS.
         data: data sets, as a Recipe names them.
         n_classes: sizes of the meta-training set, before rotations; None: all its classes.
         ways, shots: of the episodes that score a learner. All train on 1 shot.
@@ -158,7 +158,7 @@ class Grid:
 
 
 def _check_name(data: Any) -> None:
-    """Refuse data that nobody has, without reading any. Raises ValueError."""
+    """Refuse unknown data, without reading any. Raises ValueError."""
     if data not in ("glyphs", "omniglot") and not (isinstance(data, str) and Path(data).is_dir()):
         raise ValueError(
             f"data must be glyphs, omniglot or a folder of images, got {data!r} (sinusoids have no "

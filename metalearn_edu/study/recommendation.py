@@ -17,7 +17,7 @@ Place = Literal["measured", "between", "beyond"]  # nearest first
 
 @dataclass(frozen=True)
 class Candidate:
-    """One algorithm at the point that was asked for: what to expect, and what it costs."""
+    """One algorithm at the requested point: what to expect, and what it costs."""
 
     algorithm: str
     accuracy: float
@@ -34,14 +34,14 @@ class Recommendation:
 
     Attributes:
         learner: the class to use; `build()` makes one, ready to train.
-        recipe: its settings in the study, for `recipes.train_recipe`. For a folder of your own
+        recipe: its settings in the study, for `runs.train_recipe`. For a folder of your own
             images `dataclasses.replace(recipe, data=FOLDER)`; more n_steps do better.
         best, runner_up: expected accuracy with its 95 % interval, and cost; runner_up is None where
             the constraints leave one algorithm.
         difference, half_width: best minus runner-up, paired on the same episodes, with half its
             95 % interval; of several data sets the mean, and an interval that holds each one's.
         others: the rest that meets the constraints, best first.
-        n_classes, n_way, n_shot: what was asked for.
+        n_classes, n_way, n_shot: the request.
         data, n_seeds, n_episodes: what was measured: data sets, seeds, episodes in each cell.
         distance: in words, how far the request lies from what was measured.
         place: "measured", a point of the grid; "between" its points; or "beyond" them.

@@ -46,6 +46,9 @@ STATE = """() => {
     const waiting = cells.filter((c) => c.executionCount === null).length;
     return {status: kernel?.status ?? "none", cells: cells.length, waiting, errors};
 }"""
+CONTENT = "window.jupyterapp.shell.currentWidget.content"
+PICTURES = """() => [...document.querySelectorAll(".jp-RenderedImage img")].map(
+    (image) => [image.src, image.alt])"""
 # Which messages to the kernel are not done yet. Widgets have a channel of their own, so that an
 # answer on the main one says nothing about them.
 LISTEN = """() => {
@@ -137,6 +140,7 @@ def _settings(folder):
         "JUPYTER_CONFIG_DIR": "config",
     }
     paths = {name: str(folder / place) for name, place in places.items()}
+    paths["JUPYTER_PATH"] = str(build.ROOT / "metalearn_edu" / "jupyter")  # as course.py does
     return {**os.environ, **paths, "METALEARN_EDU_PROGRESS": "off"}
 
 
@@ -217,6 +221,16 @@ class Lesson:
             return state["errors"] or (not state["waiting"] and state["status"] == "idle")
 
         return self.wait(over, seconds, "end of the run")["errors"]
+
+    def pictures(self):
+        """{source: text alternative} of each picture that stands in the output of a cell."""
+        cells = self.page.evaluate(f"() => {CONTENT}.widgets.length")
+        found = {}
+        for number in range(cells):  # a cell is rendered when it comes near the window
+            self.page.evaluate(f"() => {CONTENT}.scrollToItem({number})")
+            self.page.wait_for_timeout(100)
+            found |= dict(self.page.evaluate(PICTURES))
+        return found
 
     def explorers(self):
         """The explorers in the page, from top to bottom."""

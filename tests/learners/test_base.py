@@ -614,7 +614,7 @@ def test_what_is_no_encoder_is_refused(encoder):
 
 @pytest.mark.parametrize("returned", [lambda x: (x, x), lambda x: x[:1], lambda x: x.sum(dim=1)])
 def test_an_encoder_that_gives_no_embedding_an_item_is_refused(returned):
-    with pytest.raises(ValueError, match="an encoder must return one embedding an item"):
+    with pytest.raises(ValueError, match="an encoder must return one embedding per item"):
         PrototypicalNetwork(returned)(*inputs(draw()))
 
 
@@ -629,3 +629,21 @@ def test_a_step_of_the_outer_loop_is_taken_in_training_mode():
     encoder[2].eval()
     learner.outer_loop(EpisodeBatch(x, y, x.clone(), y.clone()))
     assert (encoder[1].num_batches_tracked, encoder[2].num_batches_tracked) == (4, 2)
+
+
+@every_learner
+def test_a_forward_of_one_s_own_and_hooks_count_in_loss_and_evaluation(make):
+    """Both ask for the scores of a whole batch, and what a call gives is what they must see."""
+    episodes = draw()
+    plain = fresh(make)
+    halved = type("Halved", (type(plain),), {"forward": lambda *a: type(plain).forward(*a) / 2})
+    own, hooked = copy.deepcopy(plain), copy.deepcopy(plain)
+    own.__class__ = halved
+    hooked.register_forward_hook(lambda module, inputs, scores: scores / 2)
+    expected = plain.answer(episodes) / 2
+    targets = episodes.query_y.flatten()
+    for learner in (own, hooked):
+        torch.testing.assert_close(learner.answer(episodes), expected)
+        if not learner.reads_streams:  # whose loss is that of streams, not of queries
+            loss = F.cross_entropy(expected.flatten(0, 1), targets)
+            torch.testing.assert_close(learner.loss(episodes), loss)

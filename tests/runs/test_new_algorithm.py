@@ -6,11 +6,11 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from metalearn_edu.study.study import Grid
 
 from metalearn_edu import cli, learners, plotting
 from metalearn_edu.runs import ALGORITHMS, Algorithm, Recipe, load_run, make_recipe
 from metalearn_edu.runs.settings import amount, either, one_of, whole
+from metalearn_edu.study import Grid
 
 FILE = '''
 """Nearest mean of the pixels, sharpened."""
@@ -64,6 +64,7 @@ def nearest(tmp_path, monkeypatch):
     monkeypatch.setitem(ALGORITHMS, "nearest", entry)
     yield entry
     sys.modules.pop("metalearn_edu.learners.nearest", None)
+    vars(learners).pop("nearest", None)
 
 
 def run(capsys, *arguments):

@@ -405,6 +405,8 @@ HEARD = Exercise(
         Case((_hears(1, True, 0.0), _ITEMS, _LABELS, 5), 6),  # the last label arrives nowhere
         Case((_hears(0, False, 0.0), _ITEMS, 0 * _LABELS, 5), 5),  # all labels 0, at the last step
         Case((_hears(1, True, 0.0, 0.02), _ITEMS, _LABELS, 0), 1),  # a change of 0.02
+        Case((_hears(1, True, 0.0), _ITEMS, _LABELS, 4), 5),  # label 1
+        Case((_hears(1, True, 0.0), _ITEMS, (_LABELS + 1) % 5, 4), 5),  # label 2
     ],
     draw=_draw_stream,
     mistakes=mistakes_of(heard_at, lesson=LESSON),
