@@ -1,4 +1,4 @@
-"""What all results have in common with the right ones: twice as much, negative, transpose."""
+"""What all results have in common with the right ones: doubled, negated, transposed."""
 
 from __future__ import annotations
 
