@@ -36,7 +36,7 @@ def covered(picture: Tensor, n_places: int = PLACES) -> Tensor:
     Returns:
         (n_places * n_places, C, H, W), row by row.
     Raises:
-        ValueError: the picture cannot be cut into so many places.
+        ValueError: the picture cannot be cut into that many places.
     """
     height, width = picture.shape[-2:]
     if height % n_places or width % n_places:
