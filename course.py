@@ -20,7 +20,7 @@ import sys
 
 
 def stopped() -> int:
-    """Say that Ctrl-C was heard, and take no second one; returns the exit code for it."""
+    """Confirm Ctrl-C, and ignore a second one; returns the exit code for it."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -209,8 +209,8 @@ def prepare() -> None:
     if not may_write(ROOT):
         sys.exit(
             f"course.py: you cannot write in {ROOT}, and its environment is missing, older than "
-            "the course, or closed to you. Who may write there runs `python course.py build "
-            "--check` once; or copy the folder to a place of yours and run course.py there."
+            "the course, or closed to you. Somebody who can write there must run `python course.py "
+            "build --check` once; or copy the folder to a place of yours and run course.py there."
         )
     with alone():
         if not is_ready():  # while we waited another course.py may have done it
@@ -356,7 +356,7 @@ def make_environment() -> None:
     # Not sys.executable, which may be the one of the .venv that was just removed.
     python = getattr(sys, "_base_executable", None) or sys.executable
     command = [python, "-m", "venv", "--without-pip", os.path.realpath(VENV)]  # it takes no link
-    # Quiet, for Ctrl-C would make it print where it was; if it fails, again for its reasons.
+    # Quiet, because Ctrl-C would make it print a traceback; if it fails, once more aloud.
     if run(command, quiet=True) != 0 and run(command) != 0:
         sys.exit("course.py: Python could not make .venv; the lines above say why.")
 
@@ -422,7 +422,7 @@ def torch_index() -> str | None:
     """The extra package index to take PyTorch from, or None.
 
     PyPI's PyTorch for Linux brings some 2.5 GB of NVIDIA libraries; without an NVIDIA GPU the
-    CPU build does. Other systems get their CPU build from PyPI.
+    CPU build is enough. Other systems get their CPU build from PyPI.
     """
     index = os.environ.get("COURSE_TORCH_INDEX")
     if index is None and not wants_cpu_wheels():
@@ -459,7 +459,7 @@ def answers(index: str) -> bool:
         except (OSError, ValueError, http.client.HTTPException):
             pass
 
-    # in a thread, because the look-up of a name has no time limit of its own
+    # in a thread, because the look-up of a name has no time limit
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
@@ -599,7 +599,7 @@ def remove(path: Path) -> None:
 def remove_environment() -> None:
     """Empty .venv: its Python first, so that it is not ready; its stamp last, so that it is ours.
 
-    A link stays, for a person made it, and so does the root of a disk.
+    A link stays, because a person made it, and so does the root of a disk.
     """
     PYTHON.unlink(missing_ok=True)
     for path in sorted(VENV.iterdir(), key=STAMP.__eq__):

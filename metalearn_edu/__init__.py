@@ -21,13 +21,19 @@ if TYPE_CHECKING:
         Comparison,
         Evaluation,
         compare_meta_learners,
+        evaluate_likelihood,
         evaluate_meta_learner,
         score_one_shot_runs,
     )
+    from .exact_posterior import ExactPosterior
     from .learners import (
         MAML,
         MANN,
+        ConditionalNeuralProcess,
         EnhancedProtoNet,
+        InContextLearner,
+        InContextTransformer,
+        LinearSelfAttention,
         LSTMController,
         MAMLModel,
         MANNController,
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
         TaskEncoder,
         class_prototypes,
         embed_dataset,
+        gaussian_nll,
     )
     from .streams import evaluate_streams, first_instance_ceiling, instance_numbers
     from .study import (
@@ -52,6 +59,8 @@ if TYPE_CHECKING:
         EpisodeBatch,
         EpisodeSampler,
         FewShotDataset,
+        GaussianProcesses,
+        LinearFunctions,
         OneShotTasks,
         Preparation,
         Sinusoids,
@@ -79,14 +88,21 @@ __all__ = [
     "MLP",
     "Augmented",
     "Comparison",
+    "ConditionalNeuralProcess",
     "ConvNet",
     "EnhancedProtoNet",
     "EpisodeBatch",
     "EpisodeSampler",
     "Evaluation",
+    "ExactPosterior",
     "FewShotDataset",
+    "GaussianProcesses",
     "History",
+    "InContextLearner",
+    "InContextTransformer",
     "LSTMController",
+    "LinearFunctions",
+    "LinearSelfAttention",
     "MAMLModel",
     "MANNController",
     "MetaLearner",
@@ -114,9 +130,11 @@ __all__ = [
     "compare_meta_learners",
     "create_task_batch",
     "embed_dataset",
+    "evaluate_likelihood",
     "evaluate_meta_learner",
     "evaluate_streams",
     "first_instance_ceiling",
+    "gaussian_nll",
     "instance_numbers",
     "judge_rule",
     "load_glyphs",
@@ -137,12 +155,15 @@ _ROOMS = {
     "backbones": "ConvNet MLP",
     "diagnostics": "Report check_episodes check_meta_gradient check_splits check_transduction",
     "evaluation": (
-        "Comparison Evaluation compare_meta_learners evaluate_meta_learner score_one_shot_runs"
+        "Comparison Evaluation compare_meta_learners evaluate_likelihood evaluate_meta_learner "
+        "score_one_shot_runs"
     ),
+    "exact_posterior": "ExactPosterior",
     "learners": (
-        "EnhancedProtoNet LSTMController MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
+        "ConditionalNeuralProcess EnhancedProtoNet InContextLearner InContextTransformer "
+        "LSTMController LinearSelfAttention MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
         "PrototypicalNetwork RelationNetwork TaskConditionedNetwork TaskEncoder class_prototypes "
-        "embed_dataset"
+        "embed_dataset gaussian_nll"
     ),
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"

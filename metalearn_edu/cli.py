@@ -237,20 +237,22 @@ EVALUATE_TAKES = {
     "--one-shot": ALWAYS | {"one_shot", "data", "record"},
     "--two-people": ALWAYS | EPISODES | {"two_people", "n_way", "split", "record"},
     "--streams": ALWAYS | EPISODES | {"streams", "n_way", "split", "record"},
-    "on sinusoids": ALWAYS | EPISODES | {"n_shot", "n_query", "record"},
+    "on functions": ALWAYS | EPISODES | {"n_shot", "n_query", "record"},
     "": ALWAYS | EPISODES | {"n_way", "n_shot", "n_query", "split", "within_group", "record"},
 }
 """The options that have a meaning in each way of evaluating."""
 
 
 def _way_of_evaluating(ctx: typer.Context, recipe: Recipe) -> str:
+    from .runs.recipe import FUNCTIONS
+
     given = _given(ctx)
     asked = [f"--{name.replace('_', '-')}" for name in ("one_shot", "two_people", "streams")
              if name in given]  # fmt: skip
     asked += ["--data"] if "data" in given and "one_shot" not in given else []
     if len(asked) > 1:
         raise ValueError(f"{' and '.join(asked)} do not go together")
-    return asked[0] if asked else "on sinusoids" if recipe.data == "sinusoids" else ""
+    return asked[0] if asked else "on functions" if recipe.data in FUNCTIONS else ""
 
 
 def _given(ctx: typer.Context) -> set[str]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from .basics.arguments import as_integer
 from .engine.chunks import WORK, tasks_at_once
 from .engine.heap import keep_pages
+from .learners import gaussian_nll
 from .learners.base import MetaLearner, as_learner
 from .learners.modes import eval_mode
 from .tasks import EpisodeBatch, TaskSource
@@ -28,6 +29,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "compare_meta_learners",
+    "evaluate_likelihood",
     "evaluate_meta_learner",
     "is_transductive",
     "score_one_shot_runs",
@@ -45,7 +47,7 @@ class Evaluation:
 
     Attributes:
         values: (n_episodes,) float64, one score per episode, in order.
-        metric: "accuracy", "error rate" or "mse".
+        metric: "accuracy", "error rate", "mse", or "nll", the negative log-likelihood in nats.
         chance: accuracy or error rate of guessing; None for regression.
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
             seed None: a fixed set of tasks.
@@ -188,6 +190,35 @@ def compare_meta_learners(
     )
 
 
+def evaluate_likelihood(
+    learner: Any,
+    tasks: TaskSource,
+    *,
+    n_episodes: int = 600,
+    seed: int = TEST_SEED,
+    chunk_size: int | None = None,
+) -> Evaluation:
+    """Negative log-likelihood, in nats a target, of the same episodes as `evaluate_meta_learner`.
+
+    Introduced in notebook 10.
+
+    Args:
+        learner: a regression learner with `distribution`, such as an InContextTransformer or the
+            ExactPosterior.
+    Raises:
+        FloatingPointError: no episode has a finite score.
+        ValueError: the learner does not say how sure it is, or another argument makes no sense.
+    """
+    if not hasattr(as_learner("learner", learner), "distribution"):
+        raise ValueError(
+            f"learner must give a mean and a standard deviation, by distribution(); "
+            f"{type(learner).__name__} does not"
+        )
+    tasks, seed = as_task_source("tasks", tasks), as_integer("seed", seed, None)
+    values, lost = score_in_chunks(_likelihoods, learner, tasks, n_episodes, seed, chunk_size)
+    return Evaluation(values, "nll", None, seed, repr(tasks), n_lost=lost)
+
+
 def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
     """Error rate of a learner in each run of the one-shot task. Introduced in notebook 12.
 
@@ -326,3 +357,12 @@ def _episode_scores(learner: MetaLearner, episodes: EpisodeBatch) -> Scored:
     scores = learner.answer(episodes)
     _check_scores(scores, episodes)
     return _episode_values(scores, episodes), share_answered(scores)
+
+
+def _likelihoods(learner: Any, episodes: EpisodeBatch) -> Scored:
+    episodes = episodes.like(learner)
+    mean, std = learner.distribution(episodes.support_x, episodes.support_y, episodes.query_x)
+    _check_scores(mean, episodes)
+    rows = zip(torch.cat([mean, std], dim=-1).double(), episodes.query_y.double(), strict=True)
+    values = np.array([gaussian_nll(said, target).item() for said, target in rows])
+    return values, share_answered(mean)

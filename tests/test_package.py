@@ -21,6 +21,7 @@ ROOMS = [
     "engine",
     "learners",
     "baselines",
+    "exact_posterior",
     "checkpoints",
     "evaluation",
     "streams",

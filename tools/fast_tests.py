@@ -1,6 +1,6 @@
 """A part of pytest: `--fast` leaves out notebooks, browsers and each test that takes long.
 
-Which those are stands in tests/slow.txt, a function a line; `make slow` measures them again. Time
+They are listed in tests/slow.txt, one function per line; `make slow` measures them again. Time
 is processor time, of the processes that a test starts too, so that a busy machine changes little.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["SECONDS", "SLOW", "slow_tests"]
 
 SLOW = course.ROOT / "tests" / "slow.txt"
 SECONDS = 1.0
-"""From which on a test is slow, all its parameters together."""
+"""Seconds from which a test is slow, all its parameters together."""
 NEVER_FAST = ("notebooks/", "tests/browser/")
 
 

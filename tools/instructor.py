@@ -1,4 +1,4 @@
-"""Copies of the notebooks with every exercise solved, for who teaches the course.
+"""Copies of the notebooks with every exercise solved, for people who teach the course.
 
 Run it as `make instructor`, or `python -m tools.instructor [NN ...] [--output FOLDER] [--run]`.
 Each function that a learner has to write, or to fix, is replaced by the course's own; the other

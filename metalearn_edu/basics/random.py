@@ -11,7 +11,7 @@ import numpy as np
 from .arguments import as_integer
 from .capacity import check_fits
 
-__all__ = ["draw_distinct", "uniforms"]
+__all__ = ["draw_distinct", "normals", "uniforms"]
 
 PEAK_BYTES = 24
 """Held at once for each number while it is made."""
@@ -34,6 +34,16 @@ def uniforms(seed: int, start: int, n_tasks: int, n_numbers: int) -> np.ndarray:
         streams = _mix(seed_hash + episodes * GOLDEN)[:, None]
         bits = _mix(streams + np.arange(1, n_numbers + 1, dtype=np.uint64) * GOLDEN)
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def normals(seed: int, start: int, n_tasks: int, n_numbers: int) -> np.ndarray:
+    """(n_tasks, n_numbers) float64 standard normal; rows and errors as of `uniforms`.
+
+    Each is made of two uniform numbers (Box & Muller 1958).
+    """
+    u = uniforms(seed, start, n_tasks, 2 * n_numbers)
+    radius = np.sqrt(-2 * np.log1p(-u[:, :n_numbers]))  # 1 - u is never 0
+    return radius * np.cos(2 * np.pi * u[:, n_numbers:])
 
 
 def draw_distinct(numbers: np.ndarray, n: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def plot_relations(
     """
     n_queries, n_way = scores.shape
     low, high = scores.min().item(), scores.max().item()
-    ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 1.6 * max(high - low, 1e-6))
+    ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 2.2 * max(high - low, 1e-6))
     tile(ax, queries[:, None], -1.6, -0.5)
     tile(ax, classes[None], -0.5, -1.6)
     answers, rows = scores.argmax(dim=1), torch.arange(n_queries)

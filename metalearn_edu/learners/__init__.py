@@ -1,6 +1,10 @@
 """The algorithms, one file each."""
 
 from .base import MetaLearner
+from .conditional_neural_process import ConditionalNeuralProcess
+from .in_context import InContextLearner, gaussian_nll
+from .in_context_transformer import InContextTransformer
+from .linear_self_attention import LinearSelfAttention
 from .maml import MAML, MAMLModel
 from .mann import MANN, LSTMController, MANNController
 from .meta_sgd import MetaSGD
@@ -11,8 +15,12 @@ from .task_conditioned import TaskConditionedNetwork, TaskEncoder
 __all__ = [
     "MAML",
     "MANN",
+    "ConditionalNeuralProcess",
     "EnhancedProtoNet",
+    "InContextLearner",
+    "InContextTransformer",
     "LSTMController",
+    "LinearSelfAttention",
     "MAMLModel",
     "MANNController",
     "MetaLearner",
@@ -23,4 +31,5 @@ __all__ = [
     "TaskEncoder",
     "class_prototypes",
     "embed_dataset",
+    "gaussian_nll",
 ]

@@ -53,6 +53,8 @@ LOOK: dict[str, dict[str, Any]] = {
     "MANN": {"color": PURPLE, "marker": "P"},
     "Task-conditioned": {"color": SKY, "marker": "X"},
     "Transformer": {"color": GREEN, "marker": "p"},
+    "CNP": {"color": INDIGO, "marker": "H"},
+    "exact posterior": {"color": BLACK, "marker": "_"},
     "nearest pixel": {"color": GREY, "marker": "d"},
     "joint training": {"color": GREY, "marker": "h"},
     "from scratch": {"color": GREY, "marker": ">"},

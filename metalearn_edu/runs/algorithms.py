@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .recipe import ALGORITHMS, Algorithm, Recipe
+from .recipe import ALGORITHMS, FUNCTIONS, Algorithm, Recipe
 from .settings import WIDE, amount, either, one_of, step_size, whole
 
 if TYPE_CHECKING:
@@ -162,8 +162,11 @@ def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shap
 
     from ..learners import MAMLModel
 
-    regression = recipe.data == "sinusoids"
-    model = MAMLModel(1, 40, 1) if regression else _image_model(recipe, item_shape, recipe.n_way)
+    regression = recipe.data in FUNCTIONS
+    numbers = math.prod(item_shape)
+    model = (
+        MAMLModel(numbers, 40, 1) if regression else _image_model(recipe, item_shape, recipe.n_way)
+    )
     return learner(
         model,
         recipe.inner_lr,
@@ -236,10 +239,10 @@ class TaskConditioned(WithHidden):
 def _task_conditioned(recipe: TaskConditioned, item_shape: Shape) -> MetaLearner:
     from ..learners import TaskConditionedNetwork
 
-    regression = recipe.data == "sinusoids"
+    regression = recipe.data in FUNCTIONS
     encoder = None if regression else _image_model(recipe, item_shape, None)
     return TaskConditionedNetwork(
-        1 if encoder is None else encoder.output_dim,
+        math.prod(item_shape) if encoder is None else encoder.output_dim,
         recipe.task_embedding_dim,
         recipe.hidden_dim,
         conditioning=recipe.conditioning,
@@ -256,6 +259,85 @@ ALGORITHMS["task-conditioned"] = Algorithm(
     {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
     WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
     study={"n_steps": 1500, "n_tasks_per_batch": 1, "meta_lr": 1e-3},
+)
+
+
+# ---------------------------------------------------------------- in context
+
+EVERY_SIZE = "Train on every size of the support set at once, from 0 items to all."
+IN_CONTEXT = WAVES | {"n_query": 10, "n_tasks_per_batch": 44, "meta_lr": 2e-3, "every_size": True}
+IN_CONTEXT_OF_IMAGES = {"width": 48, "n_steps": 3000, "n_tasks_per_batch": 8, "meta_lr": 1e-3}
+
+
+@dataclass(frozen=True)
+class InContext(Recipe):
+    """Of conditional-neural-process and in-context-transformer."""
+
+    every_size: bool = either(False, "every-size", "full-size", EVERY_SIZE)
+
+
+def _sizes_in_context(recipe: InContext, item_shape: Shape) -> dict[str, Any]:
+    """What the learners of both are told about items and answers."""
+    regression = recipe.data in FUNCTIONS
+    encoder = None if regression else _image_model(recipe, item_shape, None)
+    return {
+        "input_dim": math.prod(item_shape) if encoder is None else encoder.output_dim,
+        "output_dim": 1 if regression else recipe.n_way,
+        "regression": regression,
+        "item_encoder": encoder,
+        "every_size": recipe.every_size,
+    }
+
+
+@dataclass(frozen=True)
+class Cnp(WithHidden, InContext):
+    """Of conditional-neural-process."""
+
+
+def _conditional_neural_process(recipe: Cnp, item_shape: Shape) -> MetaLearner:
+    from ..learners import ConditionalNeuralProcess
+
+    sizes = _sizes_in_context(recipe, item_shape)
+    return ConditionalNeuralProcess(hidden_dim=recipe.hidden_dim, **sizes)
+
+
+ALGORITHMS["conditional-neural-process"] = Algorithm(
+    "CNP",
+    "conditional_neural_process.ConditionalNeuralProcess",
+    _conditional_neural_process,
+    Cnp,
+    IN_CONTEXT_OF_IMAGES,
+    IN_CONTEXT,
+)
+
+
+@dataclass(frozen=True)
+class Transformer(InContext):
+    """Of in-context-transformer."""
+
+    token_width: int = whole(64, 1, WIDE, "Width of a token.")
+    n_layers: int = whole(4, 1, 1000, "Blocks of attention.", flag="layers")
+    n_heads: int = whole(4, 1, WIDE, "Heads of each.", flag="heads")
+
+
+def _in_context_transformer(recipe: Transformer, item_shape: Shape) -> MetaLearner:
+    from ..learners import InContextTransformer
+
+    return InContextTransformer(
+        width=recipe.token_width,
+        n_layers=recipe.n_layers,
+        n_heads=recipe.n_heads,
+        **_sizes_in_context(recipe, item_shape),
+    )
+
+
+ALGORITHMS["in-context-transformer"] = Algorithm(
+    "Transformer",
+    "in_context_transformer.InContextTransformer",
+    _in_context_transformer,
+    Transformer,
+    IN_CONTEXT_OF_IMAGES,
+    IN_CONTEXT | {"n_steps": 5000},
 )
 
 

@@ -49,9 +49,9 @@ def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe
 def _usual(algorithm: str, data: str, given: dict[str, Any]) -> Recipe:
     """The algorithm's own defaults and what is given, before the data have been looked at."""
     entry = require_algorithm(algorithm)
-    defaults = entry.sinusoids if data == "sinusoids" else entry.images
+    defaults = entry.settings_for(data)
     if defaults is None:
-        raise ValueError(f"algorithm {algorithm} needs classes; data sinusoids has none")
+        raise ValueError(f"algorithm {algorithm} needs classes; data {data} has none")
     _refuse_strange(algorithm, given)
     where = os.path.abspath(data) if is_folder(data) else data
     recipe = Recipe(algorithm, where, **{**defaults, **given})

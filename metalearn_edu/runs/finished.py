@@ -23,7 +23,7 @@ from ..tasks import (
     read_image_folder,
 )
 from .folder import DamagedRunError
-from .recipe import ALGORITHMS, Recipe
+from .recipe import ALGORITHMS, FUNCTIONS, Recipe
 from .seen import refuse_seen
 from .sources import Split, recipe_data, say_what_leaks, stream_source, task_source
 
@@ -49,11 +49,13 @@ def preparation_of(recipe: Recipe, card: Mapping[str, Any]) -> dict[str, Any]:
     Drawings such as the glyphs have bright ink on dark, so that for a run on these ink is "auto".
 
     Raises:
-        ValueError: the run was trained on sinusoids.
+        ValueError: the run was trained on functions.
         DamagedRunError: its card says nothing that makes sense.
     """
-    if recipe.data == "sinusoids":
-        raise ValueError("the run was trained on sinusoids; pictures need one trained on images")
+    if recipe.data in FUNCTIONS:
+        raise ValueError(
+            f"the run was trained on {recipe.data}; pictures need one trained on images"
+        )
     channels, *size = card["item_shape"]
     if prepared := (card.get("data") or {}).get("prepared"):
         try:
@@ -91,7 +93,7 @@ def read_own_pictures(
     """Other pictures, prepared as in training; refused if the run has seen them.
 
     Raises:
-        ValueError: it has seen some, or was trained on sinusoids; or the folder cannot be read.
+        ValueError: it has seen some, or was trained on functions; or the folder cannot be read.
         DamagedRunError: the run does not know what it has seen.
     """
     preparation = preparation_of(recipe, card)
@@ -126,7 +128,7 @@ def tasks_to_score(
     """The tasks that a run is scored on.
 
     Args:
-        way: as the command line says it: "--one-shot", "--two-people", "--streams", "on sinusoids";
+        way: as the command line says it: "--one-shot", "--two-people", "--streams", "on functions";
             "": episodes of the run's own data.
         archive: of the official one-shot runs; None: put together from Omniglot.
         counts: n_way, n_shot, n_query and within_group, as `task_source` takes them.
@@ -135,10 +137,10 @@ def tasks_to_score(
     """
     if way == "--one-shot":
         return load_one_shot_runs(archive)
-    if way == "on sinusoids":
+    if way == "on functions":
         return task_source(recipe, split, **counts)
-    if recipe.data == "sinusoids":
-        raise ValueError(f"the run was trained on sinusoids; {way} needs one trained on images")
+    if recipe.data in FUNCTIONS:
+        raise ValueError(f"the run was trained on {recipe.data}; {way} needs one trained on images")
     dataset = recipe_data(recipe, split)
     refuse_changed(card, split, dataset)
     if split != "meta-train":

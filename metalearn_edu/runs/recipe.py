@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALGORITHMS",
+    "FUNCTIONS",
     "SHARED",
     "Algorithm",
     "Recipe",
@@ -42,7 +43,9 @@ __all__ = [
     "without_others",
 ]
 
-NAMED = ("glyphs", "omniglot", "sinusoids")
+FUNCTIONS = ("sinusoids", "gaussian-processes", "linear-functions")
+"""The data that are functions of numbers, and have no classes."""
+NAMED = ("glyphs", "omniglot", *FUNCTIONS)
 """The data that have a name; all others are folders."""
 
 
@@ -101,14 +104,18 @@ class Recipe:
 
     Attributes:
         algorithm: a name in ALGORITHMS.
-        data: "glyphs", "omniglot", "sinusoids", or the path of a folder of images.
+        data: "glyphs", "omniglot", one of FUNCTIONS, or the path of a folder of images.
     Raises:
         ValueError: a value that no training can have.
     """
 
     algorithm: str
     data: str = other(
-        "glyphs", str, _data, "glyphs, omniglot, sinusoids, or a folder of images.", **TASKS
+        "glyphs",
+        str,
+        _data,
+        f"glyphs, omniglot, {', '.join(FUNCTIONS)}, or a folder of images.",
+        **TASKS,
     )
     protocol: str = one_of(
         "official",
@@ -153,6 +160,14 @@ class Recipe:
         "smaller number among those of a larger; default: all.",
         **OF_IMAGES,
     )
+    n_functions: int | None = whole(
+        None,
+        1,
+        MANY,
+        "Draw tasks from so many functions; default: a new function for each task.",
+        **TASKS | {"of": "linear-functions"},
+    )
+    n_inputs: int = whole(8, 1, WIDE, "Numbers in an item.", **TASKS | {"of": "linear-functions"})
     n_steps: int = whole(2000, 1, MANY, "Outer steps.", flag="steps", **TRAINING)
     n_tasks_per_batch: int = whole(
         16, 1, MANY, "Tasks per outer step.", flag="tasks-per-batch", **TRAINING
@@ -238,7 +253,8 @@ class Algorithm:
         place: of its class, as "prototypical.PrototypicalNetwork" in metalearn_edu.learners.
         build: (recipe, item_shape) -> learner.
         recipe: the class of its recipes, with its own settings.
-        images, sinusoids: the settings by kind of data; None: not for that kind.
+        images, sinusoids: the settings by kind of data; None: not for that kind. Those of sinusoids
+            are for the other functions too, but for their numbers of points.
         without: the settings for images that it does not use.
         streams: it is trained on streams of items, not on episodes.
         look: color and marker in figures, where plotting's LOOK has none for its name; {}: those
@@ -260,6 +276,12 @@ class Algorithm:
     study: Mapping[str, Any] = field(default_factory=dict)
     classes_per_step: int | None = None
 
+    def settings_for(self, data: str) -> Mapping[str, Any] | None:
+        """The settings that suit data of this name; None: it is not for such data."""
+        if data not in FUNCTIONS:
+            return self.images
+        return None if self.sinusoids is None else {**self.sinusoids, **POINTS.get(data, {})}
+
     @property
     def learner(self) -> type[MetaLearner]:
         """Its class, imported here: PyTorch takes seconds."""
@@ -271,6 +293,12 @@ class Algorithm:
         """Whether a trained learner takes any number of ways, not only that of its recipe."""
         return "train_way" in self.images
 
+
+POINTS = {
+    "gaussian-processes": {"n_shot": 20, "n_query": 10},
+    "linear-functions": {"n_shot": 15, "n_query": 5},
+}
+"""How many points a task has, where that differs from sinusoids."""
 
 ALGORITHMS: dict[str, Algorithm] = {}
 """The algorithms that `metalearn-edu train` knows, by name; algorithms.py fills it."""
@@ -316,7 +344,8 @@ def _has(data: str, of: str) -> bool:
     """Whether data are what a setting is for."""
     kinds = {
         "": True,
-        "images": data != "sinusoids",
+        "images": data not in FUNCTIONS,
+        "linear-functions": data == "linear-functions",
         "a folder of images": is_folder(data),
         "omniglot": data == "omniglot",
     }

@@ -13,6 +13,8 @@ from ..tasks import (
     Augmented,
     EpisodeSampler,
     FewShotDataset,
+    GaussianProcesses,
+    LinearFunctions,
     Preparation,
     Sinusoids,
     Streams,
@@ -22,7 +24,7 @@ from ..tasks import (
     read_image_folder,
 )
 from ..tasks.data.folder_layout import class_folders, pictures
-from .recipe import ALGORITHMS, Recipe, is_folder
+from .recipe import ALGORITHMS, FUNCTIONS, Recipe, is_folder
 from .seen import listed, warn_of_leaks
 
 __all__ = [
@@ -64,7 +66,7 @@ def _load_split(recipe: Recipe, split: Split) -> FewShotDataset:
         return load_omniglot(split, "vinyals" if protocol == "vinyals" else "official")
     folder = folder_of(recipe)
     if folder is None:
-        raise ValueError("data sinusoids has no classes")
+        raise ValueError(f"data {data} has no classes")
     if split not in folder.parts:
         raise ValueError(
             f"{data} has too few classes for a {split}; it has {', '.join(folder.parts)}"
@@ -98,8 +100,8 @@ def recipe_data(recipe: Recipe, split: Split) -> FewShotDataset:
 
 
 def parts_seen(recipe: Recipe) -> dict[str, FewShotDataset]:
-    """The parts of the data that a training looks at, by name; of sinusoids there are none."""
-    if recipe.data == "sinusoids":
+    """The parts of the data that a training looks at, by name; of functions there are none."""
+    if recipe.data in FUNCTIONS:
         return {}
     train = {"meta-train": recipe_data(recipe, "meta-train")}
     if _has_meta_val(recipe):
@@ -135,8 +137,8 @@ def folder_of(recipe: Recipe) -> PictureFolder | None:
     folder = Path(recipe.data)
     if not folder.is_dir():
         raise ValueError(
-            f"there is no folder {recipe.data}; data must be glyphs, omniglot, sinusoids or a "
-            "folder of images"
+            f"there is no folder {recipe.data}; data must be glyphs, omniglot, "
+            f"{', '.join(FUNCTIONS)} or a folder of images"
         )
     ink = None if recipe.ink == "as-is" else recipe.ink
     wanted = (("size", recipe.size), ("channels", recipe.channels), ("ink", ink))
@@ -237,8 +239,8 @@ def task_source(
     """
     n_shot = n_shot or recipe.n_shot
     n_query = n_query or (OWN_QUERIES if is_folder(recipe.data) else 15)
-    if recipe.data == "sinusoids":
-        return Sinusoids(n_shot, n_query)
+    if recipe.data in FUNCTIONS:
+        return _functions(recipe, n_shot, n_query)
     return EpisodeSampler(
         dataset or recipe_data(recipe, split),
         n_way or recipe.n_way,
@@ -247,6 +249,15 @@ def task_source(
         rotations=rotations,
         within_group=within_group,
     )
+
+
+def _functions(recipe: Recipe, n_shot: int, n_query: int) -> TaskSource:
+    """The same for every split: with n_functions, fresh points of the same functions."""
+    if recipe.data == "sinusoids":
+        return Sinusoids(n_shot, n_query)
+    if recipe.data == "gaussian-processes":
+        return GaussianProcesses(n_shot, n_query)
+    return LinearFunctions(n_shot, n_query, recipe.n_inputs, n_functions=recipe.n_functions)
 
 
 def stream_source(

@@ -22,7 +22,7 @@ from ..tasks import FewShotDataset, TaskSource
 from ..training import History, meta_train
 from .command import train_command
 from .folder import claimed, damaged, load_weights, read_card, save_run
-from .recipe import ALGORITHMS, Recipe, as_recipe
+from .recipe import ALGORITHMS, FUNCTIONS, Recipe, as_recipe
 from .seen import picture_hashes
 from .settings import WIDE, settings_of
 from .sources import folder_of, parts_seen, say_what_leaks, task_source, training_source
@@ -77,7 +77,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     seen = parts_seen(recipe)
     _check_memory(recipe, seen.get("meta-train"))
     tasks, val = training_source(recipe, seen.get("meta-train")), None
-    if recipe.data == "sinusoids" or "meta-val" in seen:
+    if recipe.data in FUNCTIONS or "meta-val" in seen:
         val = task_source(recipe, "meta-val", dataset=seen.get("meta-val"))
     data, command = _described(recipe, seen), train_command(recipe)
     say_what_leaks(recipe)

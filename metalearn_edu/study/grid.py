@@ -88,7 +88,7 @@ class Grid:
         ValueError: a list is empty or has an entry twice, or an entry makes no sense.
     """
 
-    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
+    algorithms: tuple[str, ...] = tuple(name for name, entry in ALGORITHMS.items() if entry.study)
     data: tuple[str, ...] = ("glyphs", "omniglot")
     n_classes: tuple[int | None, ...] = (50, 200, None)
     ways: tuple[int, ...] = (5, 20)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from .augmented import Augmented
 from .dataset import FewShotDataset, as_dataset
 from .episodes import EpisodeBatch, Task
+from .gaussian_processes import GaussianProcesses
+from .linear_functions import LinearFunctions
 from .sampler import EpisodeSampler, Streams, TaskSource, create_task_batch
 from .sinusoids import Sinusoids
 
@@ -21,6 +23,8 @@ __all__ = [
     "EpisodeBatch",
     "EpisodeSampler",
     "FewShotDataset",
+    "GaussianProcesses",
+    "LinearFunctions",
     "OneShotTasks",
     "Preparation",
     "Sinusoids",

@@ -1052,7 +1052,8 @@ progress(8)
 # </details>
 #
 # **Next:** a memory keeps items in rows. Could a whole task be written into one vector?
-# [09_task_representations](09_task_representations.ipynb)
+# [09_task_representations](09_task_representations.ipynb). And a memory that never forgets, with a row
+# for every item, is attention: [10_in_context_learning](10_in_context_learning.ipynb).
 #
 # **References**
 #

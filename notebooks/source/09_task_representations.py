@@ -996,7 +996,7 @@ progress(9)
 # </details>
 #
 # **Next:** one vector for all is a narrow gate. What if each query may look at every support pair?
-# 10_in_context_learning (to come)
+# [10_in_context_learning](10_in_context_learning.ipynb)
 #
 # **References**
 #

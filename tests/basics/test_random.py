@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from metalearn_edu.basics.random import GOLDEN, _mix, draw_distinct, uniforms
+from metalearn_edu.basics.random import GOLDEN, _mix, draw_distinct, normals, uniforms
 from tests.tasks.chi_square import assert_even, unevenness
 
 N = 2**19  # numbers in each statistical test
@@ -132,3 +132,13 @@ def test_draws_are_distinct_and_below_their_own_n():
     assert (np.diff(np.sort(drawn, axis=0), axis=0) > 0).all()
     share = drawn / n  # of a large n, evenly spread
     assert_even(counts_of((share[:, n > 10**5] * 100).astype(int), 100))
+
+
+def test_normals_have_the_moments_and_the_tails_of_the_normal_law():
+    x = normals(3, 0, 2**10, 2**9)  # N numbers
+    for power, expected, spread in ((1, 0, 1), (2, 1, 2**0.5), (3, 0, 15**0.5), (4, 3, 96**0.5)):
+        assert abs((x**power).mean() - expected) < 4.5 * spread / N**0.5
+    share = 0.0455003  # outside two standard deviations
+    assert abs((abs(x) > 2).mean() - share) < 4.5 * (share / N) ** 0.5
+    assert abs((x[:, :-1] * x[:, 1:]).mean()) < 4.5 / N**0.5  # neighbours are independent
+    assert np.isfinite(x).all() and np.array_equal(normals(3, 5, 1, 2**9)[0], x[5])

@@ -7,7 +7,7 @@ from tests.browser import driver
 from tools import build_notebooks as build
 from tools.instructor import changes, solved
 
-WITHOUT_EXPLORER = {"07_what_maml_learns", "10_in_context_learning"}
+WITHOUT_EXPLORER = {"07_what_maml_learns"}
 
 
 def learner(name):

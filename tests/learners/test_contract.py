@@ -27,7 +27,10 @@ from metalearn_edu.diagnostics import check_meta_gradient, check_transduction
 from metalearn_edu.learners import (
     MAML,
     MANN,
+    ConditionalNeuralProcess,
     EnhancedProtoNet,
+    InContextTransformer,
+    LinearSelfAttention,
     LSTMController,
     MAMLModel,
     MANNController,
@@ -80,6 +83,32 @@ def relabel_mann(learner, permutation):
         learner.head.weight.copy_(learner.head.weight[rows])
         learner.head.bias.copy_(learner.head.bias[rows])
     return learner
+
+
+def relabel_transformer(learner, permutation):
+    """It has weights of its own for each label, as MANN has."""
+    learner, rows = copy.deepcopy(learner), permutation.argsort()
+    with torch.no_grad():
+        learner.read_y.weight.copy_(learner.read_y.weight[:, rows])
+        learner.head.weight.copy_(learner.head.weight[rows])
+        learner.head.bias.copy_(learner.head.bias[rows])
+    return learner
+
+
+def relabel_cnp(learner, permutation):
+    """Labels come in beside the items, and go out as rows of the last layer."""
+    learner, rows = copy.deepcopy(learner), permutation.argsort()
+    first, last = learner.encoder[1].weight, learner.decoder[-1]
+    with torch.no_grad():
+        first[:, -N_WAY:] = first[:, -N_WAY:][:, rows]
+        last.weight.copy_(last.weight[rows])
+        last.bias.copy_(last.bias[rows])
+    return learner
+
+
+def transformer(input_dim=4, output_dim=N_WAY, regression=False, **options):
+    small = {"n_layers": 2, "n_heads": 2, "regression": regression} | options
+    return InContextTransformer(input_dim, output_dim, 8, **small)
 
 
 @dataclass(frozen=True)
@@ -241,6 +270,20 @@ LEARNERS = {
         item=(1,),
         regression=True,
     ),
+    "ConditionalNeuralProcess": Entry(
+        lambda: ConditionalNeuralProcess(1, 1, 8), item=(1,), regression=True
+    ),
+    "ConditionalNeuralProcess, classes": Entry(
+        lambda: ConditionalNeuralProcess(4, N_WAY, 8, regression=False), relabel=relabel_cnp
+    ),
+    "InContextTransformer": Entry(transformer, relabel=relabel_transformer),
+    "InContextTransformer, convolutions": Entry(
+        lambda: transformer(64, item_encoder=conv()), item=(1, 8, 8), relabel=relabel_transformer
+    ),
+    "InContextTransformer, regression": Entry(
+        lambda: transformer(1, 1, True), item=(1,), regression=True
+    ),
+    "LinearSelfAttention": Entry(lambda: LinearSelfAttention(1), item=(1,), regression=True),
     "RelationNetwork": Entry(lambda: RelationNetwork(4, 6)),
     "RelationNetwork, mean": Entry(lambda: RelationNetwork(4, 6, aggregate="mean")),
     "RelationNetwork, logits": Entry(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metalearn_edu.runs.recipe import ALGORITHMS, train_command
+from metalearn_edu.runs import ALGORITHMS, train_command
 from metalearn_edu.study import Grid, Study, evidence, load_study
 from metalearn_edu.study import table as tables
 from metalearn_edu.study.table import save_study
