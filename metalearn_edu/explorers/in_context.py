@@ -103,11 +103,12 @@ class InContextExplorer(Explorer):
         mean, std = self._distribution(self.transformer, state)
         self._draw_band(axes[0], mean, std, look("Transformer")["color"], "Transformer")
         for row, (name, curve) in enumerate(self._curves(state).items()):
-            axes[1].plot(self.x, curve, color=look(name, row)["color"], label=self._label(name))
+            axes[1].plot(self.x, curve, color=look(name, row)["color"], label=name)
         titles = ("a transformer: mean and 2 standard deviations", "the others: mean alone")
         for ax, title in zip(axes, titles, strict=True):
             ax.set_title(title, loc="left")
-            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, columnspacing=1)
+            lines = [line for line in ax.lines if ax is axes[0] or line.get_label() in self.others]
+            ax.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
 
     def describe(self, **state: Any) -> str:
         """How far each learner is from the exact posterior, and how sure the transformer is."""
@@ -122,9 +123,6 @@ class InContextExplorer(Explorer):
             f"of the curves from the exact posterior's mean: {', '.join(apart)}. The transformer's "
             f"standard deviation is {widths}."
         )
-
-    def _label(self, name: str) -> str:
-        return name if len(name) < 16 else name[:15]
 
     def _draw_band(self, ax: Axes, mean: Tensor, std: Tensor, color: str, label: str) -> None:
         low, high = mean - 2 * std, mean + 2 * std

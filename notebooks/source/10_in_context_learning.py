@@ -480,8 +480,7 @@ assert at_15.first.mean < 2 * at_15.second.mean, f"{at_15}"
 # about 1.25 times ridge at 8 and 1.4 times at 15 (600 tasks, one training). Its curve has the same
 # shape, and it is **not** ridge: where the examples say nearly all, small errors of the rule count.
 # These 3,000 outer steps are two minutes of computing, and a training of 10,000 steps with a causal
-# mask, tried for this course, came to 1.20. With two numbers in place of eight, the next section has a
-# smaller network much closer to ridge, after 500 steps.
+# mask, tried for this course, came to 1.20. Nothing here says how close a longer one would come.
 #
 # The controls belong to these sentences. With shuffled labels it is worse than saying 0: it does read
 # the pairs. Without training it is nothing: the rule is not in the architecture. Right of 15 are
@@ -586,7 +585,7 @@ for results, color, label in ((best_own, "#0072B2", "its own"), (best_new, "#D55
         range(4), [r.mean for r in results], ls=":", color=color, label=f"the list, {label}"
     )
 _ = ax.axhline(best_new[-1].mean, color="0.3", lw=1)
-_ = ax.text(3.05, best_new[-1].mean * 0.86, "ridge", va="top", ha="right", fontsize=11)
+_ = ax.text(0.5, best_new[-1].mean * 1.02, "ridge", va="bottom", ha="center", fontsize=11)
 _ = ax.set_xticks(range(4), ["4", "16", "64", "new each time"])
 _ = ax.set(
     yscale="log", xlabel="functions in meta-training, M", ylabel="squared error, 15 examples"
@@ -598,17 +597,31 @@ _ = ax.set_title(f"new each time: {new[-1].mean / best_new[-1].mean:.3f} times r
 plt.show()
 
 # %%
-print("M = 4: on its own functions, below ridge (it knows them):", own[0].mean < best_new[-1].mean)
-print("M = 4: on new functions, 5 times ridge or more:", new[0].mean > 5 * best_new[-1].mean)
+ridge = best_new[-1].mean
+print("M = 4: on its own functions, below 1.3 times ridge:", own[0].mean < 1.3 * ridge)
+print("M = 4: on new functions, more than 4 times ridge:", new[0].mean > 4 * ridge)
+print(
+    "M = 4, new functions: the list itself is no better by half:",
+    best_new[0].mean > new[0].mean / 2,
+)
 print("new functions: better with every step of M:", all(
     new[i].mean > new[i + 1].mean for i in range(3)
 ))  # fmt: skip
 
 # %% [markdown]
-# With 4 functions the network is on the dotted lines: it **is** the list, excellent at home and lost
-# elsewhere. As $M$ grows the two curves meet, near ridge. Nothing in the architecture decides between
+# With 4 functions the network is near the dotted lines: about 0.30 at home, where the list has 0.25, and
+# about 2.4 on new functions, where the list has 2.2. It **is** the list, good at home and lost elsewhere.
+# As $M$ grows the two curves meet: with new functions each time they are one, at about 0.38, where ridge
+# has 0.29 (500 steps are few; 600 tasks, one training each). Nothing in the architecture decides between
 # memory and learning; the number of training tasks does. It is over-fitting, one level up, and the
 # remedy is the one of lesson 01: many tasks, and a test on tasks that were never seen.
+#
+# Look at 16 and 64 once more. On new functions the network is no worse than the list, and with 16 it is better
+# (about 0.5 against 0.6), although on its own functions the list would have been the better answer.
+# It has begun to generalise before anything in its loss asked for it, as Raventós et al. found.
+#
+# In eight dimensions lists stay useful for much longer: with 512 functions the list still has an error
+# of about 3.8 on new ones (section 12), seven times ridge.
 #
 # ## 7. Smooth functions, and how sure we are
 #
@@ -688,9 +701,11 @@ print(
 predict("below_the_line")
 
 # %% [markdown]
-# The CNP has to press all points through one mean, and its curve is smooth where it should bend. The
-# transformer lets each query look at the points themselves, and comes within a few hundredths of a nat
-# of Bayes. Neither is told what a Gaussian process is.
+# The CNP has to press all points through one mean, and its curve is smooth where it should bend: at 10
+# points it is 0.91 ± 0.03 nats above the exact posterior. The transformer lets each query look at the
+# points themselves, and stays 0.03 ± 0.01 above it, at 40 points too, twice as many as in training. (600 tasks, 95 %
+# intervals of the paired difference, one training each of less than two minutes of computing.)
+# Neither is told what a Gaussian process is.
 #
 # ### Explore: set the points yourself
 #
@@ -700,7 +715,7 @@ predict("below_the_line")
 torch.manual_seed(0)
 gp_maml = MAML(MAMLModel(1, 40, 1), inner_lr=0.02, num_inner_steps=5, loss_fn=F.mse_loss)
 settings = {"n_tasks_per_batch": 25, "meta_lr": 5e-3, "schedule": "cosine"}
-_ = meta_train(gp_maml, GaussianProcesses(10, 10), n_steps=300, **settings)
+_ = meta_train(gp_maml, GaussianProcesses(10, 10), n_steps=200, **settings)
 
 # %%
 from metalearn_edu.explorers.in_context import InContextExplorer
@@ -744,7 +759,7 @@ wave_learners = {
 wave_learners["Task-conditioned"].meta_lr = 0.01
 for learner in wave_learners.values():
     settings = {"n_tasks_per_batch": 25, "schedule": "cosine", "max_grad_norm": 5}
-    _ = meta_train(learner, wave_tasks, n_steps=500, **settings)
+    _ = meta_train(learner, wave_tasks, n_steps=250, **settings)
 wave_learners |= {
     "CNP": load_pretrained("cnp_waves")[0],
     "Transformer": load_pretrained("transformer_waves")[0],
@@ -775,13 +790,14 @@ plt.show()
 # %%
 line = wave_errors["exact posterior"][0]
 print("one point, the line between 1.0 and 1.6:", 1.0 < line.mean < 1.6)
-for name, results in wave_errors.items():
-    low = results[0].mean - line.mean
+for name in [*wave_learners][:-1]:
+    low = wave_errors[name][0].mean - line.mean
     print(f"{name}: below the line at one point by more than 0.2:", low < -0.2)
 
 # %% [markdown]
-# At one point the in-context learners are near the line: they were trained on one point, too. MAML
-# and Meta-SGD were trained on ten. At ten points the line has long left the picture, and each learner
+# At one point the in-context learners are nearest to the line: they were trained on one point, too. The
+# others were trained on ten, and with one point they are worse than the 3.0 of none at all. At ten points
+# the line has long left the picture, and each learner
 # stops at what its network can draw. Which of them is lowest there depends on how long each was
 # trained; none was trained for long here, and that is not what the figure is for.
 #
@@ -798,12 +814,12 @@ for name, results in wave_errors.items():
 # %%
 protonet, _ = load_pretrained("prototypical_glyphs")
 meta_train_glyphs = load_glyphs("meta-train")
-some = meta_train_glyphs.subset(range(0, meta_train_glyphs.n_classes, 2))
+some = meta_train_glyphs.subset(range(0, meta_train_glyphs.n_classes, 3))
 encoded = {
     "meta-train": embed_dataset(protonet.encoder, some),
     "meta-test": embed_dataset(protonet.encoder, load_glyphs("meta-test")),
 }
-scale = encoded["meta-train"].images.std()
+scale = EpisodeSampler(encoded["meta-train"], 5, 1).episodes(0, 0, 50).support_x.std()
 
 
 class Scale(nn.Module):
@@ -815,11 +831,11 @@ class Scale(nn.Module):
 
 torch.manual_seed(0)
 reader = InContextTransformer(
-    encoded["meta-train"].images[0].numel(), 5, 64,
+    protonet.encoder.output_dim, 5, 64,
     n_layers=2, regression=False, item_encoder=Scale(),
 )  # fmt: skip
 settings = {"n_tasks_per_batch": 16, "meta_lr": 1e-3, "schedule": "cosine"}
-_ = meta_train(reader, EpisodeSampler(encoded["meta-train"], 5, 1, 3), n_steps=500, **settings)
+_ = meta_train(reader, EpisodeSampler(encoded["meta-train"], 5, 1, 3), n_steps=400, **settings)
 
 # %%
 glyph_rules = {"Transformer": reader, "ProtoNet": PrototypicalNetwork(nn.Flatten())}
@@ -847,9 +863,11 @@ print("ProtoNet's own rule is not beaten by more than 2 points:", reader_1 < rul
 assert reader_1 > 0.75, f"{accuracy['Transformer'][1]}"
 
 # %% [markdown]
-# It learned to compare, from nothing but episodes; the rule that was built in is as good or better,
-# and needs no training. Two cautions: the embedding was trained for ProtoNet's rule, and on the same
-# meta-train letters, where it is better than on new ones.
+# It learned to compare, from nothing but episodes, in some seconds. The loss stays at $\ln 5 = 1.61$, that
+# of a guess, for a hundred steps and more, and then falls fast: before it can use the labels, it has to
+# find the letters that look alike. ProtoNet's rule is better (97.7 ± 0.3 % with one shot), and needs no training on
+# top. Two cautions: the embedding was trained for ProtoNet's rule, and on the same meta-train letters,
+# where it is better than on new ones; and one short training says little of what a long one can do.
 #
 # ## 10. Find the bug
 #
@@ -985,7 +1003,10 @@ print("one off: below the line at 0 pairs:", bool(causal["one off"][0] < line[0]
 # | exact posterior over M = 4 / 64 / 512 functions, on new ones, 15 examples | 10.3 / 5.5 / 3.8 |
 # | minimum-norm least squares after i < d examples, without noise (Garg et al. 2022) | squared error d - i |
 # | Gaussian process, exact, 3 / 10 / 20 points | NLL 0.79 / -0.12 / -0.52 |
+# | the same, 10 points: transformer / CNP above the exact posterior (ours, 2,500 and 2,000 steps) | 0.032 ± 0.011 / 0.911 ± 0.034 nats |
 # | waves, exact, one point | squared error 1.30 ± 0.09 |
+# | transformer on ProtoNet's fixed embedding (ours, 400 steps, 600 episodes), Glyphs meta-test, 5-way 1-shot / 5-shot | 92.3 ± 0.6 / 95.7 ± 0.4 % |
+# | ProtoNet's own rule on the same (shipped weights, 600 episodes) | 97.7 ± 0.3 / 99.3 ± 0.1 % |
 #
 # Garg et al. used a transformer of 12 layers and 256 numbers, trained for 500,000 steps on 20
 # dimensions; ours has 4 layers and 64 numbers, 8 dimensions, and a few thousand steps.
