@@ -113,8 +113,8 @@ class ByHeartExplorer(Explorer):
             "step": SelectionSlider(options=FRAMES, value=0, description="training steps"),
         }
 
-    def draw(self, fig: Figure, sampler: str, step: int) -> None:
-        film, frame = self.films[sampler], FRAMES.index(step)
+    def draw(self, fig: Figure, **state: Any) -> None:
+        film, frame = self.films[state["sampler"]], FRAMES.index(state["step"])
         left, right = fig.subplots(1, 2, width_ratios=(1, 1.5))
         image = left.imshow(film.answers[frame], vmin=0, vmax=1, cmap="viridis", aspect="auto")
         n_letters, n_way = film.answers[frame].shape
@@ -123,7 +123,8 @@ class ByHeartExplorer(Explorer):
         fig.colorbar(image, ax=left, label="probability")
         self._draw_accuracies(right, film, frame)
 
-    def describe(self, sampler: str, step: int) -> str:
+    def describe(self, **state: Any) -> str:
+        sampler, step = state["sampler"], state["step"]
         film, frame = self.films[sampler], FRAMES.index(step)
         sure = film.answers[frame].max(axis=1).mean()
         return (

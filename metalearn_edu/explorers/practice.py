@@ -90,8 +90,9 @@ class PracticeExplorer(Explorer):
             )
         }
 
-    def draw(self, fig: Figure, letters: int) -> None:
+    def draw(self, fig: Figure, **state: Any) -> None:
         """On the left the accuracies so far, on the right the letters that were practised."""
+        letters = state["letters"]
         fig.set_layout_engine("none")
         place: Any = {"left": 0.08, "right": 0.98, "top": 0.93, "bottom": 0.14, "wspace": 0.08}
         left, right = fig.subplots(1, 2, width_ratios=(1.7, 1), gridspec_kw=place)
@@ -107,7 +108,8 @@ class PracticeExplorer(Explorer):
         left.legend(loc="lower right", bbox_to_anchor=(1, 0.2), fontsize=11)
         self._draw_letters(right, letters)
 
-    def describe(self, letters: int) -> str:
+    def describe(self, **state: Any) -> str:
+        letters = state["letters"]
         known, new = (self._accuracies(kind, letters) for kind in ("practised", "new"))
         return (
             f"{letters} letters practised, {len(new)} networks: 5-way 1-shot accuracy "

@@ -36,7 +36,7 @@ def test_more_letters_help_with_new_letters_and_the_practised_ones_are_always_kn
         assert min(run.practised for run in runs) > 85
 
 
-@pytest.mark.parametrize("n_shown, letters", enumerate((10, 50, 200, 890), 1))
+@pytest.mark.parametrize("n_shown, letters", list(enumerate((10, 50, 200, 890), 1)))
 def test_the_curves_end_at_the_slider(explorer, n_shown, letters):
     fig = explorer.figure(letters=letters)
     for kind in ("practised", "new"):
