@@ -1,6 +1,6 @@
 """Measure how the number of letters practised on decides what a network can do with new ones.
 
-Run `python tools/practice_letters.py` from the folder of the course (12 runs of about a minute).
+Run `python tools/practice_letters.py` from the folder of the course (12 runs, each of about 20 seconds of one core).
 It writes metalearn_edu/results/practice_letters.csv, which lesson 00 shows: a row a run, with the
 5-way 1-shot accuracy (in %, 600 episodes) on the practised letters and on those of meta-test.
 
