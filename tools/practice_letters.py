@@ -1,8 +1,9 @@
 """Measure how the number of letters practised on decides what a network can do with new ones.
 
-Run `python tools/practice_letters.py` from the folder of the course (12 runs, each of about 20 seconds of one core).
-It writes metalearn_edu/results/practice_letters.csv, which lesson 00 shows: a row a run, with the
-5-way 1-shot accuracy (in %, 600 episodes) on the practised letters and on those of meta-test.
+Run `python tools/practice_letters.py` from the folder of the course: 12 runs, each of about 20
+seconds of one core. It writes metalearn_edu/results/practice_letters.csv, which lesson 00 shows:
+one row per run, with the 5-way 1-shot accuracy (in %, 600 episodes) on the practised letters and on
+those of meta-test.
 
 All runs share one recipe, that of lesson 00 with 10-way practice, because ten letters give no
 more. A smaller pool is part of the larger ones of the same seed. Nothing was chosen by looking at

@@ -383,7 +383,7 @@ assert protonet_result.mean > 0.85, f"{protonet_result.mean:.3f}: was it trained
 # Is it the *other letters* that help, or only the 1,300 steps of training? Keep the steps and take
 # letters away. We trained the same network with the same recipe on 10, 50, 200 and all 890 letters
 # of meta-train, each with three seeds. (Its practice is 10-way, because ten letters give no more.
-# These twelve runs take a quarter of an hour, so we stored their results;
+# These twelve runs take some five minutes, so we stored their results;
 # `python tools/practice_letters.py` measures them again.)
 #
 # > **Predict.** A network practises on ten letters until it never confuses them. What is its
