@@ -75,8 +75,8 @@ class LetterGame(Explorer):
 
     title = "You against the machine"
     question = (
-        "Which letters fool the machine and not you, and which fool you? What do 20 letters "
-        "instead of 5 do to you, to the network and to the pixels?"
+        "Which letters fool the machine but not you, and which fool you? Who loses most when there "
+        "are 20 letters instead of 5: you, the network or the pixels?"
     )
     size = (8.9, 4.6)
     episode_control, episode_label = "round", "Next round"
@@ -115,13 +115,13 @@ class LetterGame(Explorer):
         }
 
     def arrange(self) -> list[Any]:
-        """The buttons of the answer stand right below the letters."""
+        """The buttons of the answer stand right below the letters, and "Next round" below them."""
         answer = self.inputs["answer"]
         answer.style.description_width = "initial"
         answer.layout.width, answer.layout.flex_flow = f"{round(72 * self.size[0])}px", "column"
         title, script, n_way, round_, _, buttons, message, picture, *rest = super().arrange()
         settings = HBox([script, n_way], layout={"flex_flow": "row wrap"})
-        game = [settings, round_, buttons, message, picture, answer, self.score_line]
+        game = [settings, round_, message, picture, answer, buttons, self.score_line]
         return [title, *game, *rest]
 
     def after_change(self, name: str) -> None:
@@ -173,7 +173,7 @@ class LetterGame(Explorer):
     def score(self) -> str:
         """How often each player was right with this n_way, with its 95 % interval."""
         n_way = self.state["n_way"]
-        counts = self._counts(n_way)
+        counts = self.counts(n_way)
         if not counts:
             return f"No {n_way}-way round answered yet."
         n = counts["you"][1]
@@ -181,7 +181,7 @@ class LetterGame(Explorer):
         rounds = "round" if n == 1 else "rounds"
         return f"{n_way}-way, {n} {rounds} answered. Right: {', '.join(parts)}."
 
-    def _counts(self, n_way: int) -> dict[str, tuple[int, int]]:
+    def counts(self, n_way: int) -> dict[str, tuple[int, int]]:
         """For each player, how many of the answered rounds of this n_way were right."""
         rows = [row for row in self.results() if row["n_way"] == n_way]
         players = ("you", *self.rivals) if rows else ()
