@@ -266,7 +266,8 @@ class GlyphAdaptationExplorer(Explorer):
             frame(ax, gap + column + 0.03, row - 0.47, 0.94, 0.94, VERMILLION)
             given = str(int(view.answers[steps, row, column]))
             corner: Any = {"ha": "right", "va": "top", "color": VERMILLION, "fontsize": SMALL}
-            ax.text(gap + column + 0.9, row - 0.45, given, weight="bold", **corner)
+            paper: Any = {"fc": "white", "ec": "none", "pad": 1}
+            ax.text(gap + column + 0.9, row - 0.45, given, weight="bold", bbox=paper, **corner)
         ax.set(xlim=(-0.1, self.most_shots + n_query + 0.65), ylim=(n_way - 0.45, -0.55))
         ax.set_anchor("W")
         bare(ax)
@@ -285,7 +286,7 @@ class GlyphAdaptationExplorer(Explorer):
             f"{state['inner_lr']}: {int(right[steps])} of {self.n_way * self.n_query} queries "
             f"right, loss {_error(view.loss[steps])} nats; {int(right[0])} right before any step. "
             f"The best number of steps here is {best}, with {int(right[best])} right. A framed "
-            "query is wrong, and the number in it is the class that it is given."
+            "query is wrong, and the number in it is the class that it was assigned to."
         )
 
     def _view(self, state: dict[str, Any]) -> _Letters:
