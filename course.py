@@ -9,7 +9,7 @@
 
 The first run makes an environment in .venv and installs the course there; later runs find it
 ready. Nothing is written outside this folder, except the download cache of pip or uv, and, in your
-user's data folder, a small file that remembers which exercises you have done. Where you may not
+user's data folder, a small file that remembers which exercises you have done. Where you cannot
 write in this folder, caches and settings are in your user's cache folder.
 
 Set COURSE_TORCH_INDEX to the address of a package index to take PyTorch from there as well;
@@ -20,7 +20,7 @@ import sys
 
 
 def stopped() -> int:
-    """Say that Ctrl-C was heard, and take no second one; returns the exit code for it."""
+    """Confirm Ctrl-C, and ignore a second one; returns the exit code for it."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -165,7 +165,7 @@ def test(options: list[str]) -> int:
 def build(options: list[str]) -> int:
     """Make the notebooks from their sources, or check that they agree (--check)."""
     if "--check" not in options and not may_write(ROOT / "notebooks"):
-        sys.exit(f"course.py: you may not write in {ROOT / 'notebooks'}; build --check only reads.")
+        sys.exit(f"course.py: you cannot write in {ROOT / 'notebooks'}; build --check only reads.")
     prepare()
     command = [str(ROOT / "tools" / "build_notebooks.py"), *options]
     return hand_over(command, environment())
@@ -208,9 +208,9 @@ def prepare() -> None:
         return
     if not may_write(ROOT):
         sys.exit(
-            f"course.py: you may not write in {ROOT}, and its environment is missing, older than "
-            "the course, or closed to you. Who may write there runs `python course.py build "
-            "--check` once; or copy the folder to a place of yours and run course.py there."
+            f"course.py: you cannot write in {ROOT}, and its environment is missing, older than "
+            "the course, or closed to you. Somebody who can write there must run `python course.py "
+            "build --check` once; or copy the folder to a place of yours and run course.py there."
         )
     with alone():
         if not is_ready():  # while we waited another course.py may have done it
@@ -271,7 +271,7 @@ def set_up() -> None:
 def find_environment() -> None:
     """Have an environment in .venv to install into; only what course.py made is ever removed."""
     if is_ours() and not keepable():
-        say("The environment in .venv is unfinished or from elsewhere: making it anew.")
+        say("The environment in .venv is unfinished or from elsewhere: making it again.")
         remove_environment()
     if is_empty():
         make_environment()
@@ -356,7 +356,7 @@ def make_environment() -> None:
     # Not sys.executable, which may be the one of the .venv that was just removed.
     python = getattr(sys, "_base_executable", None) or sys.executable
     command = [python, "-m", "venv", "--without-pip", os.path.realpath(VENV)]  # it takes no link
-    # Quiet, for Ctrl-C would make it print where it was; if it fails, again for its reasons.
+    # Quiet, because Ctrl-C would make it print a traceback; if it fails, once more aloud.
     if run(command, quiet=True) != 0 and run(command) != 0:
         sys.exit("course.py: Python could not make .venv; the lines above say why.")
 
@@ -422,7 +422,7 @@ def torch_index() -> str | None:
     """The extra package index to take PyTorch from, or None.
 
     PyPI's PyTorch for Linux brings some 2.5 GB of NVIDIA libraries; without an NVIDIA GPU the
-    CPU build does. Other systems get their CPU build from PyPI.
+    CPU build is enough. Other systems get their CPU build from PyPI.
     """
     index = os.environ.get("COURSE_TORCH_INDEX")
     if index is None and not wants_cpu_wheels():
@@ -459,7 +459,7 @@ def answers(index: str) -> bool:
         except (OSError, ValueError, http.client.HTTPException):
             pass
 
-    # in a thread, because the look-up of a name has no time limit of its own
+    # in a thread, because the look-up of a name has no time limit
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
@@ -501,10 +501,10 @@ def caches() -> Path:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_own(folder) and may_write(folder):
-            say(f"You may not write in {CACHE}: caches and settings are in {folder}.")
+            say(f"You cannot write in {CACHE}: caches and settings are in {folder}.")
             return folder
     sys.exit(
-        f"course.py: you may not write in {CACHE}, and there is no other folder for caches and "
+        f"course.py: you cannot write in {CACHE}, and there is no other folder for caches and "
         "settings. Set XDG_CACHE_HOME to a folder of yours (LOCALAPPDATA on Windows)."
     )
 
@@ -599,7 +599,7 @@ def remove(path: Path) -> None:
 def remove_environment() -> None:
     """Empty .venv: its Python first, so that it is not ready; its stamp last, so that it is ours.
 
-    A link stays, for a person made it, and so does the root of a disk.
+    A link stays, because a person made it, and so does the root of a disk.
     """
     PYTHON.unlink(missing_ok=True)
     for path in sorted(VENV.iterdir(), key=STAMP.__eq__):

@@ -1,6 +1,6 @@
 """Workload 5: a step of the methods that compare, beside the bare passes through their networks.
 
-60-way 1-shot with 5 queries a class: 360 images, and 18,000 pairs for the relation module. The
+60-way 1-shot with 5 queries per class: 360 images, and 18,000 pairs for the relation module. The
 peer is told the loss's gradient: it sends the same images forward through encoder (and relation
 module), and that gradient back. So it must arrive at the same gradient of the weights.
 """
@@ -94,7 +94,7 @@ def embed_and_relate(learner: RelationNetwork, x: Tensor) -> Tensor:
 
 
 def prototypical_loss(z: Tensor) -> Tensor:
-    """With one support item a class, the items themselves are the prototypes."""
+    """With one support item per class, the items themselves are the prototypes."""
     classes, queries = z.split(SIDES)
     return F.cross_entropy(-torch.cdist(queries, classes).square(), QUERY_Y)
 

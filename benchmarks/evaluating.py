@@ -102,7 +102,7 @@ class Trial:
 
 
 def random_images() -> EpisodeSampler:
-    """5-way 1-shot episodes with 15 queries a class, of 100 classes of noise around a picture."""
+    """5-way 1-shot episodes with 15 queries per class, of 100 classes of noise around a picture."""
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(100, 1, 1, 28, 28, generator=generator)
     noise = torch.rand(100, 20, 1, 28, 28, generator=generator)

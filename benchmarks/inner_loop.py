@@ -86,7 +86,7 @@ def meta_gradient(model: nn.Module) -> Tensor:
 
 
 def images(n_tasks: int) -> EpisodeBatch:
-    """5-way 1-shot tasks with 15 queries a class, of random images."""
+    """5-way 1-shot tasks with 15 queries per class, of random images."""
     generator = torch.Generator().manual_seed(1)
     support_x = torch.rand(n_tasks, 5, 1, 28, 28, generator=generator)
     query_x = torch.rand(n_tasks, 75, 1, 28, 28, generator=generator)

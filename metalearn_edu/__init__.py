@@ -1,7 +1,7 @@
 """metalearn_edu: a hands-on course on learning to learn.
 
-The one idea: a meta-learner turns a support set into a predictor. All that a lesson needs to say
-so is importable from here; figures are in `metalearn_edu.plotting`, widgets in
+The one idea: a meta-learner turns a support set into a predictor. All that a lesson needs for it
+can be imported from here; figures are in `metalearn_edu.plotting`, widgets in
 `metalearn_edu.explorers`, the exercises' solutions in `metalearn_edu.exercises`.
 """
 
@@ -179,7 +179,7 @@ _PLAIN_ROOMS = {*(room.split(".")[0] for room in _ROOMS), "basics", "checkpoints
 
 
 def __getattr__(name: str) -> Any:
-    # All comes at first use: PyTorch takes seconds, and Ctrl-C in them, or `--help`, need not wait.
+    # Everything loads at first use: PyTorch takes seconds, and Ctrl-C and `--help` need not wait.
     if name in _PLAIN_ROOMS:
         return import_module(f".{name}", __name__)
     if name not in __all__:

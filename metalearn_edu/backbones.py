@@ -1,7 +1,7 @@
 """The small networks that every method shares. Introduced in notebook 03.
 
-What is unusual: normalisation is by group (Wu & He 2018) unless asked otherwise. It looks at one
-item at a time, so that no item of a batch can tell another anything; batch normalisation in its
+What is unusual: the default is group normalisation (Wu & He 2018). It looks at one item at a
+time, so no information passes between the items of a batch; batch normalisation in its
 various modes is there by name, for lesson 02 and for comparisons with published settings.
 """
 
@@ -82,7 +82,7 @@ class ConvNet(nn.Sequential):
 
     Args:
         in_channels: 1 for grey, 3 for colour.
-        width: filters in each block; a list: of each block by itself.
+        width: filters in each block; a list: one width per block.
         output_dim: adds a linear layer of that width (a classifier's head); None: the embedding.
         image_size: side of square images, or (height, width), pixels.
         downsample: "pool" (2x2 max) or "stride" (2): how a block halves the image.

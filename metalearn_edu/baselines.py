@@ -1,7 +1,7 @@
 """What needs no meta-training: rules that compare pictures as they are. Introduced in notebook 12.
 
-A meta-learner that is no better has learned nothing that helps. Both rules fit the contract of all
-learners, so that they are scored on the same episodes.
+A meta-learner that does not beat them has learned nothing useful. Both rules fit the contract of
+all learners, so that they are scored on the same episodes.
 """
 
 from __future__ import annotations

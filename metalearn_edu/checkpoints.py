@@ -32,7 +32,7 @@ __all__ = [
 
 
 PATIENCE = 30.0
-"""Seconds that a training waits for another one in its folder to end."""
+"""How many seconds a training run waits for another one in its folder to end."""
 
 
 class CheckpointFolder:
@@ -69,10 +69,10 @@ class CheckpointFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else trains in the folder inside the block; a short training is waited for.
+        """Inside the block no other run trains in the folder; we wait for a short one to end.
 
         Raises:
-            OSError: another training is running in it still.
+            OSError: another run is still training in it.
         """
         lock = self.folder / ".lock"
         with contextlib.ExitStack() as stack:
@@ -108,7 +108,7 @@ class CheckpointFolder:
 
     def _tensors(self, state: dict[str, Any]) -> dict[str, Tensor]:
         try:
-            # A name and no path: nothing outside the folder is read.
+            # A name, not a path: nothing outside the folder is read.
             if not re.fullmatch(r"step-\d+\.safetensors", state["tensors"]):
                 raise ValueError(f"its tensors are said to be in {state['tensors']!r:.60}")
             content = _read(self.folder / state["tensors"])
@@ -140,7 +140,7 @@ class CheckpointFolder:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a regular file; a pipe or a device is not waited for."""
+    """The bytes of a regular file; we never wait for a pipe or a device."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path.name} is no regular file")
     return path.read_bytes()

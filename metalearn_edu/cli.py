@@ -187,7 +187,7 @@ def evaluate(
     threads: Threads = None,
     streams: Annotated[
         bool,
-        typer.Option("--streams", help="Of mann: accuracy by instance in streams of 10 a class."),
+        typer.Option("--streams", help="Of mann: accuracy by instance in streams of 10 per class."),
     ] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Also write the figure on the run's card.")
@@ -332,10 +332,10 @@ def predict(
         list[Path], typer.Argument(metavar="PICTURE...", help="Files, or folders of files.")
     ],
     support: Annotated[
-        Path, typer.Option(help="Folder of pictures to learn from, one folder a class in it.")
+        Path, typer.Option(help="Folder of pictures to learn from, one folder per class in it.")
     ],
     threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line each.")] = False,
 ) -> None:
     """Learn from a folder of pictures, and say of others which of its classes they show.
 
@@ -365,7 +365,7 @@ def predict(
     for answer in answers:
         _say(json.dumps(_as_object(answer)) if as_json else _as_line(answer))
     if not as_json:
-        _say("percentages: softmax of the learner's scores, no probabilities to rely on")
+        _say("percentages: softmax of the learner's scores; do not rely on them as probabilities")
     raise typer.Exit(1 if any(answer.error for answer in answers) else 0)
 
 
@@ -405,7 +405,7 @@ def _as_object(answer: Answer) -> dict[str, Any]:
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of images, one folder a class in it.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of images, one folder per class in it.")],
     n_shot: Annotated[int, typer.Option(min=1, help="Support images per class to come.")] = 1,
     n_query: Annotated[int, typer.Option(min=1, help="Query images per class to come.")] = 5,
     picture: Annotated[
@@ -532,7 +532,7 @@ def progress(
 
 @exercises_app.command("list")
 def list_exercises() -> None:
-    """All exercises and questions, with what each is for."""
+    """All exercises and questions, with the purpose of each."""
     from .exercises import all_exercises
 
     for item in all_exercises().values():

@@ -17,7 +17,7 @@ __all__ = ["Finding", "examine"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what, what was found, and advice if it is not well."""
+    """One thing that was checked: what it is, what was found, and advice if something is wrong."""
 
     what: str
     found: str
@@ -112,5 +112,5 @@ def _omniglot() -> Finding:
             found = "not here; optional: metalearn-edu data omniglot downloads it"
             return Finding("omniglot", found)
         where = f"METALEARN_EDU_DATA is {named}" if named else "it is in the cache folder"
-        advice = f"{where}; mend or remove that, or take it from metalearn-edu data omniglot"
+        advice = f"{where}; fix or remove that, or take it from metalearn-edu data omniglot"
         return Finding("omniglot", str(error), advice)

@@ -1,8 +1,8 @@
 """How good is a learner, and how sure are we? Introduced in notebook 02.
 
 The unit of analysis is the episode: we draw fresh ones from a fixed seed, score each, and report
-the mean with its 95 % interval, 1.96 * s / sqrt(n). The interval speaks of the episodes drawn, not
-of the luck of training; for that, train with several seeds.
+the mean with its 95 % interval, 1.96 * s / sqrt(n). The interval covers the sampling of episodes,
+not that of training; for that, train with several seeds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ScoreFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 TEST_SEED = 20_000
-"""Default seed of evaluation episodes, apart from the seeds that training draws from."""
+"""Default seed of evaluation episodes, different from the seeds used in training."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,11 +46,11 @@ class Evaluation:
     """Scores of one learner on n episodes: accuracy, error rate (fractions) or squared error.
 
     Attributes:
-        values: (n_episodes,) float64, one score an episode, in order.
+        values: (n_episodes,) float64, one score per episode, in order.
         metric: "accuracy", "error rate", "mse", or "nll", the negative log-likelihood in nats.
         chance: accuracy or error rate of guessing; None for regression.
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
-            seed None: tasks that are given once and for all.
+            seed None: a fixed set of tasks.
         transductive: whether queries inform each other; None if that was not checked.
         n_lost: episodes with scores or targets that are not finite. For accuracy such queries
             count as wrong; a squared error, and its mean over the episodes, is NaN or infinite.
@@ -147,18 +147,18 @@ def evaluate_meta_learner(
 ) -> Evaluation:
     """Score a learner on fresh episodes 0 .. n_episodes - 1 of `seed`.
 
-    The learner is put in eval mode and given back in the mode it came in. Data move to the device
+    The learner is put in eval mode and returned in the mode it came in. Data move to the device
     and the dtype of its parameters.
 
     Args:
         chunk_size: episodes scored at once; bounds the memory, does not change the result (unless
             an encoder normalises by batch: its statistics are those of a chunk). Default: as many
-            as are fast, by what one episode computes (see `engine.chunks`).
+            as run fast, estimated from the work of one episode (see `engine.chunks`).
         check_transduction: also score one episode query by query, to fill in
             `Evaluation.transductive`; the scores stay the same. One forward pass per query.
     Raises:
-        FloatingPointError: no finite score at all: the learner diverged. If that is so in a part
-            of the episodes, `Evaluation.n_lost` says in how many, and so does its text.
+        FloatingPointError: no finite score at all: the learner diverged. If only some episodes
+            are affected, `Evaluation.n_lost` and its text say how many.
         ValueError: n_episodes below 2 (there is no interval), or another argument makes no sense.
     """
     as_learner("learner", learner)
@@ -222,8 +222,8 @@ def evaluate_likelihood(
 def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
     """Error rate of a learner in each run of the one-shot task. Introduced in notebook 12.
 
-    Each question is answered by itself, as in the published task: that every character is asked
-    for once in a run is not made use of.
+    Each question is answered separately, as in the published task: we make no use of the
+    fact that every character comes once in a run.
 
     Args:
         learner: any; it must not have seen the alphabets of the runs.
@@ -298,7 +298,7 @@ def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
 
 
 def _episode_values(scores: Tensor, episodes: EpisodeBatch) -> np.ndarray:
-    """`score_episodes` in NumPy, so that no device is asked for float64, which some do not have."""
+    """`score_episodes` in NumPy, because some devices do not have float64."""
     target = episodes.query_y.to(scores.device)
     if episodes.is_classification:
         right = (scores.argmax(dim=-1) == target) & scores.isfinite().all(dim=-1)
@@ -342,7 +342,7 @@ def scores_differ(first: Tensor, second: Tensor) -> bool:
 
 @torch.no_grad()
 def is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
-    """Whether the queries of these episodes inform each other: one by one, they score otherwise."""
+    """Whether the queries of these episodes inform each other: do scores change one by one?"""
     with eval_mode(learner):
         together = learner.answer(episodes)
         try:

@@ -1,7 +1,7 @@
 """How good is a learner that reads streams? Introduced in notebook 08.
 
-Every item is asked before its label arrives, so that accuracy is a matter of how often its class
-has been seen: we report it by the 1st, 2nd, ... appearance of a class.
+The learner must name every item before its label arrives, so accuracy depends on how often the
+class has been seen: we report it for the 1st, 2nd, ... appearance of a class.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def evaluate_streams(
 ) -> dict[int, Evaluation]:
     """Accuracy at the 1st, 2nd, ... appearance of a class in a stream. Introduced in notebook 08.
 
-    The published protocol for memory-augmented networks (Santoro et al. 2016): every item is asked
-    before its label arrives.
+    The published protocol for memory-augmented networks (Santoro et al. 2016): the learner names
+    every item before its label arrives.
 
     Args:
         learner: one that reads streams, such as a MANN.
-        tasks: streams; those of `seed` from 0 on.
+        tasks: streams; we use those of `seed`, from 0 on.
         chunk_size: streams scored at once, as in `evaluate_meta_learner`.
     Returns:
         an Evaluation by instance number, from 1; its values are means over the classes of a stream.
@@ -61,7 +61,7 @@ def evaluate_streams(
 
 
 def instance_numbers(y: Tensor) -> Tensor:
-    """The how-manieth item of its class each item of a stream is: (T, L) from labels (T, L).
+    """The position of each item of a stream among those of its class: (T, L) from labels (T, L).
 
     Raises:
         ValueError: y holds no integers, or is not (T, L).

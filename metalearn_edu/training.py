@@ -44,7 +44,7 @@ SCHEDULES: dict[str, Schedule] = {
     "constant": lambda progress: 1.0,
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
 }
-"""Factor on meta_lr by name, as a function of the share of the run that is done, 0 to 1."""
+"""Factor on meta_lr by name, as a function of how much of the run is done, 0 to 1."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class History:
             meta-val episodes (accuracy as a fraction, or squared error).
         best_step: the validated step whose weights the learner holds now; None: the last step.
         interrupted: whether the run was stopped by hand before its last step.
-        seconds: wall-clock time of the run, that before a resumption included.
+        seconds: wall-clock time of the run, including that before a resumption.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -95,17 +95,17 @@ def meta_train(
 
     With `val_tasks`, the learner is scored on the same meta-val episodes every `val_every` steps
     and after the last, and ends with the best weights. Ctrl-C (or the notebook's stop button) ends
-    the run after the step in hand and returns the history so far; pressed twice, it ends at once.
-    A trained learner comes back in eval mode, ready for use; after an error every module is
-    back in the mode in which it came.
+    the run after the current step and returns the history so far; pressed twice, it ends
+    immediately. A trained learner comes back in eval mode, ready for use; after an error every
+    module is back in its original mode.
 
     Args:
         learner: any MetaLearner.
         tasks: where meta-training episodes come from.
-        n_steps: outer steps in all, those of a resumed checkpoint included.
+        n_steps: total outer steps, including those of a resumed checkpoint.
         n_tasks_per_batch: episodes per outer step.
-        seed: of the episodes, step k using n_tasks_per_batch of them from k * n_tasks_per_batch,
-            and of dropout. torch's own random numbers are the same before and after.
+        seed: of the episodes and of dropout; step k uses n_tasks_per_batch episodes from k *
+            n_tasks_per_batch on. The state of torch's own random numbers does not change.
         meta_lr: Adam's step size; default: the learner's own `meta_lr`.
         schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor of
             at least 0.
@@ -159,9 +159,9 @@ def meta_train(
 
 @contextmanager
 def _stop_button() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that the step in hand is finished.
+    """An event that the first Ctrl-C sets, so that the current step is finished.
 
-    The second Ctrl-C raises KeyboardInterrupt as usual. So does the first where we may not listen:
+    The second Ctrl-C raises KeyboardInterrupt as usual. So does the first where we cannot listen:
     outside the main thread, or where somebody else listens already.
     """
     pressed = threading.Event()
@@ -188,8 +188,8 @@ def _stop_button() -> Iterator[threading.Event]:
 class _Run:
     """The settings of one run and its state: learner, optimiser, history, best weights so far.
 
-    `before` and `batch` are the weights before the last step and its episodes, whose loss by those
-    weights was finite.
+    `before` and `batch` are the weights before the last step and its episodes, whose loss with
+    those weights was finite.
     """
 
     learner: MetaLearner
@@ -222,7 +222,7 @@ class _Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the checkpoint folder, if there is one, against other trainings."""
+        """Lock the checkpoint folder, if there is one, against other training runs."""
         with ExitStack() as held:
             if self.store is not None:
                 held.enter_context(self.store.held())
@@ -333,7 +333,7 @@ class _Run:
     def resume(self) -> None:
         """Go on from the checkpoint folder; if it is empty, save there.
 
-        So a folder that cannot be written is found out before the first step.
+        So we notice a folder that cannot be written before the first step.
         """
         saved = None if self.store is None else self.store.load()
         if saved is None:
@@ -372,7 +372,8 @@ class _Run:
         own = ("meta_lr", "meta_optimizer", "loss_fn")  # told below, or not used here
         return {
             "learner": settings(self.learner, but=own),
-            # Equal weights in other layers, or with other settings of a layer, are another network.
+            # Equal weights in different layers, or with different layer settings, make a different
+            # network.
             "layers": digest(repr(self.learner), *map(settings, [*self.learner.modules()][1:])),
             "loss": describe(self.learner.loss_fn, learned),
             "precision": str(next(self.learner.parameters()).dtype),

@@ -20,7 +20,7 @@ import base64
 from IPython.display import Image
 Image(base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-))
+), alt="a dot")
 """
 HIDDEN_ERROR = """
 # %%
@@ -72,6 +72,7 @@ plt.show()
 fig, ax = plt.subplots()
 _ = ax.set_title("shown as the last value of a cell")
 describe(ax, "Nothing but a title.")
+plt.close(fig)
 fig
 """
 
@@ -146,7 +147,8 @@ def stored_lesson(lesson, change=lambda notebook: None):
     notebook = build.read_source(source)
     for count, cell in enumerate(build.code_cells(notebook), 1):
         cell.execution_count = count
-    picture = nbformat.v4.new_output("display_data", {"image/png": "", "text/plain": "a"})
+    picture = nbformat.v4.new_output("display_data", {build.PNG: "", "text/plain": "a"})
+    picture.metadata = {build.PNG: {"alt": "a dot"}}
     build.code_cells(notebook)[0].outputs = [picture]
     change(notebook)
     build.notebook_of(source).write_text(build.canonical_text(notebook), encoding="utf-8")
@@ -181,6 +183,22 @@ def no_figure(notebook):
     notebook.cells[1].outputs = []
 
 
+def no_alternative(notebook):
+    notebook.cells[1].outputs[0].metadata = {}
+
+
+def the_same_alternative(notebook):
+    notebook.cells[2].outputs = notebook.cells[1].outputs
+
+
+def second_title(notebook):
+    notebook.cells[0].source += "\n# Another"
+
+
+def skip_a_level(notebook):
+    notebook.cells[0].source += "\n```\n##### code\n```\n## Two\n#### Four"
+
+
 def store_error(notebook):
     error = nbformat.v4.new_output("error", ename="E", evalue="v", traceback=[])
     notebook.cells[2].outputs = [error]
@@ -200,6 +218,10 @@ def grow(notebook):
         (other_id, "ids, tags or metadata"),
         (hide_cell, "ids, tags or metadata"),
         (no_figure, "no figure"),
+        (no_alternative, "cell 1: no text alternative"),
+        (the_same_alternative, "cell 2: the same text alternative as 1"),
+        (second_title, "cell 0: a second title: 'Another'"),
+        (skip_a_level, "cell 0: level 4 below 2: 'Four'"),
         (store_error, "an error is stored"),
         (grow, "the limit is 500000"),
     ],
@@ -230,6 +252,8 @@ def test_check_reads_the_first_cell(lesson, header, reason):
         ("out = widgets.Output()", False),
         ("%config InlineBackend.figure_formats = ['svg']", False),
         ("", False),
+        ('plt.rcParams["figure.dpi"] = 64', False),
+        ('plt.rcParams["figure.dpi"] = 110', True),
         ("text = 'a; b'", True),
         ("interaction = 3", True),
     ],

@@ -16,13 +16,13 @@ from metalearn_edu import __version__, cli
 from metalearn_edu.runs import (
     ALGORITHMS,
     Recipe,
-    every_setting,
     load_run,
     load_split,
     recipe_data,
     task_source,
     training_source,
 )
+from metalearn_edu.runs.recipe import every_setting
 
 FAST = ["--steps", "3", "--width", "4", "--train-way", "5", "--quiet", "--n-query", "2"]
 

@@ -278,7 +278,7 @@ def test_an_interrupted_installation_is_made_anew(copy, monkeypatch, capsys):
     monkeypatch.setattr(copy, "run", Recorder())
     copy.prepare()
     assert not (copy.VENV / "half a package").exists()
-    assert "making it anew" in capsys.readouterr().out
+    assert "making it again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("leftover", ["empty", "no python"])
@@ -403,7 +403,7 @@ def test_a_link_to_a_larger_disk(copy, there, monkeypatch, capsys):
         copy.prepare()
     monkeypatch.setattr(copy, "run", Recorder())
     copy.prepare()
-    assert "making it anew" in capsys.readouterr().out
+    assert "making it again" in capsys.readouterr().out
     assert (disk / "venv" / "bin" / "python").exists() and copy.is_ready()
     copy.run.commands.clear()
     copy.prepare()
@@ -575,7 +575,7 @@ def test_a_closed_folder_that_is_not_ready_says_who_can_help(closed, missing):
         stamp = {"update": f"{place}\n0\n", "place": f"Python 3.11 in /x\n{digest}\n"}
         closed.STAMP.write_text(stamp[missing])
     before = content(closed.ROOT)
-    with pytest.raises(SystemExit, match=r"may not write in .*course.py build --check") as stop:
+    with pytest.raises(SystemExit, match=r"cannot write in .*course.py build --check") as stop:
         closed.prepare()
     assert "\n" not in str(stop.value)
     assert content(closed.ROOT) == before
@@ -588,7 +588,7 @@ def test_what_a_closed_folder_allows(closed, tmp_path, monkeypatch, capsys):
     assert "but not save them. To keep your work, copy" in capsys.readouterr().out
     (cache,) = [word for word in seen[1] if word.startswith("cache_dir=")]
     assert Path(cache.removeprefix("cache_dir=")).is_relative_to(tmp_path / "user")
-    with pytest.raises(SystemExit, match=r"you may not write in .*notebooks"):
+    with pytest.raises(SystemExit, match=r"you cannot write in .*notebooks"):
         closed.main(["build", "03"])
     assert len(seen) == 3
 

@@ -34,7 +34,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-# What must not stand in a stored output, because the next run or another machine prints it anew.
+# What must not stand in a stored output, because the next run or another machine changes it.
 CHANGING_TEXT = {
     "a memory address": re.compile(r"\b0x[0-9a-fA-F]{6,}"),
     "the path of a kernel": re.compile(r"ipykernel_\d+"),
@@ -48,6 +48,9 @@ UNSTABLE_CODE = {
     "`interact`: write an explorer class": re.compile(r"\binteract(?:ive|_manual)?\s*\("),
     "an Output widget: write an explorer class": re.compile(r"\bOutput\s*\("),
     "SVG figures: PNG is not compared, SVG is": re.compile(r"set_matplotlib_formats|svg", re.I),
+    "figures below 72 dpi, whose text is below 11 pixels: leave out figure.dpi": re.compile(
+        r"figure\.dpi\W+(?:[1-6]?\d|7[01])\b"
+    ),
 }
 
 
@@ -143,7 +146,7 @@ def build(source: Path, max_seconds: float | None = MAX_SECONDS) -> Path:
     """Run a lesson and write its notebook; the old one stays if anything is wrong.
 
     Raises:
-        LessonError: a cell fails, the time is up, or an output may not be stored.
+        LessonError: a cell fails, the time is up, or an output must not be stored.
     """
     notebook = read_source(source)
     execute(notebook, max_seconds)
@@ -225,7 +228,7 @@ def canonical_text(notebook: NotebookNode) -> str:
 
 
 def lesson_problems(source: Path) -> list[str]:
-    """What is wrong with a lesson's pair of files, in words; empty if all is well."""
+    """What is wrong with a lesson's pair of files, in words; empty if nothing is."""
     target = notebook_of(source)
     if not target.exists():
         return ["not built yet"]
@@ -263,6 +266,7 @@ def form_problems(fresh: NotebookNode, stored: NotebookNode, text: str) -> list[
 def notebook_problems(notebook: NotebookNode) -> list[str]:
     """What must not be in a committed notebook, and what must."""
     problems = unrun_problems(notebook) + header_problems(notebook)
+    problems += heading_problems(notebook) + picture_problems(notebook)
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             problems += [f"cell {number}: {p}" for p in code_problems(cell.source)]
@@ -294,11 +298,42 @@ def header_problems(notebook: NotebookNode) -> list[str]:
     return [f"the first cell lacks {part}" for part in missing]
 
 
+def heading_problems(notebook: NotebookNode) -> list[str]:
+    """One title, and below it no heading that leaves out a level."""
+    problems, above = [], 0
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            text = re.sub(r"(?ms)^```.*?^```", "", cell.source)
+            for signs, words in re.findall(r"(?m)^(#{1,6}) +(.+)$", text):
+                level = len(signs)
+                if level > above + 1:
+                    problems.append(f"cell {number}: level {level} below {above}: {words!r}")
+                if level == 1 and above:
+                    problems.append(f"cell {number}: a second title: {words!r}")
+                above = level
+    return problems
+
+
+def picture_problems(notebook: NotebookNode) -> list[str]:
+    """Each picture has a text alternative, and no two have the same."""
+    problems, seen = [], dict[str, int]()
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if PNG in output.get("data", {}):
+                text = alternative(output).strip()
+                if not text:
+                    problems.append(f"cell {number}: no text alternative; see plotting.describe")
+                elif text in seen:
+                    problems.append(f"cell {number}: the same text alternative as {seen[text]}")
+                seen.setdefault(text, number)
+    return problems
+
+
 def code_problems(code: str) -> list[str]:
     """What strict nbval cannot hold still."""
     problems = [name for name, pattern in UNSTABLE_CODE.items() if pattern.search(code)]
     if code.rstrip().endswith(";"):
-        problems.append("a trailing `;`: nbval sees the output all the same; write `_ = ...`")
+        problems.append("a trailing `;`: nbval sees the output anyway; write `_ = ...`")
     return problems if code.strip() else ["an empty code cell"]
 
 

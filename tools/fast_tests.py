@@ -1,6 +1,6 @@
 """A part of pytest: `--fast` leaves out notebooks, browsers and each test that takes long.
 
-Which those are stands in tests/slow.txt, a function a line; `make slow` measures them anew. Time
+They are listed in tests/slow.txt, one function per line; `make slow` measures them again. Time
 is processor time, of the processes that a test starts too, so that a busy machine changes little.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["SECONDS", "SLOW", "slow_tests"]
 
 SLOW = course.ROOT / "tests" / "slow.txt"
 SECONDS = 1.0
-"""From which on a test is slow, all its parameters together."""
+"""Seconds from which a test is slow, all its parameters together."""
 NEVER_FAST = ("notebooks/", "tests/browser/")
 
 
@@ -31,7 +31,7 @@ def slow_tests() -> frozenset[str]:
 def pytest_addoption(parser: Any) -> None:
     """Two options, used by course.py and by make."""
     parser.addoption("--fast", action="store_true", help="leave out what takes long")
-    parser.addoption("--measure-slow", action="store_true", help="write tests/slow.txt anew")
+    parser.addoption("--measure-slow", action="store_true", help="rewrite tests/slow.txt")
 
 
 def pytest_ignore_collect(collection_path: Any, config: Any) -> bool | None:

@@ -1,7 +1,7 @@
-"""Copies of the notebooks with every exercise solved, for who teaches the course.
+"""Copies of the notebooks with every exercise solved, for people who teach the course.
 
 Run it as `make instructor`, or `python -m tools.instructor [NN ...] [--output FOLDER] [--run]`.
-Each function that a learner has to write, or to mend, is replaced by the course's own; the other
+Each function that a learner has to write, or to fix, is replaced by the course's own; the other
 cells stay as they are, with their outputs. `--run` also runs the copies, and fails if a check does
 not say "correct" or if any other text differs from the learner's notebook.
 """
@@ -79,7 +79,7 @@ def changes(learner: NotebookNode, copy: NotebookNode) -> list[str]:
 
 
 def _text(cell: NotebookNode) -> str:
-    """All text of the outputs; of one output in a fixed order, for a stored one is sorted."""
+    """All text of the outputs; of one output in a fixed order, because a stored one is sorted."""
     return "".join("".join(sorted(build.texts(output))) for output in cell.outputs)
 
 

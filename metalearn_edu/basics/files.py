@@ -1,7 +1,7 @@
 """Files on disk: written whole or not at all, locked, read within bounds.
 
 A file is first written whole under a temporary name in the same folder and then renamed,
-so whoever reads it, another process too, sees the old file or the new one. Arrays are stored as
+so every reader, another process too, sees the old file or the new one. Arrays are stored as
 `.npz`, whose checksums are verified on reading.
 """
 
@@ -165,7 +165,7 @@ def remove_leftovers(folder: Path, names: str, *, alone: bool = False) -> None:
 
     Args:
         names: of the files that were written, as a pattern such as "*.json".
-        alone: nobody else writes there, for we hold the folder's lock.
+        alone: nobody else writes there, because we hold the folder's lock.
     """
     for part in folder.glob(f".{names}.{'[0-9a-f]' * 32}.part"):
         with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ def remove_leftovers(folder: Path, names: str, *, alone: bool = False) -> None:
 
 def _is_in_use(part: Path) -> bool:
     age = time.time() - part.lstat().st_mtime
-    if age < 2 or fcntl is None:  # seconds; one that was just made may not be locked yet
+    if age < 2 or fcntl is None:  # seconds; one that was just made might not be locked yet
         return age < 2
     file = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -214,7 +214,7 @@ def locked(path: Path, *, patience: float = 0) -> Iterator[None]:
         finally:
             if (
                 lock.is_locked
-            ):  # whoever waits for this file sees that it is gone, and makes another
+            ):  # a process that waits for this file sees that it is gone, and makes another
                 with contextlib.suppress(OSError):
                     path.unlink()
 

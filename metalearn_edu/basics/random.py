@@ -22,12 +22,12 @@ def uniforms(seed: int, start: int, n_tasks: int, n_numbers: int) -> np.ndarray:
     """(n_tasks, n_numbers) float64 uniform in [0, 1); row i belongs to episode start + i.
 
     Raises:
-        ValueError: `seed` is not an integer, `start` is negative, `n_tasks` is below 1, or so many
+        ValueError: `seed` is not an integer, `start` is negative, `n_tasks` is below 1, or the
             numbers do not fit into memory.
     """
     seed, start = as_integer("seed", seed, None), as_integer("start", start, 0)
     n_tasks = as_integer("n_tasks", n_tasks)
-    check_fits("the random numbers of so many tasks", n_tasks * n_numbers * PEAK_BYTES)
+    check_fits("the random numbers of that many tasks", n_tasks * n_numbers * PEAK_BYTES)
     with np.errstate(over="ignore"):  # arithmetic is modulo 2**64 on purpose
         episodes = np.uint64((start + 1) % 2**64) + np.arange(n_tasks, dtype=np.uint64)
         seed_hash = _mix(np.array([seed % 2**64], dtype=np.uint64) + GOLDEN)
@@ -50,7 +50,7 @@ def draw_distinct(numbers: np.ndarray, n: np.ndarray) -> np.ndarray:
     """k distinct integers from 0..n-1 in random order: every such list is equally likely.
 
     The set is drawn by Floyd's algorithm, whose cost does not depend on n: the i-th draw is from
-    0..last, where last grows by one each time; whoever was drawn before is replaced by last.
+    0..last, where last grows by one each time; a number that was drawn before is replaced by last.
 
     Args:
         numbers: (2 * k, *shape) independent uniforms in [0, 1).

@@ -27,7 +27,7 @@ def check_episodes(
 
     Args:
         episodes: an EpisodeBatch, a tuple (support_x, support_y, query_x, query_y), or support_x
-            followed by the other three; one task without the task axis is welcome.
+            followed by the other three; one task without the task axis is fine, too.
         classes: (T, n_way), the data set class behind each label.
     Raises:
         ValueError: the four tensors have no common task axis, items and labels differ in number, or

@@ -1,4 +1,4 @@
-"""What an inner loop asks of autograd: that is how a mistake gets its name."""
+"""The calls of an inner loop to autograd, from which a mistake gets its name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class InnerGradient:
 
 
 class Watch(TorchFunctionMode):
-    """Notes what an inner loop asks of autograd, whether plain, `higher` or torch.func.
+    """Records the calls of an inner loop to autograd, whether plain, `higher` or torch.func.
 
     Args:
         constant_gradients: treat every inner gradient as a constant, as a first-order method does.
@@ -84,7 +84,7 @@ class Watch(TorchFunctionMode):
         if repeated or lost:
             return [
                 "stale inner loss: a later inner step used the gradient of an earlier point again; "
-                "compute the loss anew at the fast parameters in every step (or does the batch "
+                "compute the loss again at the fast parameters in every step (or does the batch "
                 "hold one task twice?)"
             ]
         if num_inner_steps is not None and len(self.calls) < num_inner_steps:

@@ -30,7 +30,7 @@ __all__ = ["check_meta_gradient"]
 
 OuterLoss = Callable[[Any], Tensor]
 SMALLEST_STEP, LARGEST_STEP = 1e-8, 1e-3
-"""Outside of these a difference in float64 is rounding, or no slope any more."""
+"""Outside these bounds a difference in float64 is rounding, or no longer a slope."""
 
 
 def check_meta_gradient(
@@ -48,12 +48,12 @@ def check_meta_gradient(
     `outer_loss(copy_of_model)` adapts and returns the query loss; the copy is in float64, so the
     data it uses must be too. Each parameter tensor is moved a little along random directions (along
     each coordinate if it has few). Where a direction crosses a kink, of ReLU or of max-pooling, the
-    second difference bounds what the kink can explain, and only the rest counts as an error. What
-    the inner loop asked of autograd is watched meanwhile; that is how a mistake gets its name.
+    second difference bounds what the kink can explain, and only the rest counts as an error. We
+    also record the calls of the inner loop to autograd, from which a mistake gets its name.
 
     Args:
         outer_loss: from the module to a scalar. The same numbers at each call; global random
-            numbers are seeded before each, a generator of your own is up to you.
+            numbers are seeded before each call; seed a generator of your own yourself.
         model: any module, a whole learner too: check_meta_gradient(lambda m: m.loss(batch), maml).
         num_inner_steps: distinct inner gradients that one call should ask for; give it, with one
             task in the loss, to catch an inner gradient that is computed once for all steps.
@@ -66,7 +66,8 @@ def check_meta_gradient(
         A report with relative error, cosine and norm ratio to the true gradient in its figures:
         overall, and the relative error of each parameter tensor.
     Raises:
-        ValueError: the model has no parameter to differentiate by, the data are not float64, the
+        ValueError: the model has no parameter to differentiate with respect to, the data are not
+        float64, the
             outer loss is not a scalar, or a number makes no sense.
     """
     if not isinstance(model, nn.Module) or not callable(outer_loss):
@@ -186,7 +187,7 @@ class _Probe:
 
 
 def _unsteady(probe: _Probe, trace: _Trace) -> list[str]:
-    """Whether a second call at the same parameters gives another loss, or none."""
+    """Whether a second call at the same parameters gives a different loss, or none."""
     again = probe.value()
     if math.isfinite(again) and math.isclose(again, trace.value, rel_tol=1e-12):
         return []
@@ -210,7 +211,7 @@ def _differentiate(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, 
 
 
 def _translated(error: RuntimeError) -> Exception:
-    """A clearer error for two frequent ones of torch; any other as it is."""
+    """A clearer error for two frequent ones of torch; any other unchanged."""
     text = str(error)
     if "does not require grad" in text:
         return _NoGraph(

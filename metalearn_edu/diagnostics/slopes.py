@@ -25,8 +25,8 @@ __all__ = [
 class Slopes:
     """Directional derivatives of the loss, one per direction, for one parameter tensor.
 
-    `kinks` and `rounding` say how far the two may lie apart because of these; `weight` makes up
-    for the share of all directions that was tried.
+    `kinks` and `rounding` say how far apart these may put the two; `weight` corrects for the
+    share of all directions that was tried.
     """
 
     autograd: Tensor
@@ -37,7 +37,7 @@ class Slopes:
 
     @property
     def limit(self) -> Tensor:
-        """How far the two may lie apart though both are right."""
+        """How far apart the two may be though both are right."""
         return self.kinks + self.rounding
 
     @property

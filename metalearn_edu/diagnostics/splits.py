@@ -1,4 +1,4 @@
-"""Are the splits apart, in classes and in items?"""
+"""Are the splits disjoint, in classes and in items?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_splits(*datasets: FewShotDataset, **named: FewShotDataset) -> Report:
     Args:
         datasets: the splits, called by their `name`; or `train=..., test=...` with names of yours.
     Raises:
-        ValueError: fewer than two splits, one name twice, or something else than data sets.
+        ValueError: fewer than two splits, one name twice, or something other than data sets.
     """
     for name, dataset in [*enumerate(datasets, 1), *named.items()]:
         if not isinstance(dataset, FewShotDataset):

@@ -1,4 +1,4 @@
-"""Do queries inform each other? Scores with all of them at once, beside one by one.
+"""Do queries inform each other? Scores with all of them at once, compared with one by one.
 
 Introduced in notebook 02.
 """
@@ -21,9 +21,9 @@ __all__ = ["check_transduction"]
 def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report:
     """Whether queries inform each other: score them all at once, then one by one.
 
-    A learner that is asked about one item at a time must give the same answer. Batch normalisation
-    on the statistics of the query batch breaks that, and shows an accuracy that nobody gets who
-    asks about single items. Tasks of one batch must not inform each other either.
+    A learner that sees one item at a time must give the same answer. Batch normalisation with the
+    statistics of the query batch breaks that, and shows an accuracy that nobody gets with single
+    items. Tasks of one batch must not inform each other either.
 
     Args:
         learner: a learner, checked in the mode it is in, or any function from support_x, support_y
@@ -38,7 +38,7 @@ def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report
         got = type(learner).__name__, type(episodes).__name__
         raise ValueError(f"need learner, a function, and episodes, an EpisodeBatch; got {got}")
     if episodes.query_x.shape[1] < 2:
-        raise ValueError("episodes have one query a task, which has no other to be informed by")
+        raise ValueError("episodes have one query per task, which has no other to be informed by")
     score = copy.deepcopy(learner) if isinstance(learner, nn.Module) else learner
     together = torch.cat([_score(score, episodes[t : t + 1]) for t in range(len(episodes))])
     if scores_differ(together[:1], _score(score, episodes[:1])):

@@ -1,6 +1,6 @@
 """One network for many tasks: what learners with an inner loop need, and how it is computed.
 
-The front door; what stands behind it is for the engine alone.
+The public names; everything else is for the engine alone.
 """
 
 from .chunks import Params

@@ -1,12 +1,12 @@
 """Any PyTorch model with other weights than its own, for one task or for many.
 
-The model that a caller gave is lent, not taken: while it runs, other tensors stand in the places
-of its parameters and buffers, and afterwards every one of its modules is as it was, whatever it
-wrote and whatever failed. So parts under two names, tied weights and lists of weights (as recurrent
-layers keep them) need no rule of their own.
+We only borrow the caller's model: while it runs, other tensors replace its parameters and
+buffers, and afterwards every one of its modules is as before, whatever it wrote and whatever
+failed. So parts under two names, tied weights and lists of weights (as in recurrent layers) need
+no special rule.
 
 Many tasks go through `torch.func.vmap` at once. What vmap cannot run (recurrent layers, an `if` on
-the data, `.item()`) runs task by task instead: the same numbers, slower, and said once.
+the data, `.item()`) runs task by task instead: the same numbers, more slowly, with one warning.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _check_layer(name: str, layer: nn.Module) -> None:
 
 
 def check_for_higher(model: nn.Module) -> None:
-    """Refuse what `higher` leaves out, without a word, when it copies a model."""
+    """Refuse what `higher` silently leaves out when it copies a model."""
     for name, layer in model.named_modules():
         missed = ""
         if layer._forward_hooks or layer._forward_pre_hooks:
@@ -107,7 +107,7 @@ ELSEWHERE = nn.Module().__dict__.keys() | {"_flat_weights"}
 def call(
     model: nn.Module, params: dict[str, Tensor], x: Tensor, support_x: Tensor | None = None
 ) -> tuple[Tensor, list[str]]:
-    """What `model` says to items x (B, *item) of ONE task, with parameters of that task.
+    """The output of `model` for items x (B, *item) of ONE task, with parameters of that task.
 
     Args:
         params: all or some of its parameters, by name.
@@ -173,7 +173,7 @@ def check_weights_are_found(model: nn.Module, x: Tensor) -> None:
 
 
 def _leaves(x: Tensor) -> Iterator[Tensor]:
-    """The tensors that x was computed from and has a gradient by."""
+    """The tensors that x was computed from and has a gradient for."""
     seen, left = set(), [x.grad_fn]
     while left:
         node = left.pop()
@@ -187,8 +187,8 @@ def _leaves(x: Tensor) -> Iterator[Tensor]:
 def wearing(model: nn.Module, tensors: dict[str, Tensor]) -> Iterator[None]:
     """`model` with other tensors instead of its parameters and buffers of these names.
 
-    Whoever holds such a parameter holds the other one: a part under two names, a tied layer, a
-    list. In the end all modules are as they were.
+    Every place that holds such a parameter holds the other one: a part under two names, a tied
+    layer, a list. In the end all modules are as they were.
     """
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     instead = {id(own[name]): t for name, t in tensors.items()}

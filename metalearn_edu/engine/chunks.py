@@ -1,9 +1,9 @@
 """How many tasks at once? The one rule for training and evaluation, and what memory that saves.
 
 Small networks want many: each call of a layer costs the same for one task and for a hundred.
-Large ones want few: their numbers should stay near the processor. Both follow from a bound on how
-many bytes are worked on. Measured on one thread: MAML's 10 steps on sinusoids run 100 times faster
-with 600 tasks than with 1, a convolutional ProtoNet half as fast with 16 as with 1.
+Large ones want few: their numbers should stay in the processor's cache. Both follow from a limit
+on the bytes that are in work. Measured on one thread: MAML's 10 steps on sinusoids run 100 times
+faster with 600 tasks than with 1, a convolutional ProtoNet runs half as fast with 16 as with 1.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def loss_in_pieces(
     tasks: EpisodeBatch,
     size: int,
 ) -> Tensor:
-    """Mean loss over T tasks, whose gradient by `params` is taken at once, `size` tasks at a time.
+    """Mean loss over T tasks, its gradient for `params` computed at once, `size` tasks at a time.
 
     So nothing else has to be kept of the loss until the gradient runs on to what `params` came
     from. The result can be differentiated once: create_graph=True is refused. MAML's peak of memory

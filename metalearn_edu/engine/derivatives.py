@@ -1,8 +1,8 @@
-"""Operations with derivatives of our own: convolution, pooling, group norm, and Meta-SGD's step.
+"""Operations with our own derivatives: convolution, pooling, group norm, and Meta-SGD's step.
 
 An inner loop is differentiated twice, and PyTorch's own second derivatives of these are slow. The
-derivatives of a convolution are convolutions again: of its three faces (forward, gradient by input,
-gradient by weight) each one's derivatives are the other two, which closes them under
+derivatives of a convolution are convolutions again: of its three faces (forward, input gradient,
+weight gradient) each one's derivatives are the other two, which closes them under
 differentiation. The numbers are those of PyTorch.
 """
 
@@ -61,7 +61,7 @@ class _Conv(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, w = ctx.saved_tensors
         by_x, by_w, by_b, _ = ctx.needs_input_grad
-        if not torch.is_grad_enabled():  # nobody asks for more derivatives: all three at once
+        if not torch.is_grad_enabled():  # no further derivatives are needed: all three at once
             return *_conv_backward(g, x, w, ctx.settings, [by_x, by_w, by_b]), None
         return (
             _ConvByInput.apply(g, w, x.shape, ctx.settings) if by_x else None,
@@ -72,7 +72,7 @@ class _Conv(Function):
 
 
 class _ConvByInput(Function):
-    """The gradient of _Conv by its input: g (B, D, H', W'), w -> (B, C, H, W) = shape."""
+    """The gradient of _Conv for its input: g (B, D, H', W'), w -> (B, C, H, W) = shape."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, w: Tensor, shape: torch.Size, settings: Settings) -> Tensor:
@@ -93,7 +93,7 @@ class _ConvByInput(Function):
 
 
 class _ConvByWeight(Function):
-    """The gradient of _Conv by its weight: g (B, D, H', W'), x -> (D, C / groups, h, v) = shape."""
+    """The gradient of _Conv for its weight: g (B, D, H', W'), x -> shape (D, C / groups, h, v)."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, shape: torch.Size, settings: Settings) -> Tensor:
@@ -191,7 +191,7 @@ class _GroupNorm(Function):
 
 
 class _GroupNormBackward(Function):
-    """The gradients of _GroupNorm by x, w and b, and the gradients of these in closed form."""
+    """The gradients of _GroupNorm for x, w and b, and their own gradients in closed form."""
 
     @staticmethod
     def forward(
@@ -216,12 +216,12 @@ class _GroupNormBackward(Function):
     @staticmethod
     @once_differentiable  # below, mean and rstd are constants
     def backward(ctx: Any, v: Tensor, u: Tensor, s: Tensor) -> Any:
-        """Gradients of <v, r P(g w)> + <u, sum g z> + <s, sum g> by g, x and w.
+        """Gradients of <v, r P(g w)> + <u, sum g z> + <s, sum g> for g, x and w.
 
         Within a group of channels of an item, z = r (x - mean) is x at mean 0 and variance 1, and
         P(q) = q - mean(q) - z mean(q z) is q without its mean and its part along z. All means come
         from sums over the places of a channel, and the results are sums of g, v and x, each times
-        one number a channel. With z and P written down, 5 steps of MAML (pooling, 32 filters, 8
+        one number per channel. With z and P written down, 5 steps of MAML (pooling, 32 filters, 8
         tasks) take a quarter longer.
         """
         (g, x, *rest), n_groups = ctx.saved_tensors, ctx.n_groups
@@ -237,7 +237,7 @@ class _GroupNormBackward(Function):
         q_mean, v_mean, q_x, v_x, v_q = average(w * g_sum, v_sum, w * gx_sum, vx_sum, w * gv_sum)
         v_z, q_z = r * (v_x - mean * v_mean), r * (q_x - mean * q_mean)
         by_w = r * (gv_sum - v_mean * g_sum - v_z * r * (gx_sum - mean * g_sum))
-        # The gradient by z is a g - b v; from there to x as through any normalisation, and by r.
+        # The gradient for z is a g - b v; from there to x and r as through any normalisation.
         a, b = u - r * v_z * w, r * q_z
         z_mean, z_x = average(a * g_sum - b * v_sum, a * gx_sum - b * vx_sum)
         z_z = r * (z_x - mean * z_mean)
@@ -264,9 +264,9 @@ def _sum(t: Tensor) -> Tensor:
 def scaled_step(p: Tensor, rate: Tensor, g: Tensor) -> Tensor:
     """p - rate * g of T tasks, for p and g (T, *shape), with one rate (*shape) for all tasks.
 
-    Of large parameters PyTorch's own derivative by the rate writes down the products of all tasks
-    before it sums them. Adding them up one by one makes Meta-SGD's step on 784-128-64-5 a fifth
-    faster, with 32 tasks. Small ones would lose by it.
+    For large parameters, PyTorch's own derivative with respect to the rate writes down the products
+    of all tasks before it sums them. Adding them up one by one makes Meta-SGD's step on
+    784-128-64-5 a fifth faster, with 32 tasks. Small ones would lose by it.
     """
     if rate.numel() < LARGE:
         return torch.addcmul(p, rate, g, value=-1)

@@ -1,4 +1,4 @@
-"""Memory that a training step frees is kept for the next step; and how much it was at most.
+"""Memory that a training step frees is kept for the next step; and the peak of memory.
 
 The C library of Linux (glibc) gives freed memory back to the system and asks for it again a moment
 later, and the system then clears every page of it. `keep_pages` has it keep up to 1 GiB.
@@ -31,7 +31,7 @@ KEPT = 2**30
 
 @cache
 def keep_pages() -> bool:
-    """Have freed memory kept for later, in this process, for good; returns whether it is.
+    """Keep freed memory for later, as long as this process lives; returns whether that works.
 
     Does nothing, and says False, where the C library knows no such setting (Windows, macOS, musl)
     or the environment variable METALEARN_EDU_KEEP_PAGES is "off".

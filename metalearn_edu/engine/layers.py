@@ -37,7 +37,7 @@ def run(
     over_tasks: OverTasks | None = None,
     support_x: Tensor | None = None,
 ) -> Tensor:
-    """What `model` says to the items of T tasks, with each task's own parameters.
+    """The output of `model` for the items of T tasks, with each task's own parameters.
 
     Args:
         model: any module; fast if it is a sequence of layers of the kinds in IMAGES and VECTORS.

@@ -70,7 +70,7 @@ def kind_of(value: Any) -> str:
 
 
 def check_loss(loss_fn: Any, y: Tensor) -> None:
-    """Refuse a loss that means nothing for these labels (..., S) or targets (..., S, out)."""
+    """Refuse a loss that is meaningless for these labels (..., S) or targets (..., S, out)."""
     as_function("loss_fn", loss_fn)
     if y.is_floating_point() and is_cross_entropy(loss_fn):
         raise ValueError(

@@ -1,13 +1,13 @@
 """A network that answers for many tasks at once, each task with parameters of its own.
 
-What a learner with an inner loop needs to say, and no more:
+All that a learner with an inner loop needs to call:
 
     support = network.support(support_x, support_y, loss_fn)
     params = for_each_task(network.start(), len(support_x))
     gradient = network.gradient(params, support, loss_fn)        of each task's own support loss
     scores = network.scores(network.state(params, support), query_x)
 
-How it is done is the engine's business alone: layer by layer for all tasks side by side
+How this is computed is up to the engine: layer by layer for all tasks side by side
 (layers.py), by vmap or in a loop over tasks (any_model.py), some tasks at a time (chunks.py).
 """
 
@@ -139,7 +139,7 @@ class Network:
     def gradient(
         self, params: Params, support: Support, loss_fn: LossFunction, *, second_order: bool = True
     ) -> Params:
-        """Gradient of each task's support loss by its own parameters, (T, *shape) each.
+        """Gradient of each task's support loss for its own parameters, (T, *shape) each.
 
         No task's loss depends on another's parameters, so the gradient of the sum holds them all.
 
@@ -214,8 +214,8 @@ class Network:
     ) -> Tensor:
         """Mean query loss over the tasks, a scalar.
 
-        Of large networks its gradient by the fast parameters is taken at once, a few tasks at a
-        time, so that their queries need not be kept while it runs back through the inner loop.
+        For large networks, its gradient is computed immediately, a few tasks at a time, so that
+        their queries need not be kept while it runs back through the inner loop.
 
         Args:
             learn: from support sets to a state, for all tasks.
@@ -233,7 +233,7 @@ class Network:
         return loss_in_pieces(loss_of, unmoved | state, tasks, size)
 
     def tasks_at_once(self, tasks: EpisodeBatch, learn: Learn, n_steps: int) -> int:
-        """As many as are fast: by what an inner loop computes, and at most 8 pieces of queries."""
+        """As many as run fast, by the work of an inner loop, and at most 8 pieces of queries."""
         task = tasks.support_x[:1], tasks.support_y[:1]
         size = self._sizes.of(learn, KEPT, *task, also=n_steps)
         return min(size, 8 * self._queries_at_once(tasks))

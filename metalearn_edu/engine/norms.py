@@ -4,7 +4,8 @@ Running statistics belong to no task: each task has its own weights, so what one
 says little about another's. Two other forms are in use (Bronskill et al. 2020, lesson 02):
 
     transductive   the mean and variance of whatever batch a layer sees. The queries of a task then
-                   inform each other, which flatters where they are balanced over the classes.
+                   inform each other, which inflates the score if they are balanced over the
+                   classes.
     inductive      the mean and variance of the task's support set, for its queries too ("MetaBN").
 """
 
@@ -32,8 +33,8 @@ def converted(model: nn.Module, form: str) -> nn.Module:
     """The model without running statistics: a copy, where there is something to convert.
 
     Args:
-        form: "transductive" or "inductive" as above; "refuse": no conversion. Instance norm takes
-            the statistics of each item by itself in either form.
+        form: "transductive" or "inductive" as above; "refuse": no conversion. Instance norm uses
+            the statistics of each item separately in either form.
     Raises:
         ValueError: an unknown form, or layers with running statistics that stay.
     """

@@ -66,7 +66,7 @@ def check_width(model: nn.Module, support_y: Tensor, *, any_width: bool, exact: 
 
     Args:
         any_width: the model can be made to give any number.
-        exact: of classes there may not be fewer than the model's.
+        exact: there must not be fewer classes than the model's.
     """
     regression = support_y.is_floating_point()
     if regression and support_y.ndim < 3:

@@ -1,6 +1,6 @@
 """MAML's inner loop of one task on `higher`, which patches the model so that weights are tensors.
 
-It is there for comparison: the same numbers as ours, one task after the other.
+It is for comparison: the same numbers as ours, one task after the other.
 """
 
 from __future__ import annotations

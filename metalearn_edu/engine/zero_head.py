@@ -14,7 +14,7 @@ __all__ = ["Head", "find_head", "last_layer"]
 
 
 class Head:
-    """The layer of a model that starts at 0 in every inner loop, found at once or when first used.
+    """The layer of a model that starts at 0 in every inner loop, found now or when first used.
 
     Args:
         moving: names of the parameters that move in the inner loop.

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import lessons
-from .checker import examination as exercise  # whoever examines many answers asks for this name
+from .checker import examination as exercise  # for code that examines many answers
 from .checker.exercise import Case, Exercise, Mistake, Verdict
 from .checker.question import Option, Question, QuestionWidget
 from .record import read_record, update_record
@@ -116,7 +116,7 @@ def _within(width: int, text: str) -> str:
 
 
 def hint(name: str) -> Folded:
-    """The next hint of an exercise, folded; after the last one it begins again.
+    """The next hint of an exercise, folded; after the last one, the first again.
 
     Raises:
         ValueError: there is no such exercise.
@@ -137,7 +137,7 @@ def solution(name: str) -> Folded:
 
 
 def predict(name: str, choice: str | None = None) -> QuestionWidget | None:
-    """A question with its options; with a choice, print what it says of that option.
+    """A question with its options; with a choice, print its comment on that option.
 
     Raises:
         ValueError: there is no such question or option.

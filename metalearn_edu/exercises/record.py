@@ -1,11 +1,11 @@
 """Which exercises are done: a small file in the user's data folder.
 
 The environment variable METALEARN_EDU_PROGRESS names another file; with the value `off` nothing
-is read or written, and what was done is known until the process ends. So it is in tests and builds.
+is read or written, and progress is known until the process ends. Tests and builds do this.
 
 Kernels that record at the same moment wait for each other. What is not ours, and what cannot be
-read, stays as it is: a warning says so once, and progress is kept in memory, from where it goes to
-the file as soon as that can be. Only a damaged record of ours is put aside, under another name.
+read, stays as it is: a warning says so once, and progress is kept in memory until it can be
+written to the file. Only a damaged record of ours is put aside, under another name.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _put_aside(path: Path, error: Exception) -> None:
     backup = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
     path.rename(backup)
     warnings.warn(
-        f"{path} cannot be read ({error}); it is kept as {backup}, progress starts anew",
+        f"{path} cannot be read ({error}); it is kept as {backup}, progress starts from zero",
         stacklevel=6,
     )
 

@@ -46,7 +46,7 @@ def _code(text: str) -> str:
 
 @dataclass(frozen=True)
 class Help:
-    """What stands below the verdict on an answer: hints and solution, all folded.
+    """The text below the verdict on an answer: hints and solution, all folded.
 
     A hint holds the next one inside it. With a correct answer there is only the solution.
     """
@@ -68,7 +68,7 @@ class Help:
         return ladder + _folded("Our solution", _code(self.exercise.key()))
 
     def show(self) -> None:
-        """In a notebook folded; in plain Python a line says how to ask for it, if there is need."""
+        """In a notebook folded; in plain Python a line says how to get it, if there is any."""
         if get_ipython() is not None:
             display(self)
         elif not self.is_solved:

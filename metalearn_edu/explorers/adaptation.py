@@ -48,7 +48,7 @@ def adaptation_path(
 ) -> Tensor:
     """What a learner says of ONE task's queries after 0, 1, ..., n_steps inner steps.
 
-    One walk along the path, where `adapt` would begin anew for each number of steps.
+    One walk along the path, where `adapt` would start again for each number of steps.
 
     Args:
         support_x, support_y: (S, *item) and (S,) or (S, out).
@@ -159,7 +159,7 @@ class AdaptationExplorer(Explorer):
             f"{', '.join(changes)}."
         )
         gone = [name for name, path in paths.items() if not path[steps].abs().max() < 6.5]
-        leave = "The steps are too large, or the points too few"
+        leave = "The steps are too large or the points too few"
         return text + f" {leave}: {', '.join(gone)} leaves the picture." * bool(gone)
 
     def _curves(self, state: dict[str, Any]) -> dict[str, Tensor]:
@@ -195,7 +195,7 @@ class _Letters:
 class GlyphAdaptationExplorer(Explorer):
     """Gradient descent from a learned start, on an episode of letters.
 
-    On the left the episode, a row a class; a query with a wrong answer has a frame and the number
+    On the left the episode, a row per class; a query with a wrong answer has a frame and the number
     of the class that it is given. On the right the accuracy after every number of steps.
 
     Args:
@@ -237,7 +237,7 @@ class GlyphAdaptationExplorer(Explorer):
                 options=sizes, value=trained, description="inner_lr (step size)"
             ),
             "n_shot": IntSlider(
-                1, 1, self.most_shots, description="n_shot (support items a class)"
+                1, 1, self.most_shots, description="n_shot (support items per class)"
             ),
             "episode": IntSlider(0, 0, 19, description="episode"),
         }
@@ -266,7 +266,8 @@ class GlyphAdaptationExplorer(Explorer):
             frame(ax, gap + column + 0.03, row - 0.47, 0.94, 0.94, VERMILLION)
             given = str(int(view.answers[steps, row, column]))
             corner: Any = {"ha": "right", "va": "top", "color": VERMILLION, "fontsize": SMALL}
-            ax.text(gap + column + 0.9, row - 0.45, given, weight="bold", **corner)
+            paper: Any = {"fc": "white", "ec": "none", "pad": 1}
+            ax.text(gap + column + 0.9, row - 0.45, given, weight="bold", bbox=paper, **corner)
         ax.set(xlim=(-0.1, self.most_shots + n_query + 0.65), ylim=(n_way - 0.45, -0.55))
         ax.set_anchor("W")
         bare(ax)
@@ -285,7 +286,7 @@ class GlyphAdaptationExplorer(Explorer):
             f"{state['inner_lr']}: {int(right[steps])} of {self.n_way * self.n_query} queries "
             f"right, loss {_error(view.loss[steps])} nats; {int(right[0])} right before any step. "
             f"The best number of steps here is {best}, with {int(right[best])} right. A framed "
-            "query is wrong, and the number in it is the class that it is given."
+            "query is wrong, and the number in it is the class that it was assigned to."
         )
 
     def _view(self, state: dict[str, Any]) -> _Letters:

@@ -50,7 +50,7 @@ class AlgorithmExplorer(Explorer):
         super().__init__(**state)
 
     def controls(self) -> dict[str, Any]:
-        """The task, the number of meta-training classes, and the data set most like one's own."""
+        """The task, the number of meta-training classes, and the data set most like your own."""
         measured = {n for source in self.sources.values() for n in source.levels[0]}
         return {
             "n_way": IntSlider(5, 2, MOST_WAYS, description="n_way"),
@@ -89,7 +89,7 @@ class AlgorithmExplorer(Explorer):
 
 
 def _draw_map(ax: Axes, source: Evidence, state: dict[str, Any]) -> None:
-    """The expected best in colours, what was measured as dots, what is asked for as a cross."""
+    """The expected best in colours, what was measured as dots, the wanted setting as a cross."""
     sizes, ways = np.geomspace(SIZES[0], SIZES[-1], 50), np.geomspace(2, MOST_WAYS, 50)
     best = best_map(source, sizes, ways, state["n_shot"])
     colors = ListedColormap([look(ALGORITHMS[name].name)["color"] for name in source.accuracy])
@@ -112,7 +112,7 @@ def _draw_map(ax: Axes, source: Evidence, state: dict[str, Any]) -> None:
 
 
 def _draw_forecasts(ax: Axes, source: Evidence, state: dict[str, Any]) -> None:
-    """Expected accuracy with its interval, a row an algorithm, the best on top."""
+    """Expected accuracy with its interval, a row per algorithm, the best on top."""
     point = state["n_classes"], state["n_way"], state["n_shot"]
     found = {name: forecast(source, name, point) for name in source.accuracy}
     order = sorted(found, key=lambda name: -found[name].edge)

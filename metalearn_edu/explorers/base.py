@@ -41,10 +41,10 @@ class Explorer(widgets.VBox):
     Attributes:
         title: one line above the controls.
         question: what the explorer lets its user find out; shown below the picture.
-        size: of the picture, (width, height) in inches; shown at `dpi` pixels an inch.
+        size: of the picture, (width, height) in inches; shown at `dpi` pixels per inch.
         text_height: room for the text in pixels, so that nothing below it jumps; 88: four lines.
-        slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is let
-            go, not while it is dragged, and say that we are busy.
+        slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is
+            released, not while it is dragged, and say that we are busy.
         episode_control: the control, an IntSlider, that the button `episode_label` moves on by one
             (from its end back to its start); empty: no such button.
         inputs: the controls by name.
@@ -168,7 +168,7 @@ class Explorer(widgets.VBox):
         self.set(**{self.episode_control: control.min if last else control.value + control.step})
 
     def refresh(self) -> None:
-        """Draw again, for when what lies behind the state has changed."""
+        """Draw again, after a change of something that is not part of the state."""
         self._drawn = None
         self._redraw()
 
@@ -200,7 +200,7 @@ class Explorer(widgets.VBox):
             )
 
     def _assign_all(self, state: dict[str, Any]) -> None:
-        """In the order of the controls, for an earlier one may limit a later one."""
+        """In the order of the controls, because an earlier one can limit a later one."""
         for name in self.inputs:
             if name in state:
                 self._assign(name, state[name])

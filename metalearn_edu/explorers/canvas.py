@@ -1,8 +1,8 @@
-"""Draw your own characters, and see which of them a network takes the next for.
+"""Draw your own characters, and see which of them a network recognises in the next.
 
 Introduced in notebook 00. What is unusual:
 
-- The pad sends strokes and not pixels. Python draws them anew in the size, place and pen width of
+- The pad sends strokes and not pixels. Python redraws them in the size, place and pen width of
   Glyphs, so that a network trained on Glyphs does not stumble over a thick pen or a small hand.
 - A mouse, a pen and a finger draw; a keyboard cannot. So each drawing can also be picked from a
   list of samples, which is what the tests do as well.
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ..basics.files import open_atomically
 from ..learners import MetaLearner
-from ..plotting.style import BLUE
+from ..plotting.style import BLUE, SMALL
 from ..pretrained import list_pretrained, load_pretrained
 from ..tasks import load_glyphs, load_image_folder
 from ..tasks.data.picture import open_picture
@@ -171,7 +171,7 @@ class DrawYourOwn(Explorer):
     title = "Draw your own"
     question = (
         "Invent three characters, then draw one of them again. How different may the second "
-        "drawing be (turned, larger, with a loop left out) until the network takes it for another?"
+        "drawing be (turned, larger, with a loop left out) before the network takes it for another?"
     )
     size = (8.9, 3.3)
 
@@ -222,7 +222,7 @@ class DrawYourOwn(Explorer):
             self._show_place()
 
     def reset(self) -> None:
-        """Back to the start, with all drawings thrown away."""
+        """Back to the start, without the drawings."""
         self._forget()
         super().reset()
         self.refresh()
@@ -243,7 +243,7 @@ class DrawYourOwn(Explorer):
         """Add each character's drawing, dark on white: `folder`/character 0/drawing 1.png, ...
 
         `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that is there
-        already is not written twice, so that characters drawn anew become further drawings.
+        already is not written twice, so that characters drawn again become further drawings.
 
         Raises:
             ValueError: fewer than two characters are drawn.
@@ -277,7 +277,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def scores(self, learner: str) -> dict[str, float]:
-        """By character, the probability that a learner gives it; empty until there are two."""
+        """The probability that a learner gives to each character; empty until there are two."""
         places = self._characters()
         if len(places) < 2 or QUERY not in self.drawings:
             return {}
@@ -321,7 +321,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def _without_left(self, strokes: list[Any]) -> list[Any]:
-        """Only those of this place: who draws at once still has the last place's on the pad."""
+        """Only those of this place: right after a change, the pad still shows the last place's."""
         n, left, self._left = len(self._left), self._left, []
         if not 0 < n < len(strokes) or strokes[:n] != left:
             return strokes
@@ -355,7 +355,7 @@ class DrawYourOwn(Explorer):
         self._tile(ax, QUERY, 8, 30, 120, state["place"])
         if best is not None:
             ax.text(8, 170, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
-            ax.text(8, 190, f"({state['learner']})", va="center", fontsize=9)
+            ax.text(8, 190, f"({state['learner']})", va="center", fontsize=SMALL)
         for place in range(MOST):
             row, column = divmod(place, MOST // 2)
             left, top, name = 170 + 96 * column, 8 + 116 * row, str(place)
@@ -402,7 +402,7 @@ def _learners() -> dict[str, MetaLearner]:
 
 
 def _samples() -> dict[str, Tensor]:
-    """Three drawings each of some letters that the learners have not seen, by name."""
+    """Three drawings of each of some letters that the learners have not seen, by name."""
     letters = load_glyphs("meta-test")
     return {
         f"{letters.class_names[c].lower()}, drawing {i + 1}": letters.items_of(c)[i]

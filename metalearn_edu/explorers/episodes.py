@@ -21,7 +21,7 @@ ALL_SCRIPTS = "all scripts"
 class EpisodeExplorer(Explorer):
     """n_way, n_shot, n_query, script, rotations and seed, and the episode drawn.
 
-    A wish that the data cannot grant is answered with the sampler's own words.
+    If the data cannot give such an episode, the picture shows the sampler's own message.
 
     Args:
         dataset: where the classes come from; its groups become the choice of scripts. Default:
@@ -43,8 +43,8 @@ class EpisodeExplorer(Explorer):
     def controls(self) -> dict[str, Any]:
         return {
             "n_way": IntSlider(5, 2, 10, description="n_way (classes)"),
-            "n_shot": IntSlider(1, 1, 5, description="n_shot (support items a class)"),
-            "n_query": IntSlider(5, 1, 8, description="n_query (queries a class)"),
+            "n_shot": IntSlider(1, 1, 5, description="n_shot (support items per class)"),
+            "n_query": IntSlider(5, 1, 8, description="n_query (queries per class)"),
             "script": Dropdown(
                 options=[
                     (for_terminal(name), name) for name in (ALL_SCRIPTS, *self.dataset.groups)

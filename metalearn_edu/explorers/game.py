@@ -37,7 +37,7 @@ MOST_WAYS, MOST_ROUNDS = 20, 50
 
 
 def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of which n_right of n were seen; it holds for small n too.
+    """The 95 % interval of a share, from n_right of n cases; it holds for small n too.
 
     Source: Wilson (1927), Probable inference, the law of succession, and statistical inference.
     """
@@ -75,8 +75,8 @@ class LetterGame(Explorer):
 
     title = "You against the machine"
     question = (
-        "Which letters fool the machine and not you, and which fool you? What do 20 letters "
-        "instead of 5 do to you, to the network and to the pixels?"
+        "Which letters fool the machine but not you, and which fool you? Who loses most when there "
+        "are 20 letters instead of 5: you, the network or the pixels?"
     )
     size = (8.9, 4.6)
     episode_control, episode_label = "round", "Next round"
@@ -115,13 +115,13 @@ class LetterGame(Explorer):
         }
 
     def arrange(self) -> list[Any]:
-        """The buttons of the answer stand right below the letters."""
+        """The buttons of the answer stand right below the letters, and "Next round" below them."""
         answer = self.inputs["answer"]
         answer.style.description_width = "initial"
         answer.layout.width, answer.layout.flex_flow = f"{round(72 * self.size[0])}px", "column"
         title, script, n_way, round_, _, buttons, message, picture, *rest = super().arrange()
         settings = HBox([script, n_way], layout={"flex_flow": "row wrap"})
-        game = [settings, round_, buttons, message, picture, answer, self.score_line]
+        game = [settings, round_, message, picture, answer, buttons, self.score_line]
         return [title, *game, *rest]
 
     def after_change(self, name: str) -> None:
@@ -141,7 +141,7 @@ class LetterGame(Explorer):
         self._update()
 
     def add_rival(self, name: str, learner: MetaLearner) -> None:
-        """Let a learner answer all rounds, those of the past too."""
+        """Let a learner answer all rounds, including those already played."""
         self.rivals[name] = learner
         self._played = {key: vote for key, vote in self._played.items() if key[-1] != name}
         self._update()
@@ -150,7 +150,7 @@ class LetterGame(Explorer):
     # ------------------------------------------------------------ results
 
     def results(self) -> list[dict[str, Any]]:
-        """What was answered, a row a round: the setting, the true letter, and all answers."""
+        """What was answered, one row per round: the setting, the true letter, and all answers."""
         rows = []
         for key, answer in sorted(self.answers.items()):
             question, (script, n_way, round_) = self._round(*key), key
@@ -173,7 +173,7 @@ class LetterGame(Explorer):
     def score(self) -> str:
         """How often each player was right with this n_way, with its 95 % interval."""
         n_way = self.state["n_way"]
-        counts = self._counts(n_way)
+        counts = self.counts(n_way)
         if not counts:
             return f"No {n_way}-way round answered yet."
         n = counts["you"][1]
@@ -181,8 +181,8 @@ class LetterGame(Explorer):
         rounds = "round" if n == 1 else "rounds"
         return f"{n_way}-way, {n} {rounds} answered. Right: {', '.join(parts)}."
 
-    def _counts(self, n_way: int) -> dict[str, tuple[int, int]]:
-        """By player, in how many of the answered rounds of this n_way it was right."""
+    def counts(self, n_way: int) -> dict[str, tuple[int, int]]:
+        """For each player, how many of the answered rounds of this n_way were right."""
         rows = [row for row in self.results() if row["n_way"] == n_way]
         players = ("you", *self.rivals) if rows else ()
         return {p: (sum(row[p] == row["truth"] for row in rows), len(rows)) for p in players}
@@ -206,7 +206,7 @@ class LetterGame(Explorer):
     # ------------------------------------------------------------ drawing
 
     def draw(self, fig: Figure, **state: Any) -> None:
-        """The query above, all letters below it; after an answer the truth and who said what."""
+        """The query above, all letters below; after an answer, the truth and all answers."""
         ax, question = blank_page(fig), self._round(*self._key(state))
         n_way, answer = len(question.letters), state["answer"]
         votes = {} if answer is None else self._votes(*self._key(state), answer=answer)
@@ -305,7 +305,7 @@ def _in_a_row(n_way: int) -> int:
 
 
 def _mark(ax: Axes, name: str, index: int, x: float, y: float) -> None:
-    """The player's marker: hand and eye find it faster than a name, and it fits below a letter."""
+    """The player's marker: the eye finds it faster than a name, and it fits below a letter."""
     ax.plot([x], [y], ls="none", ms=11, **look(name, index))
 
 

@@ -12,11 +12,18 @@ from ipywidgets import Dropdown, FloatSlider, IntSlider, SelectionSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..basics.arguments import as_integer
 from ..evaluation import Evaluation
 from ..plotting.style import BLUE, GREY, VERMILLION
 from .base import Explorer
 
-__all__ = ["IntervalExplorer", "episode_deviation", "expected_half_width", "simulate_evaluations"]
+__all__ = [
+    "IntervalExplorer",
+    "deviation_between_tasks",
+    "episode_deviation",
+    "expected_half_width",
+    "simulate_evaluations",
+]
 
 EPISODES = (5, 10, 20, 50, 100, 200, 600, 1000, 2000)
 N_WAY = 5
@@ -33,6 +40,17 @@ def episode_deviation(mean: float, between: float, n_queries: int) -> float:
     """
     of_one_query = mean * (1 - mean) - between**2
     return math.sqrt(between**2 + of_one_query / n_queries)
+
+
+def deviation_between_tasks(mean: float, deviation: float, n_queries: int) -> float:
+    """Standard deviation of the true accuracies, from that of measured ones; 0 if none is left.
+
+    Args:
+        mean, deviation: of the accuracies of episodes with n_queries queries each, fractions.
+    Source: `episode_deviation`, solved for `between`.
+    """
+    left_over = deviation**2 - mean * (1 - mean) / n_queries
+    return math.sqrt(max(left_over, 0.0) / (1 - 1 / n_queries))
 
 
 def expected_half_width(mean: float, between: float, n_queries: int, n_episodes: int) -> float:
@@ -101,15 +119,17 @@ class _View:
 
 
 class IntervalExplorer(Explorer):
-    """n_episodes, n_query and two facts about the learner, and 30 evaluations of it.
+    """n_episodes, n_query and two properties of the learner, and 30 evaluations of it.
 
-    Every task has a true accuracy, and each query of it is answered rightly with that
+    Every task has a true accuracy, and each query of it is answered correctly with that
     probability, independently. The true accuracies come from two sliders, or from a real network:
-    then every episode that was measured stands for a task.
+    then every episode that was measured stands for a task. Its score holds the luck of the queries
+    that were asked, so all scores are drawn in towards their mean until that part is gone.
 
     Args:
         measured: evaluations of real learners by name, 5-way, for example of the same network
             with inductive and with transductive normalisation on the same episodes.
+        measured_queries: queries in each of these episodes.
     Raises:
         ValueError: an evaluation is not of accuracies, or too short to have a spread.
     """
@@ -124,8 +144,15 @@ class IntervalExplorer(Explorer):
     episode_control, episode_label = "seed", "Evaluate again"
     n_evaluations = 30
 
-    def __init__(self, measured: Mapping[str, Evaluation] | None = None, **state: Any) -> None:
+    def __init__(
+        self,
+        measured: Mapping[str, Evaluation] | None = None,
+        *,
+        measured_queries: int = 75,
+        **state: Any,
+    ) -> None:
         self.measured = dict(measured or {})
+        self.measured_queries = as_integer("measured_queries", measured_queries, 2)
         for name, evaluation in self.measured.items():
             if evaluation.metric != "accuracy" or evaluation.n_episodes < 2:
                 raise ValueError(
@@ -139,7 +166,7 @@ class IntervalExplorer(Explorer):
         return {
             "learner": Dropdown(options=[SIMULATED, *self.measured], description="learner"),
             "n_episodes": SelectionSlider(options=EPISODES, value=100, description="episodes"),
-            "n_query": IntSlider(15, 1, 40, description="n_query (queries a class, of 5)"),
+            "n_query": IntSlider(15, 1, 40, description="n_query (queries per class, of 5)"),
             "accuracy": FloatSlider(
                 0.8, min=0.3, max=0.95, step=0.05, readout_format=".0%", description="true accuracy"
             ),
@@ -202,7 +229,8 @@ class IntervalExplorer(Explorer):
             ax.plot(EPISODES, halves, color=GREY, ls=dash, lw=1.4, label=f"n_query {n_query}")
         now = view.n_episodes, view.half
         ax.plot(*now, "o", color=BLUE, ms=9, label="now")
-        place: Any = {"xytext": (8, 6), "textcoords": "offset points", "fontsize": 12}
+        side = "right" if view.n_episodes >= 600 else "left"
+        place: Any = {"xytext": (8, 8), "textcoords": "offset points", "fontsize": 12, "ha": side}
         ax.annotate(f"± {view.half:.2f}", now, **place)
         ax.set(xscale="log", yscale="log", xlabel="episodes", xlim=(4, 5000), ylim=(0.1, 40))
         ax.set_ylabel("half of the 95 % interval (points)")
@@ -223,8 +251,10 @@ class IntervalExplorer(Explorer):
         rng, n_queries = np.random.default_rng(seed), N_WAY * n_query
         if learner in self.measured:
             known = self.measured[learner].values.numpy()
-            accuracy, between = known.mean(), known.std()
-            tasks = rng.choice(known, (self.n_evaluations, n_episodes))
+            accuracy, spread = known.mean(), known.std()
+            between = deviation_between_tasks(accuracy, spread, self.measured_queries)
+            true = accuracy + (known - accuracy) * (between / spread if spread else 0)
+            tasks = rng.choice(true.clip(0, 1), (self.n_evaluations, n_episodes))
             values = 100 * _answer(tasks, n_queries, rng)
         else:
             numbers = n_queries, n_episodes, self.n_evaluations

@@ -85,8 +85,8 @@ class MemoryExplorer(Explorer):
     """A step of a stream, and what the memory does at it.
 
     Above, the stream so far, with a bar under each item: green if the answer was right, red if it
-    was wrong. Below on the left the item that is asked and the probabilities of the labels; on the
-    right the weights over the slots and the memory after the step, a column a slot.
+    was wrong. Below on the left the item to be named and the probabilities of the labels; on the
+    right the weights over the slots and the memory after the step, one column per slot.
 
     Args:
         learner: a MANN with a memory that takes pictures.
@@ -97,8 +97,8 @@ class MemoryExplorer(Explorer):
 
     title = "What the memory does at each step of a stream"
     question = (
-        "Find a step at which a class comes for the second time. Which slot is read, which item is "
-        "in it, and is it of the same class? And what is read at the first item of a class?"
+        "Find a step at which a class appears for the second time. Which slot is read, which item "
+        "is in it, and is it of the same class? And what is read at the first item of a class?"
     )
     size = (9.6, 6.2)
     episode_control, episode_label = "stream", "Next stream"
@@ -219,7 +219,7 @@ class MemoryExplorer(Explorer):
     def _contents(self, stream: int, step: int, slot: int) -> str:
         origin = self.record.origin(stream, step, slot)
         if origin is None or origin < 0:
-            return "to which no item was written as to a fresh slot"
+            return "to which no item was written while it was fresh"
         return (
             f"which holds the item of step {origin + 1}, of the class with label "
             f"{int(self.y[stream, origin])}"

@@ -19,7 +19,9 @@ def picture_tag(png: bytes, alt: str, width: float, height: float) -> str:
     """An <img> element of fixed size in pixels; `alt` is escaped."""
     data = b64encode(png).decode()
     size = f'width="{round(width)}" height="{round(height)}"'
-    return f'<img src="data:image/png;base64,{data}" alt="{alt}" {size} style="max-width: none">'
+    # a frame in the colour of the theme, around a picture that is white in any theme
+    style = "max-width: none; border: 1px solid var(--jp-border-color2, #bbb)"
+    return f'<img src="data:image/png;base64,{data}" alt="{alt}" {size} style="{style}">'
 
 
 def live_line(role: str, words: str) -> str:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from ipywidgets import Dropdown, IntSlider
+from ipywidgets import Dropdown, IntSlider, SelectionSlider
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..learners import PrototypicalNetwork
-from ..learners.prototypical import DISTANCES
 from ..plotting import class_look, plot_embedding
 from ..plotting.words import add_words
-from ..tasks import EpisodeSampler, FewShotDataset
+from ..tasks import EpisodeBatch, EpisodeSampler, FewShotDataset
 from .base import Explorer
 
-__all__ = ["PrototypeExplorer", "plot_regions", "principal_plane"]
+__all__ = ["PrototypeExplorer", "TaskView", "plot_regions", "principal_plane"]
 
 DISTANCE_NAMES = {
     "squared Euclidean": "squared_euclidean",
     "Euclidean": "euclidean",
     "cosine": "cosine",
 }
+TEMPERATURES = (0.05, 0.1, 0.3, 1, 3, 10)
 SHADES = 12  # between white and full colour; more make the pictures larger, not clearer
 
 
@@ -101,8 +101,8 @@ def _colors(scores: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _View:
-    """One episode, its prototypes, and the plane to see them in."""
+class TaskView:
+    """One task as a learner sees it: embeddings, answers, and the plane to see them in."""
 
     query_z: Tensor  # (Q, d)
     query_y: Tensor  # (Q,)
@@ -112,17 +112,53 @@ class _View:
     mean: Tensor  # (d,)
     axes: Tensor  # (d, 2)
 
+    @classmethod
+    @torch.no_grad()
+    def of(cls, learner: PrototypicalNetwork, batch: EpisodeBatch) -> TaskView:
+        """The first task of a batch of embeddings."""
+        prototypes = learner.learn_task(batch.support_x, batch.support_y)
+        top, answer = learner.predict(prototypes, batch.query_x)[0].softmax(dim=-1).max(dim=-1)
+        mean, axes = principal_plane(prototypes[0])
+        task, right = batch[0], answer == batch[0].query_y
+        return cls(task.query_x, task.query_y, prototypes[0], right, top.mean().item(), mean, axes)
+
     def place(self, z: Tensor) -> Tensor:
         """Embeddings (N, d) to the plane (N, 2)."""
         return (z - self.mean) @ self.axes
 
+    def turned_to(self, other: TaskView) -> TaskView:
+        """The same plane, turned or mirrored so that its prototypes lie as in `other`."""
+        mine, theirs = self.place(self.prototypes), other.place(other.prototypes)
+        u, _, vh = torch.linalg.svd(mine.T @ theirs)  # the best rotation (Procrustes)
+        return replace(self, axes=self.axes @ u @ vh)
+
+    @property
+    def figures(self) -> str:
+        """How many are right, and how sure the answers are."""
+        n_right, n = int(self.right.sum()), len(self.right)
+        return f"{n_right} of {n} queries right, mean top probability {self.top:.2f}"
+
+    def draw(self, learner: PrototypicalNetwork, ax: Axes, *, aspect: float) -> None:
+        """Points, prototypes and regions in axes that are `aspect` times as wide as high."""
+        points, centres = self.place(self.query_z), self.place(self.prototypes)
+        xlim, ylim = _limits(torch.cat([points, centres]), aspect)
+
+        def score(plane: Tensor) -> Tensor:
+            z = self.mean + plane @ self.axes.T
+            return learner.predict(self.prototypes[None], z[None])[0]
+
+        plot_embedding(points, self.query_y, prototypes=centres, legend=False, ax=ax)
+        plot_regions(score, xlim, ylim, n_points=100, ax=ax)
+        ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.6, "ms": 13, "ls": "none"}
+        ax.plot(*points[~self.right].T.numpy(), "o", label="wrong", **ring)
+
 
 class PrototypeExplorer(Explorer):
-    """n_way, n_shot and the distance, and the embedding plane that they lead to.
+    """n_way, n_shot, the distance and its temperature, and the plane that they lead to.
 
     The plane is spanned by the two principal directions of the prototypes. The colours show what
-    the rule would answer for a point of that plane; queries are dropped onto it along straight
-    lines. Three prototypes lie in the plane exactly; more are approximated.
+    the rule would answer for a point of that plane; queries are projected onto
+    it. Three prototypes lie in the plane exactly; more are approximated.
 
     Args:
         embedded: a data set of embeddings, from `embed_dataset`, with at least 8 classes of at
@@ -132,10 +168,10 @@ class PrototypeExplorer(Explorer):
 
     title = "Prototypes in the embedding plane"
     question = (
-        "Which control moves the borders between classes, and which one changes only how sure the "
+        "Which controls move the borders between classes, and which ones change only how sure the "
         "network is?"
     )
-    size = (7.6, 4.6)
+    size = (8.6, 4.6)
     episode_control = "episode"
     n_query = 10
 
@@ -146,59 +182,48 @@ class PrototypeExplorer(Explorer):
     def controls(self) -> dict[str, Any]:
         return {
             "n_way": IntSlider(3, 3, 8, description="n_way (classes)"),
-            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items a class)"),
+            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items per class)"),
             "distance": Dropdown(options=DISTANCE_NAMES, description="distance"),
+            "temperature": SelectionSlider(
+                options=TEMPERATURES, value=1, description="temperature"
+            ),
             "episode": IntSlider(0, 0, 19, description="episode"),
         }
 
     def draw(self, fig: Figure, **state: Any) -> None:
-        view = self._view(**state)
+        learner, view = self._view(**state)
         fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
-        ax = fig.add_axes((0.095, 0.115, 0.74, 0.82), anchor="W")
-        points, centres = view.place(view.query_z), view.place(view.prototypes)
-        xlim, ylim = _limits(torch.cat([points, centres]))
-
-        def score(plane: Tensor) -> Tensor:
-            z = view.mean + plane @ view.axes.T
-            return -DISTANCES[state["distance"]](z[None], view.prototypes[None])[0]
-
-        plot_embedding(points, view.query_y, prototypes=centres, legend=False, ax=ax)
-        plot_regions(score, xlim, ylim, n_points=100, ax=ax)
-        wrong = points[~view.right]
-        ring: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.6, "ms": 13, "ls": "none"}
-        ax.plot(*wrong.T.numpy(), "o", label="wrong", **ring)
-        ax.set_title(self._figures(view), loc="left")
+        ax = fig.add_axes((0.09, 0.115, 0.745, 0.82))
+        view.draw(learner, ax, aspect=0.745 * 8.6 / (0.82 * 4.6))
+        ax.set_title(view.figures, loc="left")
         fig.legend(loc="center right", title="label")
 
     def describe(self, **state: Any) -> str:
-        view = self._view(**state)
+        _, view = self._view(**state)
         name = next(name for name, key in DISTANCE_NAMES.items() if key == state["distance"])
         return (
-            f"{state['n_way']}-way {state['n_shot']}-shot, {name} distance, episode "
-            f"{state['episode']}: {self._figures(view)}. Numbered circles are prototypes, small "
-            "marks are queries, a black ring is a query that is given the wrong class."
+            f"{state['n_way']}-way {state['n_shot']}-shot, {name} distance, temperature "
+            f"{state['temperature']}, episode {state['episode']}: {view.figures}. Numbered circles "
+            "are prototypes, small marks are queries, a black ring is a query that is given the "
+            "wrong class."
         )
 
-    def _figures(self, view: _View) -> str:
-        n_right, n = int(view.right.sum()), len(view.right)
-        return f"{n_right} of {n} queries right, mean top probability {view.top:.2f}"
-
-    @torch.no_grad()
-    def _view(self, n_way: int, n_shot: int, distance: str, episode: int) -> _View:
+    def _view(
+        self, n_way: int, n_shot: int, distance: str, temperature: float, episode: int
+    ) -> tuple[PrototypicalNetwork, TaskView]:
         sampler = EpisodeSampler(self.embedded, n_way, n_shot, self.n_query)
-        batch = sampler.episodes(self.seed, episode, 1)
-        learner = PrototypicalNetwork(nn.Identity(), distance)
-        prototypes = learner.learn_task(batch.support_x, batch.support_y)
-        top, answer = learner.predict(prototypes, batch.query_x)[0].softmax(dim=-1).max(dim=-1)
-        mean, axes = principal_plane(prototypes[0])
-        task, right = batch[0], answer == batch[0].query_y
-        top_mean = top.mean().item()
-        return _View(task.query_x, task.query_y, prototypes[0], right, top_mean, mean, axes)
+        learner = PrototypicalNetwork(nn.Identity(), distance, temperature)
+        return learner, TaskView.of(learner, sampler.episodes(self.seed, episode, 1))
 
 
-def _limits(points: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits of x and y that hold all points, with a margin."""
+Limits = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _limits(points: Tensor, aspect: float) -> Limits:
+    """Limits of x and y that hold all points, with a margin, for axes of this width / height."""
     low, high = points.amin(dim=0), points.amax(dim=0)
-    margin = 0.12 * (high - low).amax()
-    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    width, height = (1.24 * (high - low)).tolist()
+    height = max(height, width / aspect)
+    half = torch.tensor([height * aspect, height]) / 2
+    (x0, y0), (x1, y1) = ((low + high) / 2 - half).tolist(), ((low + high) / 2 + half).tolist()
     return (x0, x1), (y0, y1)

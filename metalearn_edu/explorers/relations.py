@@ -51,7 +51,7 @@ def plot_relations(
     """
     n_queries, n_way = scores.shape
     low, high = scores.min().item(), scores.max().item()
-    ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 1.6 * max(high - low, 1e-6))
+    ax.imshow(scores.numpy(), cmap="Greys", vmin=low, vmax=low + 2.2 * max(high - low, 1e-6))
     tile(ax, queries[:, None], -1.6, -0.5)
     tile(ax, classes[None], -0.5, -1.6)
     answers, rows = scores.argmax(dim=1), torch.arange(n_queries)
@@ -110,7 +110,7 @@ class RelationExplorer(Explorer):
     title = "Relation scores of every pair"
     question = (
         "Where the network is wrong, which picture took the query, and would you have confused "
-        "them? And what becomes of the scores when the shots are added up and not averaged?"
+        "them? And what happens to the scores when the shots are summed instead of averaged?"
     )
     size = (9.4, 5.2)
     episode_control = "episode"
@@ -129,7 +129,7 @@ class RelationExplorer(Explorer):
 
     @torch.no_grad()
     def _embed(self) -> None:
-        """Every item once: an episode then costs its comparisons only."""
+        """We embed every item once: an episode then costs only its comparisons."""
         self._embedded = embed_dataset(self.learner.encoder, self.dataset)
         self._views = lru_cache(maxsize=8)(self._look)
 
@@ -137,7 +137,7 @@ class RelationExplorer(Explorer):
         others = [name for name in ("mean", "sum") if name != self.learner.aggregate]
         return {
             "n_way": IntSlider(5, 3, 8, description="n_way (classes)"),
-            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items a class)"),
+            "n_shot": IntSlider(1, 1, 10, description="n_shot (support items per class)"),
             "aggregate": Dropdown(
                 options=[self.learner.aggregate, *others], description="support items"
             ),
@@ -180,7 +180,7 @@ class RelationExplorer(Explorer):
 
     @property
     def _quantity(self) -> str:
-        """What the scores are: they are only between 0 and 1 for a network trained that way."""
+        """What the scores are: only a network trained that way has scores between 0 and 1."""
         return "score (logit)" if self.learner.objective == "cross_entropy" else "relation score"
 
     def describe(self, **state: Any) -> str:

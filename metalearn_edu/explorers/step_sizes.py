@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import torch
-from ipywidgets import FloatSlider, IntSlider
+from ipywidgets import Dropdown, FloatSlider, IntSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -17,11 +18,12 @@ from ..plotting.words import add_words
 from .adaptation import MOST_SHOTS, support_points, wave
 from .base import Explorer
 
-__all__ = ["StepSizeExplorer", "layer_names", "plot_step_sizes"]
+__all__ = ["StepSizeExplorer", "layer_names", "plot_step_sizes", "scaled"]
 
 MOST_DOTS = 200  # of one parameter tensor; more make a blot
 LINEAR = 0.1  # the axis of step sizes is linear up to here, and logarithmic beyond
 TICKS = (-1, -0.1, 0, 0.1, 1)
+ALL = "all layers"
 
 
 def layer_names(model: nn.Module) -> dict[str, str]:
@@ -38,7 +40,7 @@ def layer_names(model: nn.Module) -> dict[str, str]:
 
 
 def plot_step_sizes(learner: MetaSGD, *, ax: Axes) -> Axes:
-    """Draw a row of dots for each parameter tensor, one a step size, and the start as a line.
+    """Draw a row of dots for each parameter tensor, one per step size, and the start as a line.
 
     The black bar is the middle half; the figure on the right is the share of negative ones. The
     axis is linear from -0.1 to 0.1, and logarithmic beyond.
@@ -84,8 +86,25 @@ def _rates_in_words(learner: MetaSGD) -> str:
     )
 
 
+def scaled(learner: MetaSGD, layer: str, factor: float) -> MetaSGD:
+    """A copy with the step sizes of one layer times a factor.
+
+    Args:
+        learner: stays as it is.
+        layer: as in `layer_names`, without weight or bias; or "all layers".
+        factor: may be 0 (the layer stands still) or negative (it goes backwards).
+    """
+    changed = copy.deepcopy(learner)
+    names = layer_names(changed.model)
+    with torch.no_grad():
+        for name, rate in changed.rates.items():
+            if layer in (ALL, names[name].rpartition(" ")[0]):
+                rate.mul_(factor)
+    return changed
+
+
 class StepSizeExplorer(Explorer):
-    """One learned step size a weight, and the wave that these steps lead to.
+    """One learned step size per weight, and the wave that these steps lead to.
 
     Args:
         meta_sgd: learner of one number from one number; its step sizes are on the left.
@@ -95,8 +114,8 @@ class StepSizeExplorer(Explorer):
 
     title = "A step size for every weight"
     question = (
-        "After the one step that both were trained for, who is nearer to the wave? And who still "
-        "is after three?"
+        "Which layer's step sizes can you halve, or set to 0, and still get a wave? And what do "
+        "three steps do at a large amplitude?"
     )
     size = (9.6, 4.0)
     episode_control = "points"
@@ -106,8 +125,10 @@ class StepSizeExplorer(Explorer):
         super().__init__(**state)
 
     def controls(self) -> dict[str, Any]:
-        """How many steps, and on which points of which wave."""
+        """What to change, how many steps, and on which points of which wave."""
         return {
+            "layer": Dropdown(options=self._layers(), description="step sizes of"),
+            "factor": FloatSlider(1.0, min=-1.0, max=3.0, step=0.25, description="times"),
             "num_inner_steps": IntSlider(1, 0, 5, description="inner steps"),
             "n_shot": IntSlider(10, 1, MOST_SHOTS, description="n_shot (support points)"),
             "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
@@ -120,7 +141,7 @@ class StepSizeExplorer(Explorer):
         fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
         place: Any = {"left": 0.13, "right": 0.985, "top": 0.91, "bottom": 0.27, "wspace": 0.38}
         left, right = fig.subplots(1, 2, width_ratios=(1, 1.25), gridspec_kw=place)
-        plot_step_sizes(self.meta_sgd, ax=left)
+        plot_step_sizes(self._changed(state), ax=left)
         x, truth = wave(state)
         curves = self._curves(x, state)
         plot_curves(x, curves, truth=truth, support=support_points(state), ax=right)
@@ -132,7 +153,7 @@ class StepSizeExplorer(Explorer):
         """The step sizes and the errors in words, and whether a curve has left the picture."""
         x, truth = wave(state)
         curves = self._curves(x, state)
-        rates = torch.cat([rate.detach().flatten() for rate in self.meta_sgd.step_sizes])
+        rates = torch.cat([rate.detach().flatten() for rate in self._changed(state).step_sizes])
         steps, points = state["num_inner_steps"], state["n_shot"]
         text = (
             f"{len(rates)} step sizes from {rates.min():.3f} to {rates.max():.3f}, "
@@ -141,7 +162,16 @@ class StepSizeExplorer(Explorer):
             f"point{'s' * (points != 1)}: {_errors(curves, truth)}."
         )
         gone = [name for name, y in curves.items() if not y.abs().max() < 6.5]
+        if state["factor"] != 1:
+            text += f" Step sizes of {state['layer']} times {state['factor']:g}."
         return text + f" Out of the picture: {', '.join(gone)}." * bool(gone)
+
+    def _layers(self) -> list[str]:
+        names = layer_names(self.meta_sgd.model).values()
+        return [ALL, *dict.fromkeys(name.rpartition(" ")[0] for name in names)]
+
+    def _changed(self, state: dict[str, Any]) -> MetaSGD:
+        return scaled(self.meta_sgd, state["layer"], state["factor"])
 
     def _curves(self, x: Tensor, state: dict[str, Any]) -> dict[str, Tensor]:
         """What each learner says at x after adapting; the learners stay as they are."""
@@ -150,7 +180,7 @@ class StepSizeExplorer(Explorer):
         with torch.no_grad():
             return {
                 name: learner.adapt(support_x, support_y, num_inner_steps=steps)(x)
-                for name, learner in (("MAML", self.maml), ("Meta-SGD", self.meta_sgd))
+                for name, learner in (("MAML", self.maml), ("Meta-SGD", self._changed(state)))
             }
 
 

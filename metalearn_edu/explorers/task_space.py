@@ -27,8 +27,8 @@ N_TASKS, N_NEAREST = 200, 5
 def task_plane(amplitude: Tensor, phase: Tensor) -> Tensor:
     """Where waves lie in the plane of tasks: (T, 2), A cos(phase) and A sin(phase).
 
-    y = A sin(x - phase) = (A cos phase) sin x - (A sin phase) cos x, so these two numbers say all
-    about the task. With phases from 0 to pi the tasks fill half a disc.
+    y = A sin(x - phase) = (A cos phase) sin x - (A sin phase) cos x, so these two numbers say
+    everything about the task. With phases from 0 to pi the tasks fill half a disc.
     """
     return torch.stack([amplitude * phase.cos(), amplitude * phase.sin()], dim=-1)
 
@@ -53,9 +53,9 @@ class _View:
 class TaskSpaceExplorer(Explorer):
     """A wave of the user's choice as a point among other tasks, and what the network makes of it.
 
-    On the left 200 tasks as what they are, in the middle the vectors that they get from ten points
+    On the left 200 tasks as they are, in the middle the vectors that they get from ten points
     each (their two principal directions); colour is the phase, size the amplitude. The cross is
-    the task in hand and its vector, rings are the five tasks whose vectors are nearest to it,
+    the chosen task and its vector, rings are the five tasks whose vectors are nearest to it,
     counted in all directions. On the right the network, told this vector.
 
     Args:
@@ -99,7 +99,7 @@ class TaskSpaceExplorer(Explorer):
         }
 
     def draw(self, fig: Figure, **state: Any) -> None:
-        """All tasks, their vectors, and the function of the one in hand."""
+        """All tasks, their vectors, and the function of the chosen one."""
         fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
         margins: Any = {"left": 0.05, "right": 0.99, "top": 0.91, "bottom": 0.25, "wspace": 0.13}
         tasks, vectors, right = fig.subplots(1, 3, width_ratios=(1, 1, 1.2), gridspec_kw=margins)

@@ -18,8 +18,8 @@ class Settable(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, be it plain or a module, over what the class has.
 
-        PyTorch keeps modules in a table of their own, where Python looks only for names that the
-        class does not have; without this they would be lost without a word.
+        PyTorch keeps modules in a separate table, where Python looks only for names that the
+        class does not have; without this they would be lost silently.
         """
         of_class = inspect.getattr_static(type(self), name, _MISSING)
         if hasattr(type(of_class), "__set__"):  # a property sets itself, or refuses

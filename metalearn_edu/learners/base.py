@@ -1,7 +1,7 @@
 """The one idea of the course: a meta-learner turns a support set into a predictor.
 
-A learner says two things: what a support set teaches it (`learn_task`) and how it answers with
-what it was taught (`predict`). All else follows: scores for many tasks at once (calling the
+A learner defines two things: what it learns from a support set (`learn_task`) and how it
+answers with that (`predict`). Everything else follows: scores for many tasks at once (calling the
 learner), a predictor for one task (`adapt`), the loss of the outer loop (`loss`) and one step of
 it (`outer_loop`). Introduced in notebook 01.
 """
@@ -57,7 +57,7 @@ class MetaLearner(Settable, ABC):
 
     @abstractmethod
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Any:
-        """What T support sets (T, S, *item), (T, S) teach: a state with a leading task axis."""
+        """What T support sets (T, S, *item), (T, S) teach, as a state with a leading task axis."""
 
     @abstractmethod
     def predict(self, state: Any, query_x: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class MetaLearner(Settable, ABC):
             return self.predict(self.learn_task(support_x, support_y), query_x)
 
     def answer(self, episodes: EpisodeBatch) -> Tensor:
-        """Scores (T, Q, n_way) of the queries of a batch, which was checked when it was made.
+        """Scores (T, Q, n_way) of the queries of a batch, which was checked when it was created.
 
         Raises:
             ValueError: not episodes, or items hold NaN.
@@ -99,9 +99,9 @@ class MetaLearner(Settable, ABC):
     ) -> Callable[[Tensor], Tensor]:
         """A predictor for ONE task: from query_x (Q, *item) to scores (Q, n_way).
 
-        Learns and answers in eval mode, whatever mode the learner is in: that of MAML's test
-        steps, without dropout. The learner is left unchanged, and the predictor goes on with the
-        weights of this moment if the learner is trained later; works under torch.no_grad() and
+        Learns and answers in eval mode, whatever mode the learner is in: with MAML's test
+        steps and without dropout. The learner is left unchanged, and the predictor keeps the
+        present weights if the learner is trained later; works under torch.no_grad() and
         torch.inference_mode().
 
         Args:
@@ -150,7 +150,7 @@ class MetaLearner(Settable, ABC):
         return loss.squeeze()
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int | None:
-        """How many tasks `outer_loop` takes at a time unless told; None: all of them."""
+        """How many tasks `outer_loop` takes at a time by default; None: all of them."""
         return None
 
     @cached_property
@@ -182,7 +182,7 @@ class MetaLearner(Settable, ABC):
     ) -> float:
         """One step of the outer loop on a batch of tasks; returns the loss before the step.
 
-        It is a step of training: a learner in eval mode takes it in training mode.
+        It is a training step: a learner in eval mode takes it in training mode.
 
         Args:
             tasks: the batch; every task counts equally.
@@ -226,9 +226,9 @@ class MetaLearner(Settable, ABC):
         return total
 
     def _shares(self, tasks: EpisodeBatch, n_chunks: int) -> Callable[[int], float]:
-        """What the loss of so many of the tasks counts in that of all.
+        """The share of the whole loss that some of the tasks have.
 
-        A mean counts by the share of the tasks, a sum counts whole.
+        A mean counts in proportion to the tasks; a sum counts in full.
         """
         if n_chunks == 1:
             return lambda n_tasks: 1.0
@@ -264,7 +264,7 @@ class MetaLearner(Settable, ABC):
     # -------------------------------------------------------------- what comes in
 
     def _moved(self, x: Tensor) -> Tensor:
-        """Items on the device and in the dtype of the first parameter, if there is any."""
+        """Items on the device and in the dtype of the first parameter, if there is one."""
         return like(x, next((p for p in self.parameters() if p.is_floating_point()), x))
 
     def _support(self, support_x: Any, support_y: Any) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What comes in: tensors or arrays of T tasks, refused unless they can belong together."""
+"""Inputs: tensors or arrays of T tasks, refused unless they can belong together."""
 
 from __future__ import annotations
 

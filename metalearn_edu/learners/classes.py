@@ -13,7 +13,7 @@ __all__ = ["class_means", "class_sums", "embed_items"]
 
 
 def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of each class's items and their number, as one product with the one-hot labels.
+    """Sum and number of each class's items, as one product with the one-hot labels.
 
     Args:
         support_z: (T, S, d) embeddings.
@@ -41,7 +41,7 @@ def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if not isinstance(z, Tensor) or z.ndim < 2 or len(z) != x.shape[0] * x.shape[1]:
         got = tuple(z.shape) if isinstance(z, Tensor) else kind_of(z)
         raise ValueError(
-            f"an encoder must return one embedding an item, a tensor (B, d), got {got} for "
+            f"an encoder must return one embedding per item, a tensor (B, d), got {got} for "
             f"{x.shape[0] * x.shape[1]} items"
         )
     return z.unflatten(0, x.shape[:2])

@@ -65,8 +65,8 @@ class MAML(MetaLearner):
             `forward` may return a tuple that begins with the scores, or a mapping or an object with
             "logits". What wraps it (torch.compile, nn.DataParallel) is taken off.
         inner_lr: step size alpha of the inner loop; or a mapping from names of parameters, or of
-            modules that hold them, to their step sizes ("": all others). What it does not name does
-            not move in the inner loop.
+            modules that hold them, to their step sizes ("": all others). Parameters that it does
+            not name do not move in the inner loop.
         meta_lr: step size of the outer loop's Adam.
         num_inner_steps: inner steps in training; 0 or more.
         loss_fn: loss of inner and outer loop: F.cross_entropy, F.mse_loss, ...
@@ -82,7 +82,7 @@ class MAML(MetaLearner):
             mode they may have fewer, which then are the first outputs.
         inner_params: what moves in the inner loop: names of parameters, or of modules that hold
             them, or a function of a parameter's name and the parameter; None: all. The outer loop
-            learns all the same. The head alone is ANIL, all but the head BOIL (Raghu et al. 2020;
+            learns all of them. The head alone is ANIL, all but the head BOIL (Raghu et al. 2020;
             Oh et al. 2021).
         inner_optimizer: rule of the inner steps: "sgd", "momentum" (0.9) or "adam"; or
             torch.optim.SGD or torch.optim.Adam, plain or as functools.partial with momentum, or
@@ -234,5 +234,5 @@ class MAML(MetaLearner):
         return self._mean_loss(self.predict(state, episodes.query_x), episodes)
 
     def tasks_at_once(self, tasks: EpisodeBatch) -> int:
-        """As many as are fast, by what the inner loop and the queries compute."""
+        """As many as run fast, estimated from the work of the inner loop and the queries."""
         return self._network.tasks_at_once(tasks, self.learn_task, self.num_steps)

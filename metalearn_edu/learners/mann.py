@@ -2,9 +2,9 @@
 
 Santoro, Bartunov, Botvinick, Wierstra & Lillicrap (2016). Introduced in notebook 08.
 
-At each time step the network sees an item and the label of the item BEFORE, and says the present
-label. To be right it must keep each item until its label arrives, write the two down together, and
-look them up when the class comes again. No weight changes within an episode.
+At each time step the network sees an item and the label of the item BEFORE, and predicts the
+present label. To be right it must keep each item until its label arrives, write the two down
+together, and look them up when the class appears again. No weight changes within an episode.
 
     read     w_read(i) = softmax_i( sharpness * cos(key, M(i)) ),   r = sum_i w_read(i) M(i)
     usage    u <- decay * u + w_read + w_write
@@ -16,8 +16,8 @@ We differ from the paper in three things. The row written is the key of the step
 vector of the controller's: the item's address, and beside it the label that has just arrived (the
 paper writes the key alone, later implementations the vector alone). The cosine is multiplied by a
 learned sharpness, as in neural Turing machines, without which a read of 128 slots is a blur. Each
-head has a least used slot to itself, so that it always writes a total of 1. Papers and ports
-differ in whether a step reads before or after it writes; see write_first.
+head has its own least used slot, so that it always writes a total of 1. Papers and ports differ in
+whether a step reads before or after it writes; see write_first.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class MANNController(nn.Module):
         memory_size: slots; at least num_reads. It is not in the shape of any weight.
         memory_dim: width of a slot.
         num_reads: heads, each of which reads once and writes once a step.
-        usage_decay: how much of the usage is left after a step, 0 to 1.
+        usage_decay: how much of the usage remains after a step, 0 to 1.
         first_sharpness: of every head before training, at least 1. With 1 a read is a blur over
             all slots, so that nothing can be found and nothing is learned for a long time.
         write_first: read the memory as it is after the step's writing. Otherwise an item that
-            comes right after the first of its class cannot find it, for that one is written in
-            the same step: in 5 classes of 10 items, one in five of all second instances.
+            comes right after the first of its class cannot find it, because that one is
+            written in the same step: in 5 classes of 10 items, one in five of all second instances.
     Raises:
         ValueError: a count below 1, fewer slots than heads, or another number out of its range.
     """
@@ -171,15 +171,15 @@ def address(key: Tensor, memory: Tensor, sharpness: Tensor) -> Tensor:
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
     """Cosine of each row of a (B, M, d) with each row of b (B, N, d): (B, M, N)."""
-    # The products are divided, not b: a memory is not written out once more. 8 % of a step.
+    # We divide the products, not b, which saves a copy of the memory: 8 % of a step.
     lengths = b.norm(dim=2).clamp(min=1e-12)
     return F.normalize(a, dim=2) @ b.transpose(1, 2) / lengths[:, None]
 
 
 def least_used_slots(usage: Tensor, n: int) -> Tensor:
-    """The n least used slots, one a head, as 0 and 1: (B, n, slots) from usage (B, slots) (eq. 6).
+    """The n least used slots, one per head, as 0 and 1: (B, n, slots) from (B, slots) (eq. 6).
 
-    Equal usage is settled in favour of the first slot, so that writing is the same everywhere.
+    Among slots of equal usage the first one counts, so that writing is the same everywhere.
     """
     slots = usage.detach().argsort(dim=1, stable=True)[:, :n]
     return F.one_hot(slots, usage.shape[1]).to(usage.dtype)
@@ -234,7 +234,8 @@ class Standardise(nn.Module):
     def fit(self, z: Tensor) -> None:
         """Give embeddings like z (B, dim) mean 0 and standard deviation 1; B at least 2.
 
-        A number that hardly varies is not blown up: a tenth of the mean deviation is the least.
+        Numbers that hardly vary are not blown up: we divide by at least a tenth of the mean
+        deviation.
         """
         std = z.std(dim=0)
         self.shift.copy_(z.mean(dim=0))
@@ -251,7 +252,7 @@ State = MemoryState | LSTMState
 class MANN(MetaLearner):
     """Read a stream of items and labels; answer from memory.
 
-    Two faces. `stream` is the published protocol: every item is asked before its label arrives.
+    Two faces. `stream` is the published protocol: it names every item before the label arrives.
     `adapt` and calling the learner are the course's: the support set is read first, and then every
     query is answered as the next item of that stream, from the same memory and without writing, so
     that queries cannot influence each other. A sequence has an order and a support set has none;
@@ -263,11 +264,11 @@ class MANN(MetaLearner):
         controller: a MANNController or LSTMController of input_dim d + n_way.
         n_way: classes in a stream.
         metric_weight: adds this many times the loss of a prototypical network on the same items to
-            the loss, for the encoder alone. A memory finds nothing by embeddings that mean nothing,
-            and learns nothing from what it does not find; with 0, the published loss, a
-            convolutional encoder waits for long. Items and prototypes are compared by their cosine,
-            as the memory compares: with distances, which do not see a part that all embeddings
-            share, they soon all point the same way.
+            the loss, for the encoder alone. A memory finds nothing with embeddings that mean
+            nothing, and learns nothing from what it does not find; with 0, the published loss, a
+            convolutional encoder takes a long time to start learning. Items and prototypes are
+            compared by their cosine, as the memory compares: with distances, which ignore what all
+            embeddings share, they would soon all point the same way.
     Raises:
         ValueError: n_way below 2, a negative metric_weight, or a memory with fewer slots than
             classes.

@@ -2,7 +2,7 @@
 
 Li, Zhou, Chen & Li (2017). Introduced in notebook 06.
 
-    inner loop:  theta'  = theta - alpha * grad L_support(theta)      alpha: one number a parameter
+    inner loop:  theta'  = theta - alpha * grad L_support(theta)    alpha: one number per parameter
     outer loop:  theta, alpha  <- Adam on the mean over tasks of L_query(theta')
 
 What is unusual: alpha may become negative, so it learns the direction of the step as well as its
@@ -26,9 +26,9 @@ __all__ = ["MetaSGD"]
 
 
 class MetaSGD(MAML):
-    """MAML whose every parameter has a step size of its own, learned in the outer loop.
+    """MAML in which every parameter has its own step size, learned in the outer loop.
 
-    With several inner steps each step uses the same sizes, and the gradient of its own point.
+    With several inner steps, each step uses the same sizes and the gradient at its own point.
 
     Args:
         model: as for MAML.
@@ -38,8 +38,8 @@ class MetaSGD(MAML):
         loss_fn: loss of inner and outer loop.
         options: first_order, num_test_steps, max_inner_grad_norm, zero_head, inner_params,
             inner_optimizer and batch_norm, as for MAML. The rule's direction is what the step sizes
-            multiply. A zero head for another n_way than the model's takes, for every class, the
-            mean over classes of the step sizes learned.
+            multiply. With a zero head and another n_way than the model's, every class takes the
+            mean over classes of the learned step sizes.
     Raises:
         ValueError: as MAML does.
     """

@@ -27,7 +27,7 @@ def kept_modes(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def training_mode(module: nn.Module) -> Iterator[None]:
-    """Training mode inside the block; parts that are in eval mode alone stay so."""
+    """Training mode inside the block; parts that alone are in eval mode stay in it."""
     with kept_modes(module):
         if not module.training:
             module.train()

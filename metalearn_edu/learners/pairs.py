@@ -13,8 +13,8 @@ __all__ = ["PairConv", "PairLinear"]
 class PairLinear(nn.Module):
     """A linear layer on two vectors side by side, for all pairs at once.
 
-    W [a; b] = W_a a + W_b b: each part is multiplied once and the sum is broadcast, so that the
-    pairs are never copied out. `a` and `b` broadcast against each other in all but the last axis.
+    W [a; b] = W_a a + W_b b: each part is multiplied once and the sum is broadcast, so that no
+    pair is ever copied. `a` and `b` broadcast against each other in all but the last axis.
     """
 
     def __init__(self, a_dim: int, b_dim: int, output_dim: int) -> None:

@@ -50,7 +50,7 @@ class VectorRelation(nn.Module):
 
 
 class SpatialRelation(nn.Module):
-    """The relation module for maps: it compares place by place before it sums up.
+    """The relation module for maps: it compares place by place before it sums.
 
     Two blocks of convolution, normalisation by group, ReLU and 2x2 pooling, then a hidden layer of
     8 units, as published.
@@ -91,7 +91,7 @@ class RelationNetwork(MetaLearner):
     """Classify by a learned comparison of the query with each class.
 
     Memory: the relation module works on T * Q * n_way pairs at once; a spatial one of 64 channels
-    and 7 x 7 maps takes 12.5 kB a pair and layer in float32 (`outer_loop` and
+    and 7 x 7 maps takes 12.5 kB per pair and layer in float32 (`outer_loop` and
     `evaluate_meta_learner` have a chunk_size).
 
     Args:

@@ -1,4 +1,4 @@
-"""A step of the outer loop that is refused where it means nothing or leads out of the numbers."""
+"""A step of the outer loop, refused where it is meaningless or its results are not finite."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def require_gradient(loss: Tensor) -> None:
     """Refuse a loss that does not depend on any parameter."""
     if not loss.requires_grad:
         raise ValueError(
-            "the loss has no gradient by any parameter of the learner: are we under "
+            "the loss has no gradient with respect to any parameter of the learner: are we under "
             "torch.no_grad(), or does loss_fn detach the scores?"
         )
 

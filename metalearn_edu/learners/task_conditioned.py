@@ -35,7 +35,7 @@ SMALL = 1e-6
 
 
 class TaskEncoder(nn.Module):
-    """A set of items to one vector: embed each, pool by mean and spread, transform.
+    """From a set of items to one vector: embed each, pool by mean and spread, transform.
 
     Args:
         input_dim: numbers in one item.
@@ -67,7 +67,7 @@ class TaskEncoder(nn.Module):
 
         Args:
             support_x: (T, S, input_dim).
-            support_y: (T, S) labels: one set a class; (T, S, target_dim) targets: one set a task.
+            support_y: (T, S) labels: a set per class; (T, S, target_dim) targets: one per task.
         Returns:
             (T, n_way, task_embedding_dim), or (T, 1, task_embedding_dim) for targets.
         """

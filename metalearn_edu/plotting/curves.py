@@ -66,7 +66,7 @@ def plot_embedding(
     legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw embedded items in the plane, a colour and marker a class, and the prototypes.
+    """Draw embedded items in the plane, a colour and marker per class, and the prototypes.
 
     Args:
         z: (N, 2); project longer embeddings first.
@@ -101,7 +101,7 @@ def _check_embedding(
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"z must be (N, 2), got {points.shape}; project it on two axes first")
     if labels.shape != points.shape[:1]:
-        raise ValueError(f"labels must be one an item: {len(points)} items, labels {labels.shape}")
+        raise ValueError(f"labels must be one per item: {len(points)} items, labels {labels.shape}")
     if class_names is not None and not np.isin(labels, range(len(class_names))).all():
         raise ValueError(
             f"class_names has {len(class_names)} entries for labels up to {labels.max()}"

@@ -53,7 +53,7 @@ def plot_items(
 
     Args:
         items: (N, C, H, W) or (N, H, W), grey (C = 1) or colour (C = 3).
-        titles: one a picture.
+        titles: one per picture.
         n_columns: pictures in a row.
         invert: draw grey pictures as dark ink on white paper; False for photographs.
     Raises:
@@ -105,7 +105,7 @@ def plot_episode(
     Args:
         task: one task without a task axis, such as `batch[0]`.
         class_names: (n_way,) what to write beside the labels.
-        n_shown: at most so many support and query items of each class are drawn.
+        n_shown: the most support and query items drawn per class.
         invert: draw grey pictures as dark ink on white paper; False for photographs.
     Raises:
         ValueError: items are not pictures, or the number of names does not fit.

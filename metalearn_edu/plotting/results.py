@@ -157,7 +157,7 @@ def plot_accuracy(
     split: str = "meta-test",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw accuracy (or squared error) against n_shot, a line an algorithm, with 95 % intervals.
+    """Draw accuracy (or squared error) against n_shot, a line per algorithm, with 95 % intervals.
 
     Args:
         results: {name: {n_shot: Evaluation}}; names of LOOK get their colour and marker.

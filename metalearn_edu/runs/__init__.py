@@ -1,4 +1,4 @@
-"""Runs: what to train, how, and the folder that a training leaves.
+"""Runs: what to train, how, and the folder that a training run leaves.
 
 What loads PyTorch comes at first use: the options of the command line are made without it.
 """

@@ -92,7 +92,7 @@ def _image_model(recipe: Recipe, item_shape: Shape, output_dim: int | None) -> M
 class Prototypical(Recipe):
     """Of prototypical."""
 
-    test_views: int = whole(1, 1, 1000, "How often an image is looked at in testing; see Views.")
+    test_views: int = whole(1, 1, 1000, "Views of an image, averaged in testing; see Views.")
 
 
 def _prototypical(recipe: Prototypical, item_shape: Shape) -> MetaLearner:
@@ -389,7 +389,7 @@ ALGORITHMS["mann"] = Algorithm(
     _mann,
     Mann,
     {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
-    without=("n_query",),  # its streams have 10 items a class
+    without=("n_query",),  # its streams have 10 items per class
     streams=True,
     study={"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},
     classes_per_step=40,

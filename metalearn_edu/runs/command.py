@@ -30,8 +30,8 @@ OF_THE_WAYS = ("n_shot", "n_query", "n_classes", "rotations", "size", "channels"
 def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe:
     """A recipe with the algorithm's own defaults, overridden by the settings that are not None.
 
-    Of a folder of images the usual ways are taken, or as many as its classes allow, and its path
-    is made absolute, so that the run is found again from anywhere.
+    For a folder of images we take the usual ways, or as many as its classes allow, and make its
+    path absolute, so that the run is found from anywhere.
 
     Raises:
         ValueError: an unknown algorithm or setting, a value that makes no sense, or a folder that
@@ -80,7 +80,7 @@ def _refuse_strange(algorithm: str, given: Iterable[str]) -> None:
 
 
 def check_settings(algorithm: str, data: str, settings: dict[str, Any]) -> None:
-    """Refuse settings that mean nothing for this algorithm on these data.
+    """Refuse settings that have no meaning for this algorithm on these data.
 
     Raises:
         ValueError: it names them, and what they are for.

@@ -1,4 +1,4 @@
-"""What may be asked of a finished run: fresh tasks, and pictures that it has not seen."""
+"""What a finished run can be scored on: fresh tasks, and pictures that it has not seen."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def refuse_changed(card: Mapping[str, Any], split: Split, dataset: FewShotDatase
     if data.get("kind") == "folder" and then != dataset.digest:
         raise ValueError(
             f"the pictures of {data.get('path')} have changed since the run was trained, so that "
-            f"its {split} classes are not those of then; train a new run, or give new pictures "
+            f"its {split} classes are no longer the same; train a new run, or give new pictures "
             "with --data"
         )
 
@@ -90,7 +90,7 @@ def refuse_changed(card: Mapping[str, Any], split: Split, dataset: FewShotDatase
 def read_own_pictures(
     run: Path, recipe: Recipe, card: Mapping[str, Any], folder: Path
 ) -> FewShotDataset:
-    """Somebody's pictures, prepared as in training; refused where the run has seen them.
+    """Other pictures, prepared as in training; refused if the run has seen them.
 
     Raises:
         ValueError: it has seen some, or was trained on functions; or the folder cannot be read.
@@ -108,7 +108,7 @@ def read_own_pictures(
 
 
 def _refuse_old(recipe: Recipe, folder: Path) -> None:
-    """Of a run of an earlier version all that is known is the folder's name."""
+    """For a run of an earlier version we know only the folder's name."""
     if Path(recipe.data).resolve() == folder.resolve():
         raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
     warnings.warn(EARLIER, stacklevel=3)
@@ -166,7 +166,7 @@ def score(
 
 @contextmanager
 def trained_way_said(recipe: Recipe, n_way: int | None) -> Iterator[None]:
-    """What a learner of one number of classes says of others begins with its own number."""
+    """Errors of a learner with a fixed number of classes begin with that number."""
     try:
         yield
     except ValueError as error:

@@ -5,8 +5,8 @@
     seen.npz            what was trained or chosen on; see seen.py
     checkpoint/         the state of the training, for going on
 
-The card is written last: what has none is not finished. A folder with files of these names that
-another program, or another training, has left is refused, and two trainings never share one.
+The card is written last: a folder without one is not finished. A folder with such files from
+another program, or from another training run, is refused, and two training runs never share one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class DamagedRunError(ValueError):
-    """A file of a run folder is not what the training wrote."""
+    """A file of a run folder is not what the training run wrote."""
 
     is_damage = True  # nobody's argument is wrong
 
@@ -89,7 +89,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _check_card(card: Any) -> None:
-    """Refuse what has not the types that a card has; what a later version adds may be there."""
+    """Refuse values of types that no card has; fields that a later version adds are fine."""
     if not isinstance(card, dict):
         raise ValueError(f"it holds a {type(card).__name__}")
     kinds = {"recipe": dict, "item_shape": list, "data": dict, "files": dict, "figures": list}
@@ -139,7 +139,7 @@ def _checksum(path: Path) -> str:
 
 @contextmanager
 def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Iterator[None]:
-    """Hold `folder` for one training; what a killed one left half-written there is removed.
+    """Lock `folder` for one training run; what a killed one left half-written there is removed.
 
     Args:
         folder: need not exist yet.
@@ -222,7 +222,7 @@ def save_run(
     if seen is not None:
         save_arrays(folder / SEEN, seen)
         names.append(SEEN)
-    # A run that is trained again keeps the figures that were measured of equal weights.
+    # A run that is trained again keeps the figures that were measured with equal weights.
     files = {name: _checksum(folder / name) for name in names}
     save_json(folder / CARD, card | {"files": files} | _kept_figures(folder, files))
 

@@ -1,6 +1,6 @@
 """The options of `metalearn-edu train`, made of the settings that the algorithms have.
 
-Nothing here loads PyTorch, so that `--help` is there at once.
+Nothing here loads PyTorch, so that `--help` is immediate.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a trained learner makes of pictures of your own, told honestly. Notebook 12.
+"""How a trained learner does on pictures of your own, beside a baseline. Notebook 12.
 
 A learner that was meta-trained on drawings may be no better on photographs than comparing pixels,
 which needs no training at all. So that rule is always scored beside it, on the same episodes.
 
-Pictures must reach a learner as those that it was trained on: a Preparation says how, and stands on
-the card of every run on a folder.
+Pictures must be prepared like those that the learner was trained on: a Preparation says how, and is
+on the card of every run on a folder.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Answer:
     Attributes:
         picture: its file.
         scores: by class, the largest first: softmax of the learner's scores. They add up to 1, but
-            are no probabilities to rely on. Empty where the picture cannot be read.
+            do not rely on them as probabilities. Empty where the picture cannot be read.
         same_as: a support picture that is the same, if there is one.
         error: why there is no answer; None where there is one.
     """
@@ -142,16 +142,16 @@ def predict_pictures(
     pictures: Iterable[str | os.PathLike[str]],
     preparation: Preparation,
 ) -> list[Answer]:
-    """Learn from a support set, and say of each picture which of its classes it shows.
+    """Learn from a support set, and say which of its classes each picture shows.
 
     Args:
-        learner: a trained one, in eval mode as `load_run` gives it; it is left as it was.
+        learner: a trained one, in eval mode as `load_run` gives it; it is left unchanged.
         support: all of it is learned from; classes may differ in number. As `read_image_folder`
             gives it.
         pictures: files. One that cannot be read gets an answer with an error.
         preparation: that of the support.
     Returns:
-        an answer a picture, in order.
+        one answer per picture, in order.
     Raises:
         ValueError: the learner is for another number of classes, or for items of another shape.
     """

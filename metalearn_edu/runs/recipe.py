@@ -97,10 +97,10 @@ OF_FOLDERS = {"panel": "Pictures of a folder", "of": "a folder of images"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one training run; what each is for stands beside it.
+    """Settings of one training run, each with its purpose beside it.
 
     `Recipe("maml", ...)` is of MAML's own class, which has MAML's own settings too. A default here
-    is what a card says that lacks the setting, not what suits an algorithm: see `make_recipe`.
+    is the value for cards that lack the setting, not what suits an algorithm: see `make_recipe`.
 
     Attributes:
         algorithm: a name in ALGORITHMS.
@@ -156,8 +156,8 @@ class Recipe:
         None,
         2,
         None,
-        "Meta-train with so many classes (before rotations), drawn by the seed, those of a smaller "
-        "number among those of a larger; default: all.",
+        "Meta-train with this many classes (before rotations), drawn by the seed, those of a "
+        "smaller number among those of a larger; default: all.",
         **OF_IMAGES,
     )
     n_functions: int | None = whole(
@@ -227,7 +227,7 @@ class Recipe:
         return 0
 
     def look_at(self, given: Collection[str]) -> None:
-        """Say what would be ignored, by an algorithm's own rules.
+        """Say what would be ignored, by the rules of the algorithm.
 
         Args:
             given: the settings that somebody chose.
@@ -246,7 +246,7 @@ def is_folder(data: str) -> bool:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """How to build a learner, and the settings that suit it where none are given.
+    """How to build a learner, and the settings that it uses if none are given.
 
     Attributes:
         name: as figures call it.
@@ -255,7 +255,7 @@ class Algorithm:
         recipe: the class of its recipes, with its own settings.
         images, sinusoids: the settings by kind of data; None: not for that kind. Those of sinusoids
             are for the other functions too, but for their numbers of points.
-        without: the settings of images that it has no use for.
+        without: the settings for images that it does not use.
         streams: it is trained on streams of items, not on episodes.
         look: color and marker in figures, where plotting's LOOK has none for its name; {}: those
             of the next class.
@@ -358,7 +358,7 @@ def _has(data: str, of: str) -> bool:
 def as_recipe(settings: Mapping[str, Any]) -> Recipe:
     """The recipe of a card: `as_recipe(card["recipe"])`; `dataclasses.asdict` is the way back.
 
-    Cards of earlier versions have the settings of all algorithms; those of others are passed over.
+    Cards of earlier versions have the settings of all algorithms; those of others are ignored.
 
     Raises:
         ValueError: a value that no training can have.

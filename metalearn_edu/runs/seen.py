@@ -1,4 +1,4 @@
-"""Which pictures a training has seen, so that they are not scored as new ones.
+"""Which pictures a training run has seen, so that they are not scored as new ones.
 
 seen.npz            64 bits and, of files, a small copy of what was trained or chosen on
 """
@@ -30,7 +30,7 @@ __all__ = ["hash_items", "listed", "picture_hashes", "refuse_seen", "small_items
 def picture_hashes(datasets: Mapping[str, FewShotDataset]) -> dict[str, np.ndarray]:
     """64 bits of each picture of the parts that a training looks at, and the class of each.
 
-    Of pictures that are files a small copy is kept as well: saved anew they have other bits.
+    Of pictures that are files a small copy is kept as well: saved again they have other bits.
 
     Args:
         datasets: by name of the part.
@@ -71,7 +71,7 @@ def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) 
     """
     path = checked_file(folder, SEEN, card)
     advice = (
-        "the score would say nothing of classes that are new; leave out --data to score the run's "
+        "the score would say nothing about new classes; leave out --data to score the run's "
         "own meta-test classes, or give other pictures"
     )
     try:
@@ -93,12 +93,12 @@ def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) 
 def warn_of_leaks(parts: Mapping[str, FewShotDataset]) -> None:
     """Say how many pictures of a held-out part of a folder are in an earlier part, too.
 
-    It is no error: what differs in colour alone may be the same in grey.
+    This is no error: pictures that differ only in colour may be the same in grey.
 
     Args:
         parts: by name, in the order meta-train, meta-val, meta-test.
     """
-    advice = "its score says nothing of classes that are new; metalearn-edu check names such files"
+    advice = "its score says nothing about new classes; metalearn-edu check names such files"
     names = [*parts]
     for n in range(1, len(names)):
         before = picture_hashes({name: parts[name] for name in names[:n]})
@@ -115,8 +115,8 @@ Met = dict[int, str]
 def _met(seen: Mapping[str, np.ndarray], dataset: FewShotDataset) -> tuple[Met, Met, bool]:
     """Pictures that are the same as trained ones, and others nearly the same, turned ones included.
 
-    The last answer is whether that tells pictures apart at all: of a camera that does not move all
-    are nearly the same.
+    The last answer is whether this can tell pictures apart at all: those of a fixed camera are all
+    nearly the same.
     """
     classes = [str(seen["names"][label]) for label in seen["labels"].tolist()]
     class_of = dict(zip(seen["hashes"].tolist(), classes, strict=True))

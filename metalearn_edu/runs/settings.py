@@ -1,4 +1,4 @@
-"""Settings of a recipe, each written once: what it may be, what it is for, how it is spelt.
+"""Settings of a recipe, each written once: its values, its purpose, its spelling.
 
 A setting is a field of a frozen dataclass, made by one of the functions below. From these fields
 come the checks, the options of `metalearn-edu train` with their help, the card and the command.

@@ -45,7 +45,7 @@ Split = Literal["meta-train", "meta-val", "meta-test"]
 Protocol = Literal["official", "vinyals", "background"]
 
 OWN_QUERIES = 5
-"""Query items a class in testing on a folder of images, which may not have many."""
+"""Query items per class in testing on a folder of images, which might not have many."""
 
 
 # ---------------------------------------------------------------- data
@@ -146,7 +146,7 @@ def folder_of(recipe: Recipe) -> PictureFolder | None:
 
 
 def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What changes when a picture of the folder does."""
+    """A value that changes when a picture of the folder changes."""
     places = (place for places in class_folders(folder).values() for place in places)
     files = (file for place in places for file in pictures(place))
     states = ((str(file), file.stat()) for file in files)
@@ -163,11 +163,11 @@ def _read_folder(folder: Path, wanted: Any, need: int, _state: Any) -> PictureFo
 
 
 def _split_folder(dataset: FewShotDataset, need: int) -> dict[str, FewShotDataset]:
-    """Parts of disjoint classes; of few classes no meta-val, or no parts at all.
+    """Parts of disjoint classes; with few classes no meta-val, or no parts at all.
 
-    Nine classes or more are split as always, 6 : 2 : 2. Where that leaves fewer than two classes
-    with `need` pictures to choose or to test on, those with fewer are left out and at least two are
-    held out for each; where there are four or five, two for meta-test alone.
+    Nine classes or more are split as always, 6 : 2 : 2. If that leaves fewer than two classes
+    with `need` pictures for meta-val or meta-test, classes with fewer pictures are left out and at
+    least two are held out for each; with four or five classes, two for meta-test alone.
 
     Raises:
         ValueError: fewer than four classes.
@@ -197,7 +197,7 @@ def _say_small(dataset: FewShotDataset, need: int) -> None:
         f"{name} ({n})" for name, n in zip(dataset.class_names, sizes, strict=True) if n < need
     ]
     if small:
-        text = f"left out, for an episode takes {need} pictures of a class: {listed(small)}"
+        text = f"left out, because an episode takes {need} pictures of a class: {listed(small)}"
         warnings.warn(text, stacklevel=2)
 
 
@@ -268,13 +268,13 @@ def stream_source(
     rotations: bool = False,
     dataset: FewShotDataset | None = None,
 ) -> Streams:
-    """Streams of 10 items a class from one split of the recipe's data."""
+    """Streams of 10 items per class from one split of the recipe's data."""
     dataset = dataset or recipe_data(recipe, split)
     return Streams(dataset, n_way or recipe.n_way, rotations=rotations)
 
 
 def training_source(recipe: Recipe, dataset: FewShotDataset | None = None) -> TaskSource:
-    """What the recipe trains on: episodes, or streams of 10 items a class.
+    """What the recipe trains on: episodes, or streams of 10 items per class.
 
     `dataset` is its meta-train, if it is at hand.
     """

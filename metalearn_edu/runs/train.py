@@ -36,7 +36,7 @@ WAVE_NUMBERS = 40  # that a network on sinusoids has of each point
 def train_learner(
     recipe: Recipe, *, tasks: TaskSource | None = None, **options: Any
 ) -> tuple[MetaLearner, History]:
-    """A learner trained as the recipe says, and the history of its training.
+    """A learner trained as the recipe says, and its training history.
 
     Args:
         tasks: the recipe's `training_source`, if it is at hand.
@@ -64,7 +64,7 @@ def train_learner(
 def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> History:
     """Train as the recipe says and leave weights and card in `folder`; see `runs`.
 
-    A run that was stopped goes on from its last checkpoint when called again. The data are loaded
+    Called again, a run that was stopped continues from its last checkpoint. The data are loaded
     once.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which algorithm? A grid of trainings, its table, and what it says."""
+"""Which algorithm? A grid of training runs, its table, and what it says."""
 
 from .all_runs import run_study
 from .estimates import forecast

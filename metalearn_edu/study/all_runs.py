@@ -1,4 +1,4 @@
-"""All runs of a study: do those that are not done yet, and say how many these are."""
+"""All runs of a study: do those that are not done yet, and say how many they are."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _run(
     except BrokenProcessPool:
         raise ChildProcessError(
             "a worker was ended from outside, perhaps for lack of memory; finished runs are kept, "
-            "and the same command goes on. Fewer --jobs need less memory"
+            "and the same command continues. Fewer --jobs need less memory"
         ) from None
     finally:
         study = write_table(runs, folder)

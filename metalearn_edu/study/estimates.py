@@ -1,8 +1,9 @@
 """What accuracy to expect at a point of a study, with its interval, also of differences.
 
 Between the points of the grid we interpolate the logit of the accuracy, log(p / (1 - p)), linearly
-in the logarithms of n_classes, n_way and n_shot; beyond it we go on in a straight line, and widen
-the interval by as much as that line differs from the value at the edge. Introduced in notebook 11.
+in the logarithms of n_classes, n_way and n_shot; beyond it we extrapolate in a straight line, and
+widen the interval by the difference between that line and the value at the edge. Introduced in
+notebook 11.
 
 What is unusual: an estimate is a weighted sum of episodes' accuracies, and so is the difference of
 two algorithms, on the same episodes and seeds. One formula gives the standard error of both:

@@ -23,7 +23,7 @@ __all__ = ["plot_study", "plot_study_cost"]
 
 @styled
 def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
-    """Draw a study: accuracy against meta-training classes, a row a data set, a panel a cell.
+    """Draw a study: accuracy against meta-training classes, a row per data set, a panel a cell.
 
     Dots stand a little apart, so that their 95 % intervals can be told apart.
 

@@ -2,8 +2,8 @@
 
 Each finished run is one file, written whole or not at all, under a name that is a hash of all its
 settings; the table is put together from these files in the order of the grid. So a study that was
-stopped goes on where it was, no row is there twice, and rows of other settings never mix in. Files
-that are not of this program are never overwritten, and one study at a time writes to a folder.
+stopped continues where it was, no row is there twice, and rows of other settings never mix in.
+Files of other programs are never overwritten, and one study at a time writes to a folder.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other study writes to the folder as long as the block lasts."""
+    """No other study writes to the folder while the block lasts."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder / ".lock"))
@@ -114,7 +114,7 @@ def _content(path: Path) -> dict[str, Any] | None:
             "another folder"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        text = f"{path} is ignored, for it is no finished run of a study ({error})"
+        text = f"{path} is ignored, because it is no finished run of a study ({error})"
         warnings.warn(text, stacklevel=1)  # one place, so that it is said once
         return None
 

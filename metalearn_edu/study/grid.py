@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     "n_val_episodes": 20,
     "n_test_episodes": 50,
 }
-"""A grid of a minute or two, to see that all works; its figures mean nothing."""
+"""A grid of a minute or two, to see that everything works; its figures mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Grid:
 
 
 def _check_name(data: Any) -> None:
-    """Refuse data that nobody has, without reading any. Raises ValueError."""
+    """Refuse unknown data, without reading any. Raises ValueError."""
     if data not in ("glyphs", "omniglot") and not (isinstance(data, str) and Path(data).is_dir()):
         raise ValueError(
             f"data must be glyphs, omniglot or a folder of images, got {data!r} (sinusoids have no "

@@ -127,7 +127,7 @@ def _one_thread() -> Iterator[None]:
 
 @cache
 def _versions() -> dict[str, str]:
-    """Versions of what computes here: python, torch, package, and the commit of the package."""
+    """Versions of the software: python, torch, package, and the commit of the package."""
     from .. import __version__
 
     return {

@@ -17,7 +17,7 @@ Place = Literal["measured", "between", "beyond"]  # nearest first
 
 @dataclass(frozen=True)
 class Candidate:
-    """One algorithm at the point that was asked for: what to expect, and what it costs."""
+    """One algorithm at the requested point: what to expect, and what it costs."""
 
     algorithm: str
     accuracy: float
@@ -41,7 +41,7 @@ class Recommendation:
         difference, half_width: best minus runner-up, paired on the same episodes, with half its
             95 % interval; of several data sets the mean, and an interval that holds each one's.
         others: the rest that meets the constraints, best first.
-        n_classes, n_way, n_shot: what was asked for.
+        n_classes, n_way, n_shot: the request.
         data, n_seeds, n_episodes: what was measured: data sets, seeds, episodes in each cell.
         distance: in words, how far the request lies from what was measured.
         place: "measured", a point of the grid; "between" its points; or "beyond" them.

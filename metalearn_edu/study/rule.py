@@ -1,4 +1,4 @@
-"""A rule without evidence, and how such a rule does when it is held against a study."""
+"""A rule without evidence, and how such a rule does when it is compared with a study."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RuleRecord:
 
 
 def judge_rule(rule: Rule = rule_of_thumb, study: Study | None = None) -> RuleRecord:
-    """Hold a rule against a study: in how many cells is its choice as good as the best?
+    """Compare a rule with a study: in how many cells is its choice as good as the best?
 
     Args:
         rule: from (dataset_size, n_way, n_shot) to the name of an algorithm of the study.

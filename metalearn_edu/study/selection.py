@@ -1,7 +1,7 @@
 """Which algorithm, when: an answer from a measured study, with its interval and its limits.
 
-Which algorithm is best is said by the values at the edge of what was measured: lines that cross
-where nobody has measured are no evidence. Introduced in notebook 11.
+Beyond the measured range, the best algorithm is the one at its edge: lines that cross where
+nothing was measured are no evidence. Introduced in notebook 11.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def select_meta_learning_algorithm(
         n_classes: meta-training classes, where they do not hold 20 images each.
         data: the data set of the study that is like yours; None: all of them, with an interval that
             spans theirs.
-        max_adaptation_ms: one core may take so long to learn one task's support set.
-        max_memory_mb: the process may hold so much while it trains and is scored, in 10^6 bytes.
-        inductive: leave out learners whose queries inform each other.
+        max_adaptation_ms: the time that one core may take to learn one task's
+        support set. max_memory_mb: the memory that the process may hold while it trains and is
+        scored, in 10^6 bytes. inductive: leave out learners whose queries inform each other.
         study: default: the stored one of the course.
     Returns:
         a Recommendation; print it, or `build()` the learner.
@@ -98,7 +98,7 @@ def _count(name: str, number: int, at_least: int = 1) -> int:
 
 
 def _difference(best: list[Forecast], *others: list[Forecast]) -> tuple[float, float]:
-    """Best minus the first of the others, one forecast a data set; NaN where there is no other.
+    """Best minus the first of the others, one forecast per data set; NaN if there is no other.
 
     Mean over data sets, with half an interval that holds each one's own difference too.
     """
@@ -138,7 +138,7 @@ def _enough_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot
         )
     if each < n_shot + 1:
         raise ValueError(
-            f"{n_shot}-shot tasks need at least {n_shot + 1} images a class, but {dataset_size} "
+            f"{n_shot}-shot tasks need at least {n_shot + 1} images per class, but {dataset_size} "
             f"images in {n_classes} classes are {each} each; fewer classes (n_classes) of more "
             "images would do"
         )

@@ -50,7 +50,7 @@ class Row:
         n_query: queries per class in these episodes.
         transductive: whether queries inform each other, tried out in the run's first cell.
         train_seconds: processor time of the training, data included, one thread.
-        wall_seconds: the same by the clock on the wall; longer where others share the machine.
+        wall_seconds: wall-clock time of the same; longer where others share the machine.
         adapt_ms: processor time to learn one task's support set, milliseconds.
         n_parameters: numbers that the outer loop learns.
         peak_memory_mb: the most that the process held, Python and torch included, in 10^6 bytes;
@@ -92,7 +92,7 @@ class Study:
 
     Attributes:
         rows: in the order of the grid.
-        right: (n_rows, n_episodes) integers: queries answered rightly in each meta-test episode,
+        right: (n_rows, n_episodes) integers: queries answered correctly in each meta-test episode,
             of n_way * n_query. Rows of one data set and cell have the same episodes.
     """
 
@@ -168,7 +168,7 @@ def _state(folder: Path) -> tuple[tuple[int, ...], ...]:
     return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
 
 
-@lru_cache(maxsize=8)  # the same object each time, which what is worked out of it is kept for
+@lru_cache(maxsize=8)  # one object, which keeps what is computed from it
 def _load_study(folder: Path, _state: tuple[tuple[int, ...], ...]) -> Study:
     rows = read_rows(folder)
     if not rows:

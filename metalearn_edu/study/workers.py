@@ -1,6 +1,6 @@
-"""Who does the runs of a study: processes of this machine, or the workers of a Dask cluster.
+"""Where the runs of a study are done: in processes of this machine, or on a Dask cluster.
 
-The processes of this machine end with the one that started them, and Ctrl-C reaches that one alone.
+The processes of this machine end with the one that started them, and Ctrl-C reaches only that one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def workers(scheduler: str | None, n_jobs: int) -> Iterator[Work]:
     """Where the runs go; each comes back as soon as it is done."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if scheduler is None:
-        # No more runs are handed out than are at work: a queue of them does not take Ctrl-C well.
+        # We hand out no more runs than there are workers, because a queue of runs handles Ctrl-C
+        # badly.
         with _quiet_trackers(), parallel_config(backend="loky", n_jobs=n_jobs):
             parallel = Parallel(pre_dispatch="n_jobs", **options)
             yield lambda runs: _start(parallel, runs)
@@ -94,7 +95,7 @@ def _attempt_below(parent: int, run: Run) -> Result:
 
 @cache
 def _end_with(parent: int) -> None:
-    """Have this process end soon after its parent did: nobody would take what it works out."""
+    """End this process soon after its parent has ended, because nobody would use its results."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,9 +1,9 @@
-"""Images bent a little, each on its own: more drawings than were drawn. Introduced in notebook 12.
+"""Images warped a little: more drawings than were drawn. Introduced in notebook 12.
 
 Every image of an episode, in the support as in the query set, goes through a random affine map and
 a smooth random displacement, as if another hand had drawn it. The labels stay. In meta-training
-that is worth more drawers; at test time `Views` averages what a network says of one image seen in
-several ways.
+that acts like having more drawers; at test time `Views` averages what a network says of one image
+seen in several ways.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Augmented(TaskSource):
         amount: how far; 1 is what a hand may do: 15 degrees, 20 % of size and slant, a tenth of
             the side.
     Raises:
-        ValueError: `tasks` is no source, or `amount` is not a finite number above 0. Episodes of
-            what are no images are refused when they are drawn.
+        ValueError: `tasks` is no source, or `amount` is not a finite number above 0. Episodes
+            whose items are not images are refused when they are drawn.
     """
 
     def __init__(self, tasks: TaskSource, amount: float = 1.0) -> None:

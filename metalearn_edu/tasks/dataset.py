@@ -33,15 +33,15 @@ class FewShotDataset:
         items: (N, *item). uint8 images are (N, C, H, W) and become floats in [0, 1] when they are
             gathered; floating-point items are used as they are.
         labels: (N,) integers 0..n_classes-1, each class at least once, in any order.
-        class_names: one name a class; default "class 0", "class 1", ...
-        class_groups: one group name a class (script, alphabet, ...); default: all in one group.
+        class_names: one name per class; default "class 0", "class 1", ...
+        class_groups: one group name per class (script, alphabet, ...); default: all in one group.
         name: what to call the data set in messages and figures.
         files: (N,) the file that each item came from, where there are files; see `files_of`.
     Raises:
         ValueError: the shapes, the labels or the number of names do not fit, or items hold NaN.
 
-    A data set is not meant to change: its `digest` is computed once, and items changed in place
-    after that would still have the old one.
+    Do not change a data set in place: its `digest` is computed once, and changed items would
+    still have the old one.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class FewShotDataset:
             X: also a list of tensors, arrays or pictures of Pillow.
             channels: "first" or "last": which axis of (N, C, H, W) or (N, H, W, C) holds the
                 channels. None: the last if it is 1, 3 or 4 long and the second is not; of floats
-                only where height and width are above 4, for they may be maps of many channels. Of
-                bytes also where the second and third are equal and longer.
+                only where height and width are above 4, because they may be maps of many
+                channels. Of bytes also where the second and third are equal and longer.
             names: class_names (in sorted order of the labels), class_groups, name and files, as
                 above.
         Raises:
@@ -103,10 +103,10 @@ class FewShotDataset:
         channels: Channels = None,
         **names: Any,
     ) -> FewShotDataset:
-        """A data set from labelled items in any of the forms in which people have them.
+        """A data set from labelled items in any of the usual forms.
 
         - a torch `Dataset` with a length, or a list, of pairs (item, label);
-        - the same of rows, mappings that hold an image and its label (Hugging Face);
+        - the same with rows: mappings that hold an image and its label (Hugging Face);
         - one mapping of two columns, {"image": [...], "label": [...]};
         - one mapping from class name to the items of that class, whose order is kept.
 
@@ -149,7 +149,7 @@ class FewShotDataset:
 
     @cached_property
     def digest(self) -> str:
-        """A short text that differs where items, labels or names do; the files do not matter."""
+        """A short text that differs if items, labels or names differ; the files do not matter."""
         total = hashlib.blake2b(digest_size=8)
         total.update(repr((self.items.dtype, self.item_shape, self.class_names)).encode())
         for tensor in (self.labels, self.items):
@@ -293,7 +293,7 @@ class FewShotDataset:
 
 
 def as_dataset(data: Any) -> FewShotDataset:
-    """`data` itself if it is a FewShotDataset, or what people bring made into one.
+    """`data` itself if it is a FewShotDataset, else a FewShotDataset made from it.
 
     Args:
         data: a FewShotDataset; a pair (X, y) for `FewShotDataset.from_arrays`; or anything that
@@ -384,7 +384,7 @@ def _check_labels(labels: Tensor, n_items: int) -> None:
         raise ValueError(f"labels must be an integer tensor, got {kind}; {_REMAPS}")
     if labels.shape != (n_items,):
         raise ValueError(
-            f"labels must be one an item: {n_items} items, labels {tuple(labels.shape)}"
+            f"labels must be one per item: {n_items} items, labels {tuple(labels.shape)}"
         )
     values = torch.unique(labels).tolist()
     if values != list(range(len(values))):
@@ -400,7 +400,7 @@ _REMAPS = "FewShotDataset.from_arrays remaps any labels"
 
 def _names(argument: str, given: Sequence[str] | None, default: list[str]) -> list[str]:
     if isinstance(given, set | frozenset):
-        raise ValueError(f"{argument} must be in order, one a class; a set has no order")
+        raise ValueError(f"{argument} must be in order, one per class; a set has no order")
     names = default if given is None else [str(name) for name in _listed(argument, given)]
     if len(names) != len(default):
         raise ValueError(f"{argument} has {len(names)} entries for {len(default)} classes")

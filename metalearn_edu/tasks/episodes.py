@@ -1,7 +1,7 @@
-"""Episodes: what every learner in the course eats.
+"""Episodes: the input of every learner in the course.
 
 An **episode** is one small learning problem: a support set to learn from and a query set to be
-judged on. An `EpisodeBatch` holds many of them side by side, always with the task axis first, so
+scored on. An `EpisodeBatch` holds many of them side by side, always with the task axis first, so
 that a learner can work on all of them at once. Introduced in notebook 01.
 """
 
@@ -39,14 +39,14 @@ class Task(NamedTuple):
 class EpisodeBatch:
     """T episodes with a leading task axis. Introduced in notebook 01.
 
-    Classes may have unequal numbers of items, in each task in another way; each needs one support
-    item at least, and need not be asked for. Losses and accuracies are means over the queries of a
+    Classes may have unequal numbers of items, which may differ between tasks; each needs at least
+    one support item, and may have no query. Losses and accuracies are means over the queries of a
     task, so that a class with more queries counts more.
 
     Args:
         support_x: (T, S, *item) float items to learn from.
         support_y: (T, S) int64 labels in 0..n_way-1, or (T, S, out) float regression targets.
-        query_x: (T, Q, *item) float items to be judged on.
+        query_x: (T, Q, *item) float items to be scored on.
         query_y: (T, Q) int64 labels, or (T, Q, out) float targets.
         classes: optional (T, n_way) int64: the data set class behind each label.
         order: optional (T, S + Q) int64: in which order `stream` presents support and query items.
@@ -148,7 +148,7 @@ class EpisodeBatch:
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
         """The same tasks in batches of at most `chunk_size` (None: all in one), as equal as can be.
 
-        So the fixed cost of a call is not paid for a few last tasks.
+        So we do not pay the fixed cost of a call for a few last tasks.
         """
         size = self.n_tasks if chunk_size is None else as_integer("chunk_size", chunk_size)
         n_chunks = -(-self.n_tasks // size)
@@ -184,7 +184,7 @@ class EpisodeBatch:
         return self.to(parameter.device, parameter.dtype)
 
     def check_finite(self) -> None:
-        """Refuse items, or targets of a support set, that hold NaN; looked at once.
+        """Refuse items, or targets of a support set, that hold NaN; checked once.
 
         Raises:
             ValueError: it names the tensor and says how many.
@@ -202,7 +202,7 @@ class EpisodeBatch:
         return False
 
     def _map(self, change: Callable[[Tensor], Tensor], *, finite: bool = False) -> EpisodeBatch:
-        """A batch with every tensor changed alike; what was checked once is not checked again."""
+        """A batch with every tensor changed; what was checked is not checked again."""
         batch = object.__new__(EpisodeBatch)
         for field in fields(self):
             tensor = getattr(self, field.name)
@@ -294,7 +294,7 @@ def _check_labels(batch: EpisodeBatch) -> None:
     n_way = count_classes(batch.support_y)
     lowest = min(int(batch.support_y.min()), int(batch.query_y.min()))
     highest = int(batch.query_y.max())
-    # More labels than items would fail below, after counting them at a great cost of memory.
+    # More labels than items would fail below, but only after a count that takes much memory.
     if lowest < 0 or highest >= n_way or n_way > batch.support_y.shape[1]:
         raise ValueError(
             f"labels must be 0..n_way - 1 in every task, got {lowest} to "

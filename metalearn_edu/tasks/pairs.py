@@ -1,7 +1,7 @@
-"""What people bring, read into items and labels: arrays, pairs, rows, columns, torch data sets.
+"""Data of any usual form, read into items and labels: arrays, pairs, rows, columns, data sets.
 
-All of it ends in the same two readers, `as_items` and `as_classes`, so that a picture and a label
-mean the same in whatever form they come.
+All forms go through the same two readers, `as_items` and `as_classes`, so that a picture and a
+label mean the same in whatever form they come.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def are_pairs(data: Any) -> bool:
 
 
 def has_rows(data: Any) -> bool:
-    """Whether `read_pairs` can make something of `data`, or at least say what is wrong with it."""
+    """Whether `read_pairs` can read `data`, or at least say what is wrong with it."""
     if isinstance(data, tuple | list):
         return len(data) > 0 and isinstance(data[0], tuple | list | Mapping)
     return isinstance(data, Mapping | Dataset | DataLoader) or (
@@ -100,7 +100,7 @@ def _columns(data: Mapping[Any, Any], keys: Keys) -> tuple[Any, Any] | None:
     if all(found) and len(data) == 2:  # rather columns with odd labels than classes so named
         label_key = found[1][0]
         raise ValueError(
-            f"the column {label_key!r} must hold one label an item, got "
+            f"the column {label_key!r} must hold one label per item, got "
             f"{_described(data[label_key])}; of one-hot labels, give .argmax(1); classes need "
             f"other names than {shown(list(data))}"
         )
@@ -404,7 +404,7 @@ def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
     if values.ndim != 1:
         of_column = "give y[:, 0]" if values.shape[-1:] == (1,) else _ONE_HOT
         advice = f"; {of_column}" if values.ndim == 2 else ""
-        raise ValueError(f"y must be (N,), one label an item, got shape {values.shape}{advice}")
+        raise ValueError(f"y must be (N,), one label per item, got shape {values.shape}{advice}")
     infinite = np.isinf(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
     for what, found in (("NaN", values != values), ("infinity", infinite)):  # NaN is not itself
         if found.any():
@@ -424,16 +424,16 @@ def _as_name(label: Any) -> str:
 
 
 def _label_array(y: Any, where: str) -> np.ndarray:
-    """Labels as an array, once it is sure that NumPy does not turn some of them into others."""
+    """Labels as an array, after a check that NumPy does not turn some of them into others."""
     if isinstance(y, Tensor):
         y = y.detach().cpu()
         return np.asarray(y.float() if y.dtype == torch.bfloat16 else y)
     try:
         values = np.asarray(y)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{where} must hold one label an item: {error}") from None
+        raise ValueError(f"{where} must hold one label per item: {error}") from None
     if np.ma.is_masked(y):
-        raise ValueError(f"{where} must hold one label an item: some are masked")
+        raise ValueError(f"{where} must hold one label per item: some are masked")
     if values.ndim != 1 or not (isinstance(y, list | tuple) or values.dtype == object):
         return values
     _check_kinds(y, where)
@@ -442,7 +442,7 @@ def _label_array(y: Any, where: str) -> np.ndarray:
 
 
 def _check_kinds(y: Sequence[Any], where: str) -> None:
-    """Labels are all numbers, all texts or all bools; NumPy would make texts of mixed ones."""
+    """Labels are all numbers, all texts or all bools; NumPy would turn mixed ones into texts."""
     if {*map(type, y)} <= {int} or {*map(type, y)} <= {str}:
         return  # the usual cases, fast
     kinds = [_kind(label) for label in y]

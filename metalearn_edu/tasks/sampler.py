@@ -36,7 +36,7 @@ class TaskSource(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """A text that differs for other tasks, so that a run resumes on its own tasks alone.
+        """A text that differs for other tasks, so that a run resumes only on its own tasks.
 
         The repr of the source; of a class without its own, the name and the public attributes. Say
         in a `__repr__`, or in a fingerprint of your own, what else makes the tasks what they are.
@@ -55,7 +55,7 @@ class TaskSource(ABC):
         """Fresh episodes of a seed that `generator` draws (None: torch's default generator).
 
         Raises:
-            ValueError: `generator` is no torch.Generator, or there cannot be so many tasks.
+            ValueError: `generator` is no torch.Generator, or there cannot be that many tasks.
         """
         if not isinstance(generator, torch.Generator | None):
             raise ValueError(
@@ -170,7 +170,7 @@ class EpisodeSampler(TaskSource):
         return f"{self!r} of data {self.dataset.digest}{groups and f' in groups {groups}'}"
 
     def _pools(self, need: int) -> list[np.ndarray]:
-        """The classes with `need` items that may meet in one episode: all, or those of a group."""
+        """The classes with `need` items for one episode: all, or those of a group."""
         large = self.dataset.class_sizes.numpy() >= need
         groups = np.array(self.dataset.class_groups)
         together = [groups == g for g in self.dataset.groups] if self.within_group else [True]
@@ -200,7 +200,7 @@ class EpisodeSampler(TaskSource):
         classes = self._members[self._starts[pool] + places].T  # (T, n_way)
         sizes = self.dataset.class_sizes.numpy()[classes // self.turns]
         chosen = self._draw_items(of_items, sizes)
-        check_fits("the items of so many tasks", chosen.size * self._bytes_of_item())
+        check_fits("the items of that many tasks", chosen.size * self._bytes_of_item())
         return self._gather(torch.from_numpy(classes), torch.from_numpy(chosen))
 
     def _bytes_of_item(self) -> int:
@@ -301,7 +301,7 @@ class Streams(TaskSource):
         return replace(batch, order=order)
 
     def __repr__(self) -> str:
-        return f"Streams of {self.n_instances} instances a class, {self.sampler!r}"
+        return f"Streams of {self.n_instances} instances per class, {self.sampler!r}"
 
 
 def create_task_batch(

@@ -86,7 +86,7 @@ def test_nonsense_is_refused_by_name(name, arguments):
 
 def test_more_numbers_than_memory_are_refused_at_once():
     for n_tasks, n_numbers in ((10**12, 100), (1, 10**20), (10**400, 1)):
-        with pytest.raises(ValueError, match="the random numbers of so many tasks would take"):
+        with pytest.raises(ValueError, match="the random numbers of that many tasks would take"):
             uniforms(0, 0, n_tasks, n_numbers)
 
 

@@ -112,7 +112,7 @@ def test_evaluation_calls_a_learner_transductive_that_needs_two_queries():
 def test_one_query_a_task_shows_nothing_of_transduction():
     x = torch.ones(2, 1, 1)
     single = EpisodeBatch(x, x, x, x)
-    with pytest.raises(ValueError, match="one query a task"):
+    with pytest.raises(ValueError, match="one query per task"):
         check_transduction(lambda *inputs: inputs[2], single)
 
 

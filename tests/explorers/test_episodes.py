@@ -25,8 +25,8 @@ def explorer(letters):
 def test_draws_support_beside_query(explorer, n_way, n_shot, n_query, rotations):
     state = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "rotations": rotations}
     support, query = explorer.figure(**state).axes
-    assert f"{n_shot} a class" in support.get_title(loc="left")
-    assert f"{n_query} a class" in query.get_title(loc="left")
+    assert f"{n_shot} per class" in support.get_title(loc="left")
+    assert f"{n_query} per class" in query.get_title(loc="left")
     assert len(support.get_yticks()) == n_way
 
 

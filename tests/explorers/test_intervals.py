@@ -8,6 +8,7 @@ from metalearn_edu import Evaluation
 from metalearn_edu.explorers.intervals import (
     EPISODES,
     IntervalExplorer,
+    deviation_between_tasks,
     episode_deviation,
     expected_half_width,
     simulate_evaluations,
@@ -81,7 +82,8 @@ def test_a_measured_learner_brings_its_own_truth_and_spread():
     assert explorer.inputs["accuracy"].disabled and explorer.inputs["between"].disabled
     words = explorer.text.value
     assert "together: 2000 episodes of 200 queries" in words
-    assert "around 70.0 %: 20 because tasks differ" in words
+    # (0.2 squared - 0.21 / 75) / (1 - 1 / 75) = 0.0377, whose root is 0.194
+    assert "around 70.0 %: 19 because tasks differ" in words
     left, _ = explorer.figure(learner="alone").axes
     assert left.lines[0].get_xdata()[0] == pytest.approx(20)
     explorer.reset()
@@ -91,10 +93,21 @@ def test_a_measured_learner_brings_its_own_truth_and_spread():
 def test_evaluations_of_a_measured_learner_scatter_around_its_mean():
     explorer = IntervalExplorer({"net": evaluation(0.3, 0.6, 0.9)})
     view = explorer._view(**{**explorer.state, "learner": "net", "n_episodes": 1000})
-    spread = 100 * np.sqrt((0.06 + (0.6 * 0.4 - 0.06) / 75) / 1000)
+    spread = 100 * np.sqrt(0.06 / 1000)  # new queries, as many as before: the measured spread
     assert view.means.mean() == pytest.approx(60, abs=4 * spread / np.sqrt(30))
     assert view.means.std() == pytest.approx(spread, rel=0.5)
     assert view.half == pytest.approx(1.96 * spread)
+
+
+def test_the_luck_of_measured_queries_is_not_counted_twice():
+    rng = np.random.default_rng(0)
+    coins = rng.binomial(75, 0.2, 4000) / 75
+    assert deviation_between_tasks(coins.mean(), coins.std(), 75) < 0.02
+    tasks = simulate_evaluations(0.7, 0.1, 75, 20_000, 1, rng)
+    assert deviation_between_tasks(0.7, tasks.std(), 75) == pytest.approx(0.1, rel=0.03)
+    assert deviation_between_tasks(0.2, 0.01, 75) == 0
+    explorer = IntervalExplorer({"coins": evaluation(*coins)}, learner="coins")
+    assert f"strays by {100 * coins.std():.1f} points" in explorer.text.value
 
 
 @pytest.mark.parametrize("wrong", [evaluation(0.5), evaluation(0.5, 0.6, metric="mse")])

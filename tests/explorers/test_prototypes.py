@@ -1,10 +1,19 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from torch import nn
 
-from metalearn_edu.explorers.prototypes import PrototypeExplorer, plot_regions, principal_plane
+from metalearn_edu.explorers.prototypes import (
+    PrototypeExplorer,
+    TaskView,
+    plot_regions,
+    principal_plane,
+)
+from metalearn_edu.learners import PrototypicalNetwork
 from metalearn_edu.plotting import class_look, new_figure
-from metalearn_edu.tasks import FewShotDataset
+from metalearn_edu.tasks import EpisodeSampler, FewShotDataset
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +70,7 @@ def test_one_winner_everywhere_has_no_border():
 def test_draws_its_whole_range(embedded, n_way, n_shot, distance):
     explorer = PrototypeExplorer(embedded)
     state = {"n_way": n_way, "n_shot": n_shot, "distance": distance, "episode": 19}
+    state["temperature"] = 0.3
     ax = explorer.figure(**state).axes[0]
     drawn = {line.get_label(): line for line in ax.lines}
     n_wrong = len(drawn["wrong"].get_xdata())
@@ -71,19 +81,46 @@ def test_draws_its_whole_range(embedded, n_way, n_shot, distance):
 def test_three_classes_are_shown_as_they_are(embedded):
     # The plane holds all three prototypes, so that a query's region is its true answer.
     explorer = PrototypeExplorer(embedded)
-    view = explorer._view(n_way=3, n_shot=2, distance="squared_euclidean", episode=4)
+    state = {"n_way": 3, "n_shot": 2, "distance": "squared_euclidean", "temperature": 1}
+    _, view = explorer._view(**state, episode=4)
     flat = torch.cdist(view.place(view.query_z), view.place(view.prototypes)).argmin(dim=1)
     assert torch.equal(flat == view.query_y, view.right)
 
 
 def test_distance_changes_how_sure_but_not_who_wins(embedded):
     explorer = PrototypeExplorer(embedded)
-    state = {"n_way": 5, "n_shot": 1, "episode": 0}
+    state = {"n_way": 5, "n_shot": 1, "episode": 0, "temperature": 1}
     squared, plain = (
-        explorer._view(distance=d, **state) for d in ("squared_euclidean", "euclidean")
+        explorer._view(distance=d, **state)[1] for d in ("squared_euclidean", "euclidean")
     )
     assert torch.equal(squared.right, plain.right)
     assert squared.top > plain.top
+
+
+@pytest.mark.parametrize("distance", ["squared_euclidean", "cosine"])
+def test_temperature_changes_how_sure_but_not_who_wins(embedded, distance):
+    explorer = PrototypeExplorer(embedded)
+    state = {"n_way": 5, "n_shot": 1, "distance": distance, "episode": 0}
+    cold, warm = (explorer._view(temperature=t, **state)[1] for t in (0.05, 10))
+    assert torch.equal(cold.right, warm.right)
+    assert cold.top > warm.top
+
+
+def test_the_limits_fill_the_axes(embedded):
+    ax = PrototypeExplorer(embedded).figure().axes[0]
+    wide, high = ax.get_position(original=True).size * ax.figure.get_size_inches()
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    assert (x1 - x0) / (y1 - y0) == pytest.approx(wide / high, rel=0.01)
+
+
+def test_a_plane_is_turned_to_another_one(embedded):
+    batch = EpisodeSampler(embedded, 5, 1, 10).episodes(0, 0, 1)
+    view = TaskView.of(PrototypicalNetwork(nn.Identity()), batch)
+    angle = torch.tensor(2.0)
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
+    turned = replace(view, axes=view.axes @ turn @ torch.diag(torch.tensor([1.0, -1.0])))
+    back = turned.turned_to(view)
+    torch.testing.assert_close(back.axes, view.axes, atol=1e-4, rtol=0)
 
 
 def test_the_widget_moves(embedded):

@@ -4,7 +4,12 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from metalearn_edu.backbones import ConvNet
-from metalearn_edu.explorers.step_sizes import StepSizeExplorer, layer_names, plot_step_sizes
+from metalearn_edu.explorers.step_sizes import (
+    StepSizeExplorer,
+    layer_names,
+    plot_step_sizes,
+    scaled,
+)
 from metalearn_edu.learners import MAML, MAMLModel, MetaSGD
 
 
@@ -107,3 +112,32 @@ def test_layers_of_a_convolutional_network_are_numbered_in_order():
         for part in PARTS
     ]
     assert names["head.bias"] == "output bias"
+
+
+def test_scales_one_layer_of_a_copy(explorer):
+    learner = explorer.meta_sgd
+    before = [rate.detach().clone() for rate in learner.step_sizes]
+    changed = scaled(learner, "layer 2", -0.5)
+    names = list(layer_names(learner.model).values())
+    for name, old, new, kept in zip(
+        names, before, changed.step_sizes, learner.step_sizes, strict=True
+    ):
+        factor = -0.5 if name.startswith("layer 2") else 1
+        assert torch.equal(new, factor * old) and torch.equal(kept, old)
+    everything = scaled(learner, "all layers", 2.0)
+    for old, new in zip(before, everything.step_sizes, strict=True):
+        assert torch.equal(new, 2 * old)
+
+
+def test_step_sizes_of_zero_leave_the_start(explorer):
+    start = curve(explorer, "Meta-SGD", num_inner_steps=0)
+    still = curve(explorer, "Meta-SGD", num_inner_steps=1, factor=0.0)
+    assert (start == still).all()
+    assert (start != curve(explorer, "Meta-SGD", num_inner_steps=1)).any()
+    assert explorer.inputs["layer"].options == ("all layers", "layer 1", "layer 2", "output")
+
+
+def test_says_what_was_changed(explorer):
+    assert "times" not in explorer.text.value
+    explorer.set(layer="output", factor=2.0)
+    assert "Step sizes of output times 2." in explorer.text.value

@@ -614,7 +614,7 @@ def test_what_is_no_encoder_is_refused(encoder):
 
 @pytest.mark.parametrize("returned", [lambda x: (x, x), lambda x: x[:1], lambda x: x.sum(dim=1)])
 def test_an_encoder_that_gives_no_embedding_an_item_is_refused(returned):
-    with pytest.raises(ValueError, match="an encoder must return one embedding an item"):
+    with pytest.raises(ValueError, match="an encoder must return one embedding per item"):
         PrototypicalNetwork(returned)(*inputs(draw()))
 
 

@@ -63,7 +63,7 @@ def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_
         path.write_text(json.dumps(recorded))
         assert (finished(run, tmp_path) is not None) == counts
     path.write_text(json.dumps(content)[:-20])
-    with pytest.warns(UserWarning, match="is ignored, for it is no finished run"):
+    with pytest.warns(UserWarning, match="is ignored, because it is no finished run"):
         assert finished(run, tmp_path) is None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metalearn_edu import evaluate_meta_learner
-from metalearn_edu.runs.recipe import task_source, train_learner
+from metalearn_edu.runs import task_source, train_learner
 from metalearn_edu.study import Grid, one_run, train_and_score
 from tests.study.small_studies import TINY
 

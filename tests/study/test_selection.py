@@ -178,7 +178,7 @@ def test_it_shows_itself_in_a_notebook():
         ((0, 5, 1), {}, "dataset_size must be"),
         ((1000.5, 5, 1), {}, "dataset_size must be an integer"),
         ((60, 5, 1), {}, "need at least 5 classes, but dataset_size 60 is 3 .* 100 images"),
-        ((1000, 5, 20), {}, "20-shot tasks need at least 21 images a class"),
+        ((1000, 5, 20), {}, "20-shot tasks need at least 21 images per class"),
         ((1000, 5, 5), {"n_classes": 200}, "1000 images in 200 classes are 5 each"),
         ((1000, 5, 1), {"n_classes": 0}, "n_classes must be"),
         ((1000, 5, 1), {"data": "mnist"}, "data must be one of glyphs; got 'mnist'"),

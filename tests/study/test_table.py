@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metalearn_edu.runs.recipe import ALGORITHMS, train_command
+from metalearn_edu.runs import train_command
 from metalearn_edu.study import Grid, Study, evidence, load_study
 from metalearn_edu.study import table as tables
 from metalearn_edu.study.table import save_study
@@ -96,5 +96,5 @@ def test_the_stored_study_is_what_the_command_would_make():
     assert {row.command for row in table.rows} == commands
     for data in table.values("data"):
         found = evidence(table, data)
-        assert found.n_seeds == 3 and set(found.accuracy) == set(ALGORITHMS)
+        assert found.n_seeds == 3 and set(found.accuracy) == set(Grid().algorithms)
     assert not any(row.commit.endswith("-dirty") for row in table.rows)

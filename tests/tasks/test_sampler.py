@@ -360,14 +360,14 @@ def test_repr_names_the_options():
 @pytest.mark.parametrize("n_tasks", [10**9, 10**18, 10**400])
 def test_a_batch_that_no_memory_holds_is_refused_at_once(n_tasks):
     for source in (EpisodeSampler(pictures(), 2, 1, 1), Streams(pictures(), 2, 2)):
-        with pytest.raises(ValueError, match=r"so many tasks would take .* GB of memory"):
+        with pytest.raises(ValueError, match=r"that many tasks would take .* GB of memory"):
             source.episodes(0, 0, n_tasks)
 
 
 def test_items_that_no_memory_holds_are_refused_before_they_are_gathered():
     items = torch.zeros(1, 1, dtype=torch.uint8).expand(4, 10**9)[:, None, None]
     sampler = EpisodeSampler(FewShotDataset(items, torch.tensor([0, 0, 1, 1])), 2, 1, 1)
-    with pytest.raises(ValueError, match=r"the items of so many tasks would take .* GB"):
+    with pytest.raises(ValueError, match=r"the items of that many tasks would take .* GB"):
         sampler.episodes(0, 0, 1000)
 
 

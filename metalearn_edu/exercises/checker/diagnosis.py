@@ -1,7 +1,7 @@
-"""Why is an answer wrong? Its results are held against those of known wrong answers.
+"""Why is an answer wrong? Its results are compared with those of known wrong answers.
 
-`explain` takes the looks of `LOOKS` in their order, and the first that finds something has the
-word. What is said as certain holds in all examples: cases and draws. A mistake that fits only some
+`explain` goes through `LOOKS` in order, and takes the first that finds something. What we
+state as certain holds in all examples: cases and draws. A mistake that fits only some
 of them, or one of two that fit equally well, is said with "perhaps".
 """
 
@@ -71,7 +71,7 @@ class _Patient:
 
     @cached_property
     def unseen(self) -> list[int]:
-        """The places of the arguments that make no difference to the answer, but should."""
+        """The positions of the arguments that make no difference to the answer, but should."""
         if self.first.got.error or self.first.got.value is None:
             return []
         with contextlib.suppress(TypeError, ValueError, RuntimeError):  # nothing to compare
@@ -114,7 +114,7 @@ def _calls(exercise: Exercise) -> list[tuple[Any, ...]]:
 def _outcome(
     exercise: Exercise, function: Answer, arguments: tuple[Any, ...], place: int | None
 ) -> Outcome:
-    """What a function of ours gives; of the calls of every examination it is remembered."""
+    """What a function of ours gives; remembered for the calls of every examination."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
         if place is None:
@@ -146,7 +146,7 @@ def _known(patient: _Patient) -> str:
 
 
 def _still_there(patient: _Patient) -> str:
-    """The bug that is to be found: the first hint asks about it, and is for who still has it."""
+    """The bug to find: the first hint asks about it, and is for answers that still have it."""
     exercise = patient.exercise
     if exercise.buggy is None:
         return ""
@@ -159,13 +159,13 @@ def _mostly_known(patient: _Patient) -> str:
 
 
 def _best(hits: list[Hit], at_least: float) -> list[str]:
-    """The hints of the mistakes that agree best, in so many examples at least."""
+    """The hints of the mistakes that agree best, in at least this share of examples."""
     most = max((hit[1] for hit in hits if hit[0] >= at_least), default=0)
     return list(dict.fromkeys(hit[2] for hit in hits if hit[0] >= at_least and hit[1] == most))
 
 
 def _one_of(hints: list[str]) -> str:
-    """A hint as it is; of several that fit equally well none is certain."""
+    """A hint, unchanged; of several that fit equally well, none is certain."""
     return hints[0] if len(hints) == 1 else _perhaps(hints)
 
 
@@ -189,7 +189,7 @@ def _agrees(wrong: Outcome, example: Example, part: int) -> int:
 
 
 def _agree_in_part(got: Any, wrong: Any, expected: Any, part: int) -> bool:
-    """Whether this part is the same, and the wrong answer is wrong nowhere but where ours is."""
+    """Whether this part is the same, and the answer is wrong only where ours is."""
     values = (got, wrong, expected)
     if not all(isinstance(value, tuple | list) and len(value) > part for value in values):
         return False

@@ -33,7 +33,7 @@ def copy_of(value: Any) -> Any:
 
 
 def changes(after: Any, before: Any) -> bool:
-    """Whether arguments are not what they were: other values, or marked for a gradient."""
+    """Whether arguments have changed: other values, or marked for a gradient."""
     if isinstance(before, tuple):
         return any(changes(a, b) for a, b in zip(after, before, strict=True))
     if isinstance(before, Tensor) and before.requires_grad != after.requires_grad:
@@ -52,7 +52,7 @@ def difference(
 
     Args:
         any_float: tensors may hold floats of another precision.
-        rtol: how far numbers may be apart, as a share; a tenth of it near 0.
+        rtol: the relative difference that is allowed; a tenth of it near 0.
     """
     if got is None and expected is not None:
         return f"{what} is None; is there a return at the end of your function?"

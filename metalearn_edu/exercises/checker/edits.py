@@ -1,13 +1,13 @@
 """Wrong answers, written as edits of a right one.
 
-The mistakes of a lesson stand in a text of the folder `hints`. A hint stands at the margin; below
-it, indented, the wrong answers that it is for, one a line:
+The mistakes of a lesson are in a text file of the folder `hints`. A hint starts at the margin;
+below it, indented, are the wrong answers that it is for, one per line:
 
     the bias has the wrong sign: a prototype far from 0 pays for it, b = -|c|²
         -prototypes -> prototypes
         return weight, -bias
 
-    old -> new      a right way with `new` in place of `old`; several edits stand apart by ` ; `
+    old -> new      a right way with `new` instead of `old`; several edits are separated by ` ; `
     return value    the solution with another value, said in its own names; `result`: the right
 
 An edit is made in the first right way that has its `old`: the solution, or one of the other ways.
@@ -39,7 +39,7 @@ class Edit:
     Attributes:
         ways: the solution, then other right answers.
         edit: what is changed, as above.
-        hint: what to say to who gives this answer.
+        hint: what to say to people who give this answer.
     """
 
     ways: tuple[Answer, ...]

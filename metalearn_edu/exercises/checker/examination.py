@@ -1,7 +1,7 @@
 """How an answer to an exercise is looked at.
 
 An answer passes the cases worked out by hand, then the properties, then a comparison with the
-solution on arguments drawn anew at each check, so that no list of stored results can pass. The
+solution on fresh arguments at each check, so that no list of stored results can pass. The
 first failure is explained: `diagnosis` looks among the exercise's known mistakes first. Gradients
 count only where the text of the exercise asks for them.
 """
@@ -42,7 +42,7 @@ def examine(exercise: Exercise, answer: Answer) -> Verdict:
 
 
 def _verdicts(exercise: Exercise, answer: Answer) -> Iterator[Verdict]:
-    """The verdict; before the search for a hint, which may take too long, one that does without."""
+    """The verdict; before the search for a hint, which may take too long, one without a hint."""
     printed = io.StringIO()
     with _as_ever(printed):
         try:
@@ -62,7 +62,7 @@ def _verdicts(exercise: Exercise, answer: Answer) -> Iterator[Verdict]:
 
 @contextlib.contextmanager
 def _as_ever(printed: io.StringIO) -> Iterator[None]:
-    """The same settings whatever those of the caller, whose random numbers go on as they were."""
+    """Fixed settings, whatever those of the caller, whose random numbers do not change."""
     with (
         torch.random.fork_rng(devices=[]),
         torch.inference_mode(False),
@@ -117,7 +117,7 @@ def _idea(exercise: Exercise) -> str:
 
 
 MENDED_OTHERWISE = (
-    "this does something else than the function with the bug did, but not yet what is asked for; "
+    "this does something else than the function with the bug did, but not yet what it should; "
     "go through these arguments by hand, line by line"
 )
 
@@ -233,7 +233,7 @@ def _gradient_failure(exercise: Exercise, answer: Answer, arguments: tuple) -> _
 
 
 def _gradient_difference(got: Any, expected: Any) -> str:
-    return difference(got, expected, "the gradients by the arguments")
+    return difference(got, expected, "the gradients with respect to the arguments")
 
 
 def _agree_in_double(exercise: Exercise, answer: Answer, arguments: tuple) -> bool:

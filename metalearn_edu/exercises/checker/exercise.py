@@ -48,8 +48,8 @@ class Exercise:
         minutes, difficulty: what to expect.
         cases: worked out by hand, small ones first.
         draw: from a generator to the arguments of one more call, other sizes included; None only
-            if the properties say all.
-        mistakes: typical wrong answers, each with what to say to who gives it.
+            if the properties say everything.
+        mistakes: typical wrong answers, each with what to say to people who give it.
         hints: a ladder; the first is the idea, and is also given when no known mistake fits. In
             an exercise to find the bug it asks about that bug, and is given while it is there.
         properties: checked between the cases and the draws.

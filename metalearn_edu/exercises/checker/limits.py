@@ -7,8 +7,8 @@ though never in the middle of an import. A thread that waits inside C code does 
 left behind; one that loops inside C code without ever giving way cannot be ended, and memory has no
 limit there.
 
-The clock on the wall decides nothing: a busy machine makes nobody wrong. But who goes for a while
-without so much as a twentieth of a processor is said to be waiting for something.
+Wall-clock time decides nothing: a busy machine makes no answer wrong. But a function that uses
+less than a twentieth of a processor for a while counts as waiting for something.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def call_within(seconds: float, function: Callable[..., Any], *arguments: Any) -
         seconds: of processor time.
 
     Raises:
-        OutOfTime: it did not return within so many seconds; the message says so in words.
+        OutOfTime: it did not return in time; the message says so in words.
     """
     way = _in_a_copy if has_copies() else _in_a_thread
     return way(seconds, function, *arguments)
@@ -171,7 +171,7 @@ def _limit(seconds: float) -> None:
 
 def _nobody_answers(prompt: object = "") -> str:
     """In a kernel, a question would go out over a line that belongs to the process."""
-    raise EOFError("`input` waits for somebody who types, and a check asks nobody")
+    raise EOFError("`input` waits for somebody who types, and nobody does in a check")
 
 
 def _smaller(limit: int, hardest: int) -> int:

@@ -1,4 +1,4 @@
-"""Questions with a few answers to choose from, each of which says why it is right or not."""
+"""Questions with a few answers to choose from, each with the reason why it is right or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Option", "Question", "QuestionWidget", "as_html"]
 
 @dataclass(frozen=True)
 class Option:
-    """An answer to choose, and what is said to who chooses it."""
+    """An answer to choose, and what is said about it."""
 
     text: str
     reason: str
@@ -132,6 +132,6 @@ def _still(question: Question) -> str:
 
 
 def as_html(text: str) -> str:
-    """Plain text as HTML: what stands between backticks is code, a new line is one."""
+    """Plain text as HTML: text between backticks is code; line breaks stay."""
     code = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
     return code.replace("\n", "<br>")

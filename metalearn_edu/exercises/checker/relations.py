@@ -1,4 +1,4 @@
-"""What all results have in common with the right ones: twice as much, the negative, transposed."""
+"""What all results have in common with the right ones: doubled, negated, transposed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "minus what is expected; look at the signs": lambda e: -e,
     "the square of what is expected; a root is missing": lambda e: e**2,
     "the root of what is expected; a square is missing": lambda e: e.sqrt(),
-    "100 times what is expected; a fraction is asked for, not percent": lambda e: 100 * e,
+    "100 times what is expected; it must be a fraction, not percent": lambda e: 100 * e,
     "a hundredth of what is expected": lambda e: e / 100,
     "twice what is expected": lambda e: 2 * e,
     "half of what is expected": lambda e: e / 2,
@@ -48,14 +48,12 @@ RELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "the exponential of what is expected": lambda e: e.exp(),
 }
 FACTORS: dict[str, Callable[[float], float]] = {
-    "{n} times what is expected; a sum in place of a mean, or a division too few?": lambda n: n,
-    "what is expected, divided by {n}; a mean in place of a sum, or divided twice?": lambda n: (
-        1 / n
-    ),
+    "{n} times what is expected; a sum instead of a mean, or a division too few?": lambda n: n,
+    "what is expected, divided by {n}; a mean instead of a sum, or divided twice?": lambda n: 1 / n,
     "the root of {n} times what is expected": lambda n: n**0.5,
     "what is expected, divided by the root of {n}": lambda n: n**-0.5,
-    "divided by {n} - 1 in place of {n}": lambda n: n / (n - 1),
-    "divided by {n} in place of {n} - 1": lambda n: (n - 1) / n,
+    "divided by {n} - 1 instead of {n}": lambda n: n / (n - 1),
+    "divided by {n} instead of {n} - 1": lambda n: (n - 1) / n,
     "the root of {n} / ({n} - 1) times what is expected; is it {n} or {n} - 1?": lambda n: (
         (n / (n - 1)) ** 0.5
     ),

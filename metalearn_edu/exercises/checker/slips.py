@@ -1,4 +1,4 @@
-"""Slips of the pen: a right function, called with one argument changed or in another's place.
+"""Slips: a right function, called with one argument changed or swapped with another.
 
 One step too many, the support set where the query set belongs, a flag that is ignored: such answers
 are right for other arguments than those that were given.
@@ -108,7 +108,7 @@ def _rows_left_out(
 
 
 def _instead(used: str, right: str) -> str:
-    return f"`{used}` in place of `{right}`"
+    return f"`{used}` instead of `{right}`"
 
 
 def _with(solution: Function, places: Mapping[int, tuple[int, Function]]) -> Function:

@@ -1,4 +1,4 @@
-"""The exercises of notebook 02: intervals, and two evaluations to mend."""
+"""The exercises of notebook 02: intervals, and two evaluations to fix."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ ROUNDS = Exercise(
     draw=_draw_rounds,
     mistakes=mistakes_of(half_width_of_rounds, lesson=LESSON),
     hints=[
-        "How many different tasks are there? Repeating them tells nothing about other tasks.",
+        "How many different tasks are there? Repeating them tells us nothing about other tasks.",
         "Take the mean over the rounds, `(n_tasks,)`. These are independent.",
         "`scores.mean(dim=0)`, then 1.96 · s / √n_tasks as always.",
     ],
@@ -256,8 +256,8 @@ NORMALISE = Exercise(
 EXERCISES: list[Exercise | Question] = [
     NEEDED,
     READ,
-    PAIRED,
     ROUNDS,
+    PAIRED,
     NORMALISE,
     Question(
         name="half_as_wide",

@@ -1,4 +1,4 @@
-"""The exercises of notebook 05: meta-gradients, and two inner loops to mend."""
+"""The exercises of notebook 05: meta-gradients, and two inner loops to fix."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ SCALAR = Exercise(
     draw=_draw_scalar,
     mistakes=mistakes_of(scalar_meta_gradient, lesson=LESSON),
     hints=[
-        "The first cell of this section does it for w = 2 and the targets 1 and 3. Put names in "
-        "place of the numbers.",
+        "The first cell of this section does it for w = 2 and the targets 1 and 3. Replace "
+        "the numbers by names.",
         "w' = w - inner_lr · (w - support_target). The slope of the query loss there is "
         "w' - query_target.",
         "Return the slope if `first_order`, else the slope times 1 - inner_lr.",
@@ -241,12 +241,12 @@ META = Exercise(
     draw=_draw_meta,
     mistakes=mistakes_of(meta_gradient, lesson=LESSON),
     hints=[
-        "The inner loop of `maml_by_autograd`, with one tensor in place of a dict. Keep the start "
+        "The inner loop of `maml_by_autograd`, with one tensor instead of a dict. Keep the start "
         "and the moving weights apart: two names.",
         "Begin with `w = w.detach().requires_grad_()` and `fast_w = w`. In each step, take the "
-        "gradient of `support_loss(fast_w)` by `fast_w`.",
+        "gradient of `support_loss(fast_w)` with respect to `fast_w`.",
         "`torch.autograd.grad(loss, fast_w, create_graph=not first_order)[0]` in the loop. The "
-        "last line differentiates `query_loss(fast_w)` by `w`.",
+        "last line differentiates `query_loss(fast_w)` with respect to `w`.",
     ],
 )
 
@@ -286,8 +286,8 @@ ADAPTED = Exercise(
     solution=adapted_query_loss,
     buggy=Edit((adapted_query_loss,), ", create_graph=True ->", "").wrong,
     lesson=5,
-    aim="find what makes MAML first order in silence",
-    minutes=5,
+    aim="find why a loss is right and its gradient is not",
+    minutes=3,
     difficulty="easy",
     cases=[
         # w' = 2 - 0.1 * 2 * (2 - 1) = 1.8, squared errors 1.2^2 and 2.2^2
@@ -299,8 +299,8 @@ ADAPTED = Exercise(
     draw=_draw_adapted,
     mistakes=mistakes_of(adapted_query_loss, lesson=LESSON),
     hints=[
-        "The loss is right; its gradient by w is not. Which line turns something that depends on w "
-        "into a plain number?",
+        "The loss is right; its gradient with respect to w is not. Which line turns something "
+        "that depends on w into a plain number?",
         "`torch.autograd.grad` can return a gradient that has a graph itself, as in section 2.",
         "The argument is called `create_graph`.",
     ],
@@ -343,7 +343,7 @@ def _leaves_no_graph(answer: Answer) -> str:
 
 
 INSIDE = (
-    "an evaluation calls it so. Inside, the inner loop must switch gradients on again: "
+    "an evaluation calls it this way. Inside, the inner loop must switch gradients on again: "
     "`with torch.enable_grad():`"
 )
 STAYS_ON = (
@@ -371,8 +371,8 @@ ANYWHERE = Exercise(
     ).wrong,
     lesson=5,
     aim="find why an inner loop does not move",
-    minutes=5,
-    difficulty="easy",
+    minutes=7,
+    difficulty="medium",
     cases=[
         Case((bowl, _TWO, 0.1, 1), torch.tensor([1.9])),
         Case((bowl, _TWO, 0.1, 2), torch.tensor([1.81])),
@@ -386,8 +386,8 @@ ANYWHERE = Exercise(
         "Which line must see gradients switched on, even if nobody needs a meta-gradient?",
         "The inner loop is gradient descent: without a graph of the loss there is no gradient. "
         "What is the opposite of `no_grad`?",
-        "`with torch.enable_grad():` in place of the first `no_grad`; `requires_grad_()` is not "
-        "needed then. The second `no_grad` is right: the step itself is not to be recorded.",
+        "`with torch.enable_grad():` instead of the first `no_grad`; then `requires_grad_()` is "
+        "not needed. The second `no_grad` is right: the step itself must not be recorded.",
     ],
 )
 
@@ -403,27 +403,27 @@ EXERCISES: list[Exercise | Question] = [
         minutes=1,
         difficulty="easy",
         text="The support loss is smallest at 1, the query loss at 3. We follow the second-order "
-        "meta-gradient to the end. Where does the start come to rest?",
+        "meta-gradient until it no longer moves. Where does the start come to rest?",
         options={
             "a": Option(
                 "At 1",
-                "The inner step goes there by itself; the outer loop never looks at the support "
-                "loss.",
+                "The inner step moves towards 1 by itself; the outer loop minimises the query loss "
+                "alone.",
             ),
             "b": Option(
                 "Between 1 and 3",
-                "A compromise of both losses would be there, but the outer loop minimises the "
-                "query loss alone, at w'.",
+                "A compromise between the two losses would be there, but the outer loop minimises "
+                "the query loss alone, at w'.",
             ),
             "c": Option(
                 "At 3",
-                "There the query loss is smallest before the step. But it is taken after the "
+                "There the query loss is smallest before the step. But it is computed after the "
                 "step, which pulls the weight towards 1.",
             ),
             "d": Option(
                 "Above 3",
-                "The step will pull it towards 1, so the start must lie as far beyond 3 that w' "
-                "is 3.",
+                "The step will pull it towards 1, so the start must lie just so far beyond 3 that "
+                "w' is 3.",
             ),
         },
         right="d",
@@ -436,25 +436,56 @@ EXERCISES: list[Exercise | Question] = [
         aim="know an accuracy without measuring it",
         minutes=1,
         difficulty="easy",
-        text="A MAML that was trained well on 5-way 1-shot glyphs. What is its meta-test accuracy "
+        text="A MAML was trained well on 5-way 1-shot glyphs. What is its meta-test accuracy "
         "after 0 inner steps?",
         options={
             "a": Option(
                 "20 %",
-                "Labels are dealt anew in each episode. Only the support set tells which letter "
-                "is number 3, and without a step nobody has looked at it.",
+                "Labels are drawn again in each episode. Only the support set tells which letter "
+                "is number 3, and without a step nothing has been learned from it.",
             ),
             "b": Option(
                 "About 45 %, like nearest pixel",
-                "Nearest pixel looks at the support set. With 0 steps MAML does not.",
+                "Nearest pixel uses the support set. With 0 steps MAML does not.",
             ),
             "c": Option(
                 "A little less than after 1 step",
-                "The start holds good features, but the five outputs cannot know which class has "
-                "which number.",
+                "The start may hold good features, but the five outputs cannot know which class "
+                "has which number.",
             ),
         },
         right="a",
+    ),
+    Question(
+        name="first_order_trained",
+        lesson=5,
+        aim="predict what leaving out second order costs",
+        minutes=1,
+        difficulty="medium",
+        text="We train first order on the glyphs with the settings of MAML: the same step of 2.0, "
+        "the same 400 outer steps. What will its meta-test accuracy be?",
+        options={
+            "a": Option(
+                "About that of MAML",
+                "That is what is published for Omniglot, 5-way 1-shot. But at right angles to the "
+                "meta-gradient, a step on average does nothing for the loss after adapting.",
+            ),
+            "b": Option(
+                "Between nearest pixel, 45 %, and MAML",
+                "A fair guess, and right for other settings of first order. With this step size "
+                "it is worse.",
+            ),
+            "c": Option(
+                "Below nearest pixel, 45 %",
+                "At right angles to the meta-gradient, a step on average does nothing for the "
+                "loss after adapting. First order hardly learns here.",
+            ),
+            "d": Option(
+                "At chance, 20 %",
+                "Nearly: it learns a little. After its inner step it does better than a guess.",
+            ),
+        },
+        right="c",
     ),
     ADAPTED,
     Question(
@@ -467,7 +498,7 @@ EXERCISES: list[Exercise | Question] = [
         "is the same after 0 and after 5 steps. What happens in `loss.backward()`?",
         options={
             "a": Option(
-                "The gradients arrive, but they are exactly 0.",
+                "The gradients arrive at the weights, but they are exactly 0.",
                 "A gradient of 0 would look the same. But every `p.grad` is still `None`: nothing "
                 "arrives.",
             ),
@@ -478,13 +509,13 @@ EXERCISES: list[Exercise | Question] = [
                 "gradient is `None`.",
             ),
             "c": Option(
-                "The optimiser steps are undone by `no_grad`.",
+                "The steps of the optimiser are taken, but `no_grad` undoes them.",
                 "`optimizer.step()` works under `no_grad`; in fact it switches gradients off by "
                 "itself. It has nothing to apply.",
             ),
             "d": Option(
                 "The copy is trained, and the query loss uses the old model.",
-                "A good suspicion for this symptom in general, but the last line uses `fast`.",
+                "A good idea for this symptom in general, but the last line uses `fast`.",
             ),
         },
         right="b",

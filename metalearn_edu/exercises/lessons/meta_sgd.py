@@ -1,4 +1,4 @@
-"""The exercises of notebook 06: gradients by step sizes, and two losses to mend."""
+"""The exercises of notebook 06: gradients with respect to step sizes, and two losses to fix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 def scalar_gradients(
     w: float, rate: float, support_target: float, query_target: float
 ) -> tuple[float, float]:
-    """Gradient by w and by the rate of the query loss (w' - query_target)^2 / 2 after one step."""
+    """Gradients of (w' - query_target)^2 / 2 after one step, with respect to w and to the rate."""
     support_slope = w - support_target
     query_slope = w - rate * support_slope - query_target
     return query_slope * (1 - rate), -query_slope * support_slope
@@ -43,7 +43,7 @@ def _draw_scalar(generator: Generator) -> tuple[float, float, float, float]:
 SCALAR = Exercise(
     solution=scalar_gradients,
     lesson=6,
-    aim="compute the gradient by a step size on paper",
+    aim="compute the gradient with respect to a step size on paper",
     minutes=5,
     difficulty="easy",
     cases=[
@@ -57,11 +57,11 @@ SCALAR = Exercise(
     mistakes=mistakes_of(scalar_gradients, lesson=LESSON),
     hints=[
         "The cell after the prediction does it for w = 2, the rate 0.1 and the targets 1 and 3. "
-        "Put names in place of the numbers.",
+        "Replace the numbers by names.",
         "The support slope is w - support_target, the query slope is w' - query_target. Both "
         "gradients are the query slope times something: dw'/dw, and dw'/d rate.",
-        "w' = w - rate · (w - support_target): by w this has the derivative 1 - rate, by the rate "
-        "-(w - support_target).",
+        "w' = w - rate · (w - support_target): its derivative with respect to w is 1 - rate, "
+        "to the rate -(w - support_target).",
     ],
 )
 
@@ -137,7 +137,7 @@ LINE = Exercise(
 def meta_sgd_gradients(
     support_loss: Loss, query_loss: Loss, w: Tensor, rates: Tensor, num_inner_steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Gradients by w and by rates, all of one shape, of the query loss after the inner steps.
+    """Gradients of the query loss after the inner steps, with respect to w and to rates.
 
     Source: Li et al. (2017), eq. 2, with one or more steps of the same rates.
     """
@@ -187,11 +187,11 @@ META = Exercise(
     draw=_draw_meta,
     mistakes=mistakes_of(meta_sgd_gradients, lesson=LESSON),
     hints=[
-        "The loop of `meta_sgd_loss`, with one tensor in place of a dict. At the end, "
+        "The loop of `meta_sgd_loss`, with one tensor instead of a dict. At the end, "
         "`torch.autograd.grad(loss, (w, rates))` gives both gradients at once.",
         "Begin with `w, rates = w.detach().requires_grad_(), rates.detach().requires_grad_()` and "
         "`fast_w = w`.",
-        "In the loop: the gradient of `support_loss(fast_w)` by `fast_w` with `create_graph=True`, "
+        "In the loop: the gradient of `support_loss(fast_w)` with `create_graph=True`, "
         "then `fast_w = fast_w - rates * gradient`.",
     ],
 )
@@ -281,7 +281,7 @@ EXERCISES: list[Exercise | Question] = [
     Question(
         name="where_the_rate_goes",
         lesson=6,
-        aim="read the sign of a gradient by a step size",
+        aim="read the sign of a gradient with respect to a step size",
         minutes=1,
         difficulty="easy",
         text="The support set pulls `w` from 2 towards 1, the query set wants it at 3. What will "
@@ -289,7 +289,7 @@ EXERCISES: list[Exercise | Question] = [
         options={
             "a": Option(
                 "Make it larger",
-                "A longer step leads further down, away from 3. The gradient by the step size is "
+                "A longer step leads further down, away from 3. The gradient for the step size is "
                 "+1.10, and gradient descent goes against it.",
             ),
             "b": Option(
@@ -311,32 +311,31 @@ EXERCISES: list[Exercise | Question] = [
     Question(
         name="why_a_bias_steps_back",
         lesson=6,
-        aim="reason from the sign of a learned step size",
+        aim="choose the experiment that tests an explanation",
         minutes=5,
         difficulty="medium",
-        text="In the inner step of the trained learner the biases of the output go against their "
-        "own support gradient. Why does that help the queries?",
+        text="The colleague's cause is that the features are never negative. Which experiment "
+        "tests this cause?",
         options={
             "a": Option(
-                "Their support gradient is 0, so the sign does not matter.",
-                "It is the mean probability of the class minus 1/5, which is 0 only if no class "
-                "is favoured.",
+                "Set the step sizes of the biases to 0, and look at the accuracy.",
+                "That shows whether these step sizes matter, not why they are negative. We do it "
+                "as well.",
             ),
             "b": Option(
-                "The weights of the same output act like a second bias, which goes too far; the "
-                "bias takes some of it back.",
-                "The features are never negative, so lowering the weights of an output lowers its "
-                "score for every picture. With the biases held still, a favoured class is "
-                "disfavoured after the step in about 60 % of the episodes and on average.",
+                "Train with tanh, whose values have both signs, and look again.",
+                "It takes the cause away and leaves the rest. If the cause is right, the biases "
+                "should stay positive. Run the next cells.",
             ),
             "c": Option(
-                "A class that is favoured before the step should be favoured after it.",
-                "All five classes have as many queries; a good predictor favours none.",
+                "Train with other seeds, and see if they turn negative again.",
+                "That shows whether the effect is chance. A real effect can have a wrong "
+                "explanation.",
             ),
             "d": Option(
-                "Negative step sizes always generalise better.",
-                "Most of the learned step sizes are positive, and making a bias step back helps "
-                "only because of what the other weights do in the same step.",
+                "Compute the gradients of the biases, and see if their signs differ.",
+                "They do: that is how a step size becomes negative (section 3). It is the effect "
+                "once more, not its cause.",
             ),
         },
         right="b",
@@ -352,22 +351,22 @@ EXERCISES: list[Exercise | Question] = [
         "What have we lost?",
         options={
             "a": Option(
-                "Nothing: three steps are taken, only faster.",
+                "Nothing: three steps are taken, and one gradient is enough.",
                 "The printed line says otherwise: three steps equal one that is three times as "
                 "long. Training makes the step sizes a third as large, and that is all.",
             ),
             "b": Option(
-                "The second and the third step: they do not react to what the first has done.",
+                "The second and third step: they do not react to the first.",
                 "The loss belongs to the start, and so does its gradient. Three steps along one "
                 "gradient are one step, under the name of three.",
             ),
             "c": Option(
-                "The gradient by the step sizes is wrong.",
+                "The gradient for the step sizes, which is now wrong.",
                 "It is the exact gradient of this loss. The loss itself is not the one we want, "
                 "and finite differences cannot see that.",
             ),
             "d": Option(
-                "The start no longer gets a gradient.",
+                "The start: it no longer gets a gradient of its own.",
                 "It does: the graph leads through `params` back to the start.",
             ),
         },
@@ -392,8 +391,8 @@ EXERCISES: list[Exercise | Question] = [
         mistakes=mistakes_of(loss_after_steps, lesson=LESSON),
         hints=[
             "At which weights is the loss computed? And at which should it be, in the second step?",
-            "Two lines stand before the loop that belong into it.",
-            "In each step: `loss = support_loss(fast_w)`, its gradient by `fast_w`, then the step.",
+            "Two lines stand before the loop that belong in it.",
+            "In each step: `loss = support_loss(fast_w)`, its gradient at `fast_w`, then the step.",
         ],
         gradients=("w", "rates"),
     ),

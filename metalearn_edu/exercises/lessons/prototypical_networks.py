@@ -88,8 +88,8 @@ MEANS = Exercise(
     mistakes=mistakes_of(class_means, _in_a_loop, _item_by_item, lesson=LESSON),
     ways=[_in_a_loop, _item_by_item],
     hints=[
-        "The transposed one-hot table times the embeddings adds up, for each class, just the rows "
-        "of that class. Then divide by the number of items in the class.",
+        "The transpose of the one-hot table times the embeddings adds up, for each class, just the "
+        "rows of that class. Then divide by the number of items in the class.",
         "(n_way, S) @ (S, d) gives (n_way, d). The counts are (n_way,); to divide row by row they "
         "must be (n_way, 1): `shots[:, None]`.",
         "`one_hot = F.one_hot(support_y, n_way).to(support_z.dtype)`, then `one_hot.T @ support_z` "
@@ -319,8 +319,8 @@ REMAP = Exercise(
     hints=[
         "`torch.unique(support_y, return_inverse=True)` gives two things: the sorted ids, and the "
         "place of each label among them.",
-        "The queries may hold fewer classes, so `torch.unique` of their own would number them "
-        "anew. Find their places among the ids of the support set.",
+        "The queries may hold fewer classes, so a `torch.unique` of their own would number them "
+        "differently. Find their places among the ids of the support set.",
         "`torch.searchsorted(classes, query_y)` finds the places of numbers in a sorted tensor.",
     ],
 )
@@ -340,7 +340,7 @@ EXERCISES: list[Exercise | Question] = [
         aim="say what the square does to a probability",
         minutes=2,
         difficulty="easy",
-        text="Squared, the distances of the query (2, 2) are 2 and 8. Un-squared they are 1.41 and "
+        text="Squared, the distances of the query (2, 2) are 2 and 8. Unsquared they are 1.41 and "
         "2.83. What happens to the answer for this query?",
         options={
             "a": Option(
@@ -349,8 +349,8 @@ EXERCISES: list[Exercise | Question] = [
             ),
             "b": Option(
                 "The same class wins, and p(0) falls.",
-                "The scores differ by 1.41 in place of 6: p(0) = 1 / (1 + exp(-1.41)) = 0.80 in "
-                "place of 0.9975. The winner tells only which distance is smaller.",
+                "The scores differ by 1.41 instead of 6: p(0) = 1 / (1 + exp(-1.41)) = 0.80, no "
+                "longer 0.9975. The winner tells only which distance is smaller.",
             ),
             "c": Option(
                 "The same class wins, and p(0) rises.",
@@ -358,7 +358,7 @@ EXERCISES: list[Exercise | Question] = [
             ),
             "d": Option(
                 "Nothing changes: softmax looks only at the order.",
-                "It looks at differences: 8 - 2 = 6 squared, 1.41 un-squared. `argmax` looks only "
+                "It looks at differences: 8 - 2 = 6 squared, 1.41 unsquared. `argmax` looks only "
                 "at the order.",
             ),
         },
@@ -407,22 +407,21 @@ EXERCISES: list[Exercise | Question] = [
         "gives a loss that is far too large. Why?",
         options={
             "a": Option(
-                "3, 7, 9 lie farther apart than 1, 2, 4.",
+                "The ids 3, 7, 9 lie farther apart than 1, 2, 4, and far ids cost more.",
                 "The ids are names; nothing computes with their size. They only choose a column.",
             ),
             "b": Option(
-                "`torch.unique` leaves out some classes.",
+                "`torch.unique` leaves out some of the classes of the support set.",
                 "It finds all three in both cases, in sorted order. What are the columns of "
                 "`scores`, and what does `cross_entropy` take the label for?",
             ),
             "c": Option(
-                "The prototypes are the means of the wrong items.",
+                "The prototypes are the means of the wrong items, those of another id.",
                 "`support_y == c` compares ids with ids, so the prototypes are right. Which number "
                 "does the loss compare with them?",
             ),
             "d": Option(
-                "The columns are 0, 1, 2, but the labels are ids: 3 has no column, and 1 has that "
-                "of another class.",
+                "The labels are ids, but the columns are numbered 0, 1, 2.",
                 "Column 0 is class 1, column 1 is class 2, column 2 is class 4. Id 3 points "
                 "outside: an error. Id 1 points at the column of class 2, and id 2 at that of "
                 "class 4: no error, a wrong loss.",

@@ -376,8 +376,8 @@ EXERCISES: list[Exercise | Question] = [
         options={
             "a": Option(
                 "Class 1 with the mean, class 1 with the sum.",
-                "With the sum class 1 lies at (8, 8), at a distance of 8 from the query. Where "
-                "does class 0 lie, and how far is that?",
+                "Right for the mean. For the sum, work out where both classes lie now, and how "
+                "far each is from the query.",
             ),
             "b": Option(
                 "Class 1 with the mean, class 0 with the sum.",
@@ -389,9 +389,8 @@ EXERCISES: list[Exercise | Question] = [
                 "The mean of class 1 is (4, 4), the query itself; no distance is smaller than 0.",
             ),
             "d": Option(
-                "Class 1 with both: a sum is twice a mean, and that changes no order.",
-                "It would change no order if the scores were doubled. Here the points are doubled, "
-                "and the query is not.",
+                "Class 0 with the mean, class 0 with the sum.",
+                "The mean of class 1 is the query itself; no distance is smaller than 0.",
             ),
         },
         right="b",
@@ -403,30 +402,63 @@ EXERCISES: list[Exercise | Question] = [
         minutes=4,
         difficulty="medium",
         text="A colleague trains with 20-way episodes. After a few steps the squared error is "
-        "0.0475, and it stays there. 'Nearly zero,' the colleague says. What has the network "
-        "learned?",
+        "0.0475, and it stays there. 'Nearly zero,' the colleague says. What does this loss show "
+        "that the network has learned?",
         options={
             "a": Option(
-                "Nearly everything: the scores are wrong by 0.0475 on average.",
+                "Nearly all: scores are wrong by 0.0475 on average.",
                 "An average over pairs can be small while each answer is worthless: 19 of 20 pairs "
                 "want a 0. What does a constant score cost?",
             ),
             "b": Option(
-                "To be right in 95 % of cases.",
-                "1 - 0.0475 looks like it, but a squared error is no share of wrong answers.",
+                "To be right for about 95 % of the queries.",
+                "1 - 0.0475 looks like it, but a squared error is not a share of wrong answers.",
             ),
             "c": Option(
-                "How many classes there are, and nothing else.",
+                "No more than that there are 20 classes.",
                 "A constant score r costs (1 - r)²/N + (N - 1) r²/N. Its smallest value is at "
-                "r = 1/N, where it is 1/N · (1 - 1/N): 0.16 for 5-way, 0.0475 for 20-way. This "
-                "network says 0.05 to everything.",
+                "r = 1/N, where it is 1/N · (1 - 1/N): 0.16 for 5-way, 0.0475 for 20-way. So the "
+                "scores are all about 0.05. Whether the own class is a little above the others, "
+                "the loss cannot show; the accuracy can.",
             ),
             "d": Option(
-                "To say 0 to every pair.",
+                "To answer 0 for every pair that it is shown.",
                 "Close: that would cost 1/20 = 0.05. One constant score is a little better still.",
             ),
         },
         right="c",
+    ),
+    Question(
+        name="which_cause",
+        lesson=4,
+        aim="separate two causes by taking each away",
+        minutes=3,
+        difficulty="medium",
+        text="Two trainings in 20-way episodes, 80 steps each. The balanced squared error has no "
+        "majority of strangers, but the flat sigmoid. The yes-no cross-entropy has the majority, "
+        "but no flat sigmoid. The plain squared error stays at 24 to 30 % (5-way meta-val "
+        "accuracy). Which of the two will be far above that?",
+        options={
+            "a": Option(
+                "Both of them are.",
+                "Then each cause would be needed for the plateau. Run the cells below.",
+            ),
+            "b": Option(
+                "Only the balanced one.",
+                "Without the majority the squared error leaves the plateau, with its flat sigmoid. "
+                "Without the flat sigmoid it stays there for most of the 80 steps.",
+            ),
+            "c": Option(
+                "Only the yes-no one.",
+                "Then the flat sigmoid would be the cause. Adam divides each gradient by its usual "
+                "size: what does it make of a factor that all of them share?",
+            ),
+            "d": Option(
+                "Neither of them is.",
+                "Then each cause alone would be enough for the plateau. Run the cells below.",
+            ),
+        },
+        right="b",
     ),
     Question(
         name="worse_than_chance",
@@ -437,12 +469,12 @@ EXERCISES: list[Exercise | Question] = [
         text="`colleagues_scores` is right with one shot and worse than guessing with five. Why?",
         options={
             "a": Option(
-                "With five shots the network is used outside of its training.",
-                "So it is with the package's comparison, which gets better with more shots. Look "
+                "It was trained with one shot, and five are outside of its training.",
+                "So they are for the package's comparison, which gets better with more shots. Look "
                 "at the shape of what the function returns.",
             ),
             "b": Option(
-                "It adds up the support items of a class, and sums grow.",
+                "It adds up the support items of a class, and sums grow with the shots.",
                 "It adds up nothing: it never sees the labels. How many columns has its result?",
             ),
             "c": Option(
@@ -452,7 +484,7 @@ EXERCISES: list[Exercise | Question] = [
                 "class 0 is right only if item 0 is its best, one of class 1 to 4 only by mistake.",
             ),
             "d": Option(
-                "The queries are compared with each other.",
+                "It compares the queries with each other, not only with the support items.",
                 "Each query is paired with each support item on its own; no query meets another.",
             ),
         },

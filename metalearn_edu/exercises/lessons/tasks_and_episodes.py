@@ -1,4 +1,4 @@
-"""The exercises of notebook 01: labels, episodes, how many there are, and two samplers to mend."""
+"""The exercises of notebook 01: labels, episodes, how many there are, and two samplers to fix."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ COUNT = Exercise(
 
 
 def draw_items(class_size: int, n_items: int, n_draws: int, generator: Generator) -> Tensor:
-    """Places (n_draws, n_items) of items in a class of class_size, each row drawn anew."""
+    """Positions (n_draws, n_items) of items in a class of class_size; every row is a draw."""
     order = torch.rand(n_draws, class_size, generator=generator).argsort(dim=1)
     return order[:, :n_items]
 
@@ -199,7 +199,7 @@ AGAIN = (
     "one before; draw from `generator` itself, without a seed or a generator of your own"
 )
 SAME_ROWS = "all rows are the same; each needs random numbers of its own"
-REPEATS = "a number occurs twice in a row; whoever is chosen is not chosen again"
+REPEATS = "a number occurs twice in a row; what is chosen must not be chosen again"
 FIRST_ITEMS = (
     "only the first numbers are ever drawn, as many as a row is long; every one of the class must "
     "have the same chance"
@@ -217,7 +217,7 @@ UNFAIR = (
     "some pairs of numbers stand in two columns more often than others; each row must be an "
     "ordered choice in which all have the same chance"
 )
-FOLLOWS = "a row tells something about the next one; each row is drawn anew"
+FOLLOWS = "a row tells something about the next one; every row must be a draw of its own"
 
 
 def _misfit(table: Tensor, size: int, shape: tuple[int, int]) -> str:
@@ -331,7 +331,7 @@ def deal_classes(n_classes: int, n_way: int, n_tasks: int, generator: Generator)
 
 def _sorted_classes(n_classes: int, n_way: int, n_tasks: int, generator: Generator) -> Tensor:
     classes = torch.rand(n_tasks, n_classes, generator=generator).argsort(dim=1)[:, :n_way]
-    return classes.sort(dim=1).values  # tidy
+    return classes.sort(dim=1).values
 
 
 EXERCISES: list[Exercise | Question] = [
@@ -345,7 +345,7 @@ EXERCISES: list[Exercise | Question] = [
         lesson=1,
         aim="find why a learner can do without the support set",
         minutes=5,
-        difficulty="medium",
+        difficulty="easy",
         cases=[],
         draw=None,
         properties=[_is_a_draw, _rows_are_fair],
@@ -390,7 +390,7 @@ EXERCISES: list[Exercise | Question] = [
         aim="find a bug from its symptom",
         minutes=3,
         difficulty="easy",
-        text="Nearest pixel is right in all cases on the episodes of `sampler_one`. Why?",
+        text="Nearest pixel is right every time on the episodes of `sampler_one`. Why?",
         options={
             "a": Option(
                 "The queries are the support items.",
@@ -399,15 +399,15 @@ EXERCISES: list[Exercise | Question] = [
             ),
             "b": Option(
                 "The letters of this split are easy.",
-                "With the package's sampler the same rule had about 45 % on the same letters.",
+                "With the package's sampler the same rule had about 52 % on the same letters.",
             ),
             "c": Option(
-                "Every task has one class only, so there is nothing to tell apart.",
-                "All items of a task come from one class and have the label 0; `n_way` is never "
-                "used. The training loss would be exactly 0 from the first step.",
+                "Every task holds a single class.",
+                "All items of a task come from one class and have the label 0, so there is nothing "
+                "to tell apart; `n_way` is never used.",
             ),
             "d": Option(
-                "The labels are sorted.",
+                "The labels come in sorted order.",
                 "Sorted labels alone would not help nearest pixel, which looks at pixels. Which "
                 "labels are there at all?",
             ),

@@ -1,4 +1,4 @@
-"""Archives of drawings that come from outside: checked and bounded before anything is unpacked.
+"""Archives of drawings from outside: checked and limited in size before anything is unpacked.
 
 An archive is never unpacked into a folder: its files are read from it one by one. It is refused
 whole if a path in it leads out of its folder, or if what we want of it is larger than drawings are.

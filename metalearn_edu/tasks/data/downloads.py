@@ -17,15 +17,15 @@ __all__ = ["fetch"]
 LARGEST = 2**26
 """Bytes of one file; the largest of ours has 10^7."""
 GRACE, SLOWEST, LONGEST = 60, 1000, 3600
-"""After so many seconds a download has so many bytes a second; so many seconds are the most."""
+"""A download must reach SLOWEST bytes a second after GRACE seconds and end within LONGEST."""
 
 
 def fetch(url: str, checksum: str | None, folder: Path, progress: bool, advice: str = "") -> None:
     """One file into `folder` under its own name: written aside, verified, then renamed.
 
     Args:
-        checksum: "algorithm:checksum". None: of a file whose checksum nobody has published; whoever
-            reads it checks it.
+        checksum: "algorithm:checksum". None: for a file without a published checksum; the
+            reader checks it.
         progress: show a bar.
         advice: ends the message of an error.
     Raises:
@@ -49,7 +49,7 @@ def fetch(url: str, checksum: str | None, folder: Path, progress: bool, advice: 
 def _download(url: str, file: BinaryIO, progress: bool, advice: str) -> None:
     target = _Target(file)
     download = pooch.HTTPDownloader(progressbar=progress, timeout=(5, 30))  # seconds
-    # In a thread of its own: requests has no limit of time for a server that sends byte by byte.
+    # In its own thread: requests has no time limit for a server that sends byte by byte.
     thread = threading.Thread(target=target.fill, args=(download, url), daemon=True)
     thread.start()
     try:

@@ -25,7 +25,7 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
 
     Args:
         report: from `check_image_folder`.
-        n_shown: at most so many rows.
+        n_shown: the most rows drawn.
         fig: to draw on; its size is set.
     """
     found = [finding for finding in report.findings if finding.kind != "other"]

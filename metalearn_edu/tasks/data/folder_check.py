@@ -1,4 +1,4 @@
-"""What is wrong with a folder of pictures, before anything is trained on it or judged by it.
+"""What is wrong with a folder of pictures, before anything is trained or scored on it.
 
 Introduced in notebook 12. A broken file is a nuisance. A picture that lies in two classes, or twice
 in one, is worse: it makes figures wrong, and nobody notices.
@@ -62,7 +62,7 @@ class FolderReport:
         findings: worst first: "layout": train, val and test folders, or groups that seem to hold
             the same classes; "broken" files, "duplicate" pictures, "small" classes, "odd" pictures
             (blank, tiny, very long, very large, cut off), and "other" files that are not read.
-        notes: what else is to be known, a sentence each.
+        notes: what else to know, one sentence each.
     """
 
     root: Path
@@ -111,7 +111,7 @@ class FolderReport:
                 f"{len(self.usable)} qualify; add pictures, or ask for fewer queries"
             )
         state = "all is well" if self.is_fine else "usable"
-        return f"{state}: up to {len(self.usable)}-way episodes of {self.need} pictures a class"
+        return f"{state}: up to {len(self.usable)}-way episodes of {self.need} pictures per class"
 
 
 _TITLES = {
@@ -120,7 +120,7 @@ _TITLES = {
     "duplicate": "the same picture twice",
     "small": "classes with too few pictures, left out",
     "odd": "odd pictures, used as they are",
-    "other": "other files, passed over",
+    "other": "other files, skipped",
 }
 
 
@@ -228,7 +228,7 @@ def _duplicates(
     *,
     progress: bool = False,
 ) -> list[tuple[Path, str, str]]:
-    """(file, "duplicate", of which) for each picture that an earlier one shows, too."""
+    """(file, "duplicate", of which) for each picture that shows the same as an earlier one."""
     exact, alike = _same_bytes(files), {}
     if 0 < len(tiles) <= MOST_COMPARED:
         alike = first_alike(torch.cat(tiles), SAME, FLAT, progress=progress)

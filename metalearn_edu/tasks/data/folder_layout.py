@@ -1,4 +1,4 @@
-"""Where the pictures of a folder lie: class/picture or group/class/picture, and what only looks so.
+"""Where the pictures of a folder are: class/picture or group/class/picture, and look-alikes.
 
 Most data sets come as train/, val/ and test/ with the same classes in each. Read as groups, every
 class would count three times, and `split` would put the same class into meta-train and meta-test.
@@ -78,7 +78,7 @@ def _why_no_classes(root: Path) -> str:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """All that is named like a picture, in name order; none of a folder that cannot be listed."""
+    """All files named like a picture, in name order; none if the folder cannot be listed."""
     files = (f for f in listed(folder) if f.suffix.lower() in IMAGE_SUFFIXES)
     return [f for f in files if not os.path.isdir(f)]
 
@@ -103,12 +103,12 @@ def listed(folder: Path) -> list[Path]:
 
 
 def layout_said(root: Path, classes: Iterable[str]) -> str:
-    """What to say of how the folders are taken; empty where it is plain."""
+    """How the folders are taken, in words; empty where that is obvious."""
     return "; ".join(filter(None, (parts_said(root), same_in_groups(classes))))
 
 
 def parts_said(root: Path) -> str:
-    """What to say of a folder that comes in parts, such as train and test; empty of others."""
+    """What to say about a folder in parts, such as train and test; empty for others."""
     for place in [root, *_folders(root)]:
         if parts := _parts(_folders(place)):
             best = next((name for name in parts if "train" in name.casefold()), parts[0])
@@ -134,7 +134,7 @@ def _list(names: list[str]) -> str:
 
 
 def same_in_groups(names: Iterable[str]) -> str:
-    """What to say of groups that seem to hold the same classes; empty where they do not."""
+    """What to say about groups that seem to hold the same classes; empty where they do not."""
     pairs = {tuple(name.casefold().rpartition("/")[::2]) for name in names}
     groups = {group for group, _ in pairs}
     count = Counter(name for _, name in pairs)

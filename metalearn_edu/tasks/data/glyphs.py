@@ -5,8 +5,8 @@ Every character is a class with 20 drawings of 28x28 pixels, ink bright. A drawi
 letter after a random affine map (turn, scale, shear, shift), a smooth random displacement, and a
 random pen width. What is unusual:
 
-- Letters of one shape are one class: Latin A, Greek Alpha and Cyrillic A are drawn alike, and a
-  class that cannot be told from another would only blur every result. The first one is kept.
+- Letters of the same shape are one class: Latin A, Greek Alpha and Cyrillic A are drawn alike,
+  and a class that cannot be told from another would only blur every result. The first one is kept.
 - The splits are by script, so meta-test shows writing systems that were never trained on.
 - All 20 drawings come from one printed shape. Omniglot's come from 20 people, so the same
   accuracy means a little more there.
@@ -73,7 +73,7 @@ _SAME_SHAPE = 0.9  # letters whose pooled bitmaps have a greater cosine are one 
 
 @dataclass(frozen=True)
 class Variation:
-    """How far drawings stray from print; each value is the half-width of a uniform draw.
+    """How far drawings deviate from print; each value is the half-width of a uniform draw.
 
     Args:
         rotation: radians.
@@ -295,7 +295,7 @@ def draw(
         bitmap: (64, 64) float64 ink in [0, 1], from `printed_letter`.
         n_drawings: how many; drawing k is the same whatever their number.
         seed: with `character` it fixes the drawings.
-        variation: how far they stray from print.
+        variation: how far they deviate from print.
     Returns:
         (n_drawings, 28, 28) uint8, ink bright.
     """

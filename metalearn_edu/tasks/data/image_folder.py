@@ -1,4 +1,4 @@
-"""Your own pictures as a data set: one folder a class. Introduced in notebook 12.
+"""Your own pictures as a data set: one folder per class. Introduced in notebook 12.
 
     animals/cat/1.jpg, animals/cat/2.png, animals/dog/1.jpg, ...
 
@@ -56,7 +56,7 @@ Ink = Literal["dark", "light", "auto"]
 SHOWN = 5
 LONGEST = 4096  # pixels a side, at most
 SHARE = 0.25  # of the machine's memory, at most, for all items
-UNKNOWN_MEMORY = 16e9  # bytes that we go by where the system does not say
+UNKNOWN_MEMORY = 16e9  # bytes that we assume where the system does not say
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,12 @@ def load_image_folder(
     on_error: Literal["skip", "raise"] = "skip",
     progress: bool = False,
 ) -> FewShotDataset:
-    """Pictures in folders, one a class, as a data set. Introduced in notebook 12.
+    """Pictures in folders, one per class, as a data set. Introduced in notebook 12.
 
-    Folders such as train, val and test are no groups: what they hold of a class is one class, with
-    a warning. Hidden files and files that are no pictures by their ending are passed over, pictures
-    of formats that are not read, or beside the class folders, with a warning.
+    Folders such as train, val and test are not groups: what they hold of a class is one class,
+    with a warning. Hidden files and files whose ending is not that of a picture are skipped;
+    pictures of formats that we do not read, or beside the class folders, are skipped with a
+    warning.
 
     Args:
         path: the folder that holds the class folders, or group folders that hold them.
@@ -163,8 +164,8 @@ def read_image_folder(
     skipped.empty([root / name for name, files in classes.items() if not files], others)
     stray = _some([in_line(file.name) for file in pictures(root)])
     more = {
-        "passed over pictures that are not read: ": others,
-        "passed over pictures that lie in no class folder: ": stray,
+        "skipped pictures that are not read: ": others,
+        "skipped pictures that are in no class folder: ": stray,
         "": layout_said(root, folders),
     }
     for text in _said(read, known, given, skipped, more):
@@ -287,7 +288,7 @@ def _said(
     left_out: list[str],
     more: Mapping[str, str],
 ) -> list[str]:
-    """What must be said of a folder, a sentence each."""
+    """What must be said about a folder, one sentence each."""
     noted = [f"{in_line(f)} ({why})" for f, p in read.items() for why in remarks(p, known)]
     sentences = {"left out ": _some(left_out), **more, "not used as they are: ": _some(noted)}
     said = [start + text for start, text in sentences.items() if text]
@@ -317,7 +318,7 @@ def _assembled(
     if len(names) < 2:
         raise ValueError(
             f"{in_line(root)} needs at least two classes with pictures, it has {len(names)}: "
-            f"{names}" + (f"; passed over: {others}" if others else "")
+            f"{names}" + (f"; skipped: {others}" if others else "")
         )
     files = [file for name in names for file in classes[name]]
     items = torch.stack([read[file].tile for file in files])

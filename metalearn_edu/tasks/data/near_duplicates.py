@@ -1,4 +1,4 @@
-"""Which of many small pictures nearly show the same, in seconds for 20,000 of them.
+"""Which of many small pictures are nearly the same, in seconds for 20,000 of them.
 
 Two pictures are alike if the correlation of their greys is above a limit. With greys centred and of
 length 1 that is a dot product x·y. Let x = (p, q), p its averages over squares of 4 x 4 pixels

@@ -4,17 +4,18 @@ Lake, Salakhutdinov & Tenenbaum (2015), Science 350(6266). Introduced in noteboo
 
 Wherever the drawings come from (the official archives, unpacked folders, or `omniglot28.npz`), they
 end as the same bytes: 28x28 pixels, ink bright, each pixel the inked share of its 3.75 x 3.75 cell
-of the 105x105 drawing. Published work often uses another filter, so its numbers need not come out
-to the last digit. Two protocols are in use, and they do not agree:
+of the 105x105 drawing. Published work often uses another filter, so its numbers may differ
+slightly. Two protocols are in use, and they do not agree:
 
-- "official": 30 background alphabets to learn from, 20 evaluation alphabets to be judged on. Our
-  meta-val is five of the background alphabets, so that no choice ever sees an evaluation alphabet.
+- "official": 30 background alphabets to learn from, 20 evaluation alphabets to be scored on. Our
+  meta-val is five of the background alphabets, so that no choice is ever made on an evaluation
+  alphabet.
 - "vinyals": 1,028 / 172 / 423 characters, the lists of Vinyals et al. (2016) as kept by Snell et
   al. (2017). Published with rotations as extra classes: `EpisodeSampler(..., rotations=True)`.
   Its meta-train holds characters of official evaluation alphabets.
 
-Whatever the order in which a source has the drawings, they come out alphabet by alphabet, character
-by character, and in the order of the people who drew them. Links to files are followed; archives,
+Whatever order a source has the drawings in, we return them alphabet by alphabet, character by
+character, and in the order of the people who drew them. Links to files are followed; archives,
 folders and downloads are bounded in size.
 """
 
@@ -163,7 +164,7 @@ def load_omniglot(
 ) -> FewShotDataset:
     """Omniglot as a data set: 28x28 pixels, ink bright. Introduced in notebook 12.
 
-    The data is looked for at `path`; without it, where METALEARN_EDU_DATA says; without that, in
+    We look for the data at `path`; without it, where METALEARN_EDU_DATA says; without that, in
     the cache folder, where `download` puts it.
 
     Args:
@@ -256,7 +257,7 @@ def _converted(stored: Path, folder: Path, progress: bool) -> Arrays:
 
 
 def _load(place: Path, who: str, progress: bool) -> Arrays:
-    """Arrays from a folder or a .npz file that a person named."""
+    """Arrays from a folder or a .npz file that the user named."""
     if place.is_file() or (place / NPZ_NAME).is_file():
         return _load_npz(place if place.is_file() else place / NPZ_NAME)
     if not place.exists():
@@ -391,7 +392,7 @@ def _check_drawings(arrays: Arrays) -> None:
 
 
 def _drawers(arrays: Arrays) -> np.ndarray:
-    """Who drew each drawing, from 0; where nobody says, the order in which they are stored."""
+    """Who drew each drawing, from 0; if that is not stored, the order of the drawings."""
     if "drawer_index" in arrays:
         return arrays["drawer_index"].astype(np.int64)
     order = np.argsort(arrays["char_index"], kind="stable")
@@ -416,8 +417,8 @@ def _in_order(arrays: Arrays) -> Arrays:
 def _check_whole(arrays: Arrays, place: Path) -> None:
     """Refuse what has every character of Omniglot, if it is not Omniglot drawing by drawing.
 
-    So drawings in an order that nothing in the file tells of cannot come under wrong names. Of a
-    part we cannot say. Raises ValueError.
+    So drawings in an unknown order cannot get wrong names. For a part of Omniglot we cannot
+    tell. Raises ValueError.
     """
     if len(arrays["char_number"]) < CHARACTERS:
         return

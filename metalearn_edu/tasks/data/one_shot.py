@@ -1,13 +1,13 @@
 """Lake's one-shot task: 20 characters of one alphabet, one drawing of each to learn from.
 
 Lake, Salakhutdinov & Tenenbaum (2015). Introduced in notebook 12. A run shows 20 characters of one
-alphabet as drawn by one person, and asks which is which in the drawings of another person. It is
+alphabet as drawn by one person, and asks which is which among the drawings of another person. It is
 harder than the usual 20-way episode, whose characters come from many alphabets. There are 20
-official runs, two for each of ten evaluation alphabets, with 400 questions in all; people err in
-4.5 % of them.
+official runs, two for each of ten evaluation alphabets, with 400 questions in all; people get
+4.5 % of them wrong.
 
-The official runs come from `all_runs.zip`, or are put together again from Omniglot, whose
-drawings they are. `OneShotTasks` draws any number of further ones from any alphabets.
+The official runs come from `all_runs.zip`, or are rebuilt from Omniglot, which holds the
+same drawings. `OneShotTasks` draws any number of further ones from any alphabets.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class OneShotTasks(EpisodeSampler):
         n_way: characters in a task; alphabets with fewer are left out.
         rotations: see EpisodeSampler.
     Raises:
-        ValueError: no alphabet has so many characters, or the classes differ in size.
+        ValueError: no alphabet has that many characters, or the classes differ in size.
     """
 
     def __init__(
@@ -124,11 +124,11 @@ class OneShotTasks(EpisodeSampler):
 def load_one_shot_runs(
     path: str | os.PathLike[str] | None = None, *, download: bool = True
 ) -> EpisodeBatch:
-    """The official runs as 20 tasks, 20-way 1-shot, one query a class. Introduced in notebook 12.
+    """The official runs as 20 tasks, 20-way 1-shot, one query per class. Introduced in notebook 12.
 
-    They are looked for at `path`; without it, where METALEARN_EDU_DATA says and then in the cache
-    folder, where `download` puts the archive. Where there is Omniglot but no archive, the runs are
-    put together from its drawings, which are the same.
+    We look for them at `path`; without it, where METALEARN_EDU_DATA says and then in the cache
+    folder, where `download` puts the archive. Where there is Omniglot but no archive, we rebuild
+    the runs from its drawings, which are the same.
 
     Args:
         path: `all_runs.zip`; or a folder that holds it, or the unpacked folders run01, run02, ...;

@@ -2,12 +2,13 @@
 
 What is unusual:
 
-- The contents of a file decide how it is read, whatever its name says, and only readers on our list
-  take part. Pillow knows others that start programs (PostScript) or guess (files of no signature).
-- **Deep pictures**, of more than eight bits, keep their greys. No file says what its white is: a
+- The contents of a file decide how it is read, whatever its name says, and only by readers on our
+  list. Pillow has others that start programs (PostScript) or guess (files without a signature).
+- **Deep pictures**, of more than eight bits, keep their grey levels. No file says what its white
+is: a
   microscope writes 12 bits into 16, a simulation floats from 0 to 1. So black is 0, and white is
   the least of 1, 3, 15, 255, 1023, 4095, 16383, 65535, ... that holds all numbers: those of a
-  whole folder, so that one picture stays brighter than another. Where numbers are below 0, or
+  whole folder, so that a brighter picture stays brighter. Where numbers are below 0, or
   floats all below 1/4, black and white are the least and the largest.
 """
 
@@ -51,7 +52,7 @@ Greys = Mapping[str, tuple[float, float]]
 """Which numbers are black and white in deep pictures of "integers" and of "floats"."""
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI", "HEIF")
-"""The readers that take part, as Pillow names them."""
+"""The readers that we use, as Pillow names them."""
 TGA = frozenset({".tga", ".icb", ".vda", ".vst"})  # no signature: its name alone tells it
 NOT_READ = frozenset(
     f".{name}"
@@ -63,7 +64,7 @@ NOT_READ = frozenset(
         *("raf", "raw", "rw2", "srw", "x3f"),  # and those of the line above: of cameras
     )
 )
-"""Endings of pictures that we do not read, but do not pass over without a word."""
+"""Endings of pictures that we do not read, but do not skip silently."""
 HEIF = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 KNOWN_WHITES = {"integers": 65535.0, "floats": 1.0}
 DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16, 20, 24, 28, 32)
@@ -89,7 +90,7 @@ IMAGE_SUFFIXES = TGA.union(
     {".jfif", ".jpe", ".mpo", ".pjp", ".pjpeg"},
     (suffix for suffix, name in Image.registered_extensions().items() if name in READERS),
 )
-"""Endings of the files that are taken for pictures, in lower case."""
+"""Endings of the files that we treat as pictures, in lower case."""
 
 
 class Numbers(NamedTuple):
@@ -218,7 +219,7 @@ def looks_like_a_picture(path: Path) -> bool:
 
 
 def remedy(path: Path) -> str | None:
-    """What makes a file of a format that we do not read readable; None for what is no picture."""
+    """How to make a file of a format that we do not read readable; None if it is no picture."""
     suffix = path.suffix.lower()
     if suffix in HEIF:
         return "pip install pillow-heif"
@@ -244,7 +245,7 @@ def _contents(head: bytes) -> str:
 
 
 def _mend(image: Image.Image) -> None:
-    """Set right, before it is decoded, what Pillow would read wrongly without a word; or refuse.
+    """Correct, before decoding, what Pillow would silently read wrongly; or refuse it.
 
     Raises:
         ValueError: a TIFF file whose colours lie one after the other, in a way that is not read.
@@ -299,7 +300,7 @@ def greys_of(pictures: Iterable[Picture], given: Greys) -> dict[str, tuple[float
 
 
 def said_of_greys(found: Greys) -> list[str]:
-    """Of which black and white it must be said that they were guessed."""
+    """Which black and white were guessed, to be said in a warning."""
     return [
         f"deep pictures: greys of {low:g} to {high:g} ({kind}) are scaled to 0 to 255"
         for kind, (low, high) in found.items()
@@ -308,7 +309,7 @@ def said_of_greys(found: Greys) -> list[str]:
 
 
 def remarks(picture: Picture, greys: Greys) -> list[str]:
-    """What must be said about a picture that is used."""
+    """What to say about a picture that is used."""
     pages = ["it holds several pictures, the first is used"] if picture.several else []
     if picture.numbers is None:
         return pages
@@ -319,7 +320,7 @@ def remarks(picture: Picture, greys: Greys) -> list[str]:
         f"{100 * lost:.3g} % of it is NaN or infinite, taken as black": lost > 0,
         f"its greys of {low:g} to {high:g} are cut off at {black:g} and {white:g}": low < black
         or high > white,
-        f"its greys of {low:g} to {high:g} come out nearly as one colour: {black:g} is black and "
+        f"its greys of {low:g} to {high:g} come out as nearly one colour: {black:g} is black and "
         f"{white:g} is white": bright - dark < DULL,
     }
     return pages + [text for text, is_so in said.items() if is_so]
@@ -370,7 +371,7 @@ def _is_sixteen_bit_colour(image: Image.Image) -> bool:
 
 
 def _both_bytes(image: Image.Image, file: Path) -> tuple[np.ndarray | None, Image.Image | None]:
-    """Of 16 bits a channel Pillow keeps the upper byte; so the lower one is read in its place."""
+    """Pillow keeps the upper byte of 16 bits per channel, so we read the lower one separately."""
     raw, clear = _raw_mode(image), image.info.get("transparency")
     upper = np.asarray(image.convert("RGB"))
     if raw.split(";")[0] in ("RGB", "RGBA", "RGBX") and ";16" in raw:

@@ -105,7 +105,7 @@ def test_pictures_beside_the_class_folders_are_said(tmp_path):
     Image.new("L", (28, 28)).save(tmp_path / "stray.png")
     dataset, said = loaded(tmp_path)
     assert len(dataset) == 2
-    assert "passed over pictures that lie in no class folder: stray.png" in said
+    assert "skipped pictures that are in no class folder: stray.png" in said
 
 
 def test_parts_with_other_classes_in_each(tmp_path):

@@ -203,7 +203,7 @@ def test_formats_that_are_not_read_are_counted_with_what_helps(animals):
     for name in ("cat/1.HEIC", "cat/2.heic", "dog/3.heif", "dog/4.psd", "dog/5.jxl", "dog/6.NEF"):
         (animals / name).write_bytes(b"\0\0\0\x18ftypheic")
     save(animals / "dog" / "without", format="PNG")
-    with pytest.warns(UserWarning, match="passed over pictures that are not read") as said:
+    with pytest.warns(UserWarning, match="skipped pictures that are not read") as said:
         assert len(load_image_folder(animals)) == 4
     (text,) = [str(warning.message) for warning in said]
     assert "2 .heic (pip install pillow-heif)" in text and "1 .psd (save as PNG or JPEG)" in text
