@@ -2,12 +2,12 @@
 PYTHON ?= python3
 TOOL = .venv/bin/python -m
 
-.PHONY: help lab test build check lint format types browser slow bench instructor clean
+.PHONY: help lab test build check lint format types browser slow bench mutants instructor clean
 
 help:
 	@$(PYTHON) course.py help
 	@echo "With make: lab, test, build, check, clean as above; after the first run also"
-	@echo "lint, format, types, browser, slow, instructor, bench."
+	@echo "lint, format, types, browser, slow, instructor, bench, mutants."
 
 lab test build clean:
 	@$(PYTHON) course.py $@
@@ -43,3 +43,11 @@ bench:
 	$(TOOL) ensurepip
 	PIP_USER=0 $(TOOL) pip install --quiet --constraint constraints.txt --editable ".[bench]" $(PEERS)
 	$(TOOL) pytest benchmarks --benchmark-json=.cache/benchmarks.json $(if $(ONLY),-k "$(ONLY)")
+
+# Does a test notice each small change of the code? docs/mutants.md. All files that pyproject.toml
+# names, which takes hours, or some: make mutants ONLY="metalearn_edu.learners.meta_sgd*"
+mutants:
+	$(TOOL) ensurepip
+	PIP_USER=0 $(TOOL) pip install --quiet --constraint constraints.txt mutmut==3.8.1
+	OMP_NUM_THREADS=1 $(TOOL) mutmut run $(if $(ONLY),"$(ONLY)")
+	$(TOOL) mutmut results

@@ -241,9 +241,10 @@ def _draw_floors(ax: Axes, valleys: str) -> None:
             ring = OPTIMA[task] + radii[0] * turn.cos()[:, None] * floor
             ring = ring + radii[1] * turn.sin()[:, None] * across
             ax.plot(*ring.T.tolist(), color=style["color"], ls=style["ls"], lw=1, alpha=0.6)
-        ax.plot(*OPTIMA[task].tolist(), marker=style["marker"], color=style["color"], ms=6)
+        x, y = OPTIMA[task].tolist()
+        ax.plot(x, y, marker=style["marker"], color=style["color"], ms=6)
         place: Any = {"xytext": (6, 5), "textcoords": "offset points", "fontsize": SMALL}
-        ax.annotate(f"task {task + 1}", OPTIMA[task].tolist(), color=style["color"], **place)
+        ax.annotate(f"task {task + 1}", (x, y), color=style["color"], **place)
 
 
 def _draw_arrows(ax: Axes, points: Tensor, color: str, line: str) -> None:

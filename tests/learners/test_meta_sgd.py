@@ -259,6 +259,17 @@ def test_names_with_dots_and_shapes():
     assert sum(p.numel() for p in learner.parameters()) == 2 * n_weights
 
 
+def test_a_zero_head_for_other_classes_steps_by_the_mean_over_classes():
+    learner = uneven(MetaSGD(network(), zero_head=True))
+    batch = episodes(n_tasks=1, n_way=4)  # the model has 3 classes
+    head = learner.learn_task(batch.support_x, batch.support_y)
+    features = torch.tanh(learner.model.body(batch.support_x[0]))  # (S, 5)
+    weight = torch.zeros(4, 5, dtype=torch.float64, requires_grad=True)
+    loss = F.cross_entropy(features @ weight.T, batch.support_y[0])
+    (gradient,) = torch.autograd.grad(loss, weight)
+    close(head["head.weight"][0], -learner.rates["head.weight"].mean(dim=0) * gradient)
+
+
 def test_the_state_dict_brings_the_rates_back():
     learner, batch = uneven(MetaSGD(network())), episodes()
     twin = MetaSGD(Nested().double())
@@ -353,7 +364,8 @@ def test_chunks_give_the_same_gradient():
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(ValueError, match=r"engine must be torch\.func"):
+    why = r"^engine must be torch\.func: the SGD of higher has one size for all$"
+    with pytest.raises(ValueError, match=why):
         MetaSGD(network(), engine="higher")
     with pytest.raises(ValueError, match=r"inner_lr must be a finite .* at least 0, got -0\.1"):
         MetaSGD(network(), -0.1)

@@ -178,7 +178,7 @@ def test_prototypes_of_a_missing_class_are_refused():
     [
         (None, torch.tensor([[0, 1]]), "support_z must be a tensor or an array of numbers"),
         (torch.rand(1, 2, 3), None, "support_y must be a tensor or an array of numbers"),
-        (torch.rand(2, 3), torch.tensor([0, 1]), "need support_z"),
+        (torch.rand(2, 3), torch.tensor([0, 1]), r"need support_z \(.*\) and support_y \(T, S\)"),
         (torch.rand(1, 2, 3, 4), torch.tensor([[0, 1]]), "support_z must be vectors"),
         (torch.rand(1, 2, 3) / 0, torch.tensor([[0, 1]]), "support_z holds 6 NaN or infinite"),
         (torch.rand(1, 2, 3), torch.rand(1, 2), "classes need int64 labels"),
@@ -201,6 +201,11 @@ def test_a_temperature_that_is_no_number_is_refused(temperature):
         PrototypicalNetwork(nn.Identity(), temperature=temperature)
 
 
+def test_an_encoder_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"^encoder must be"):
+        PrototypicalNetwork(3)
+
+
 def test_a_temperature_may_be_learned():
     learner = PrototypicalNetwork(nn.Linear(2, 2), temperature=nn.Parameter(torch.tensor(2.0)))
     assert "temperature" in dict(learner.named_parameters())
@@ -208,7 +213,7 @@ def test_a_temperature_may_be_learned():
 
 def test_maps_are_no_embeddings():
     x = torch.rand(1, 2, 1, 4, 4)
-    with pytest.raises(ValueError, match=r"must give vectors .* gives \(3, 4, 4\) an item"):
+    with pytest.raises(ValueError, match=r"gives \(3, 4, 4\) an item; end it with nn.Flatten\(\)$"):
         PrototypicalNetwork(nn.Conv2d(1, 3, 1))(x, torch.tensor([[0, 1]]), x)
 
 
@@ -244,3 +249,24 @@ def test_views_are_the_mean_of_what_the_encoder_says_of_warped_images():
 def test_one_view_is_the_encoder():
     encoder, x = ConvNet(1, 4), torch.rand(3, 1, 28, 28)
     assert torch.allclose(Views(encoder, 1).eval()(x), encoder(x), atol=1e-4)
+
+
+def test_views_are_warped_either_way_by_at_most_the_amount():
+    views = Views(nn.Identity(), 50, amount=0.2)
+    assert (views.n_views, views.amount, Views(nn.Identity(), 2).amount) == (50, 0.2, 0.5)
+    assert -0.2 <= views.changes.min() < -0.19 and 0.19 < views.changes.max() <= 0.2
+
+
+def test_views_are_those_that_shipped_weights_were_measured_with():
+    assert Views(nn.Identity(), 2).changes[1, :3].tolist() == pytest.approx(
+        [-0.3162, 0.1251, -0.0446], abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_views", "amount", "message"),
+    [(0, 0.5, "^n_views must be an integer"), (2, "far", "^amount must be a finite number")],
+)
+def test_views_of_nonsense_are_refused(n_views, amount, message):
+    with pytest.raises(ValueError, match=message):
+        Views(nn.Identity(), n_views, amount)

@@ -1,7 +1,13 @@
 """Wrong answers, written as edits of a right one.
 
-The mistakes of a lesson are in a text file of the folder `hints`. A hint starts at the margin;
-below it, indented, are the wrong answers that it is for, one per line:
+The texts of the folder `hints`, one a lesson, hold for each exercise the ladder of its hints, then
+its mistakes: at the margin what is said of them; below it, indented, the wrong answers, one a line:
+
+    # weights_and_bias
+    10 minutes, medium: find the straight line in a distance
+
+    1. Expand the square and look which terms depend on the class.
+    2. The first is what all classes have in common.
 
     the bias has the wrong sign: a prototype far from 0 pays for it, b = -|c|²
         -prototypes -> prototypes
@@ -23,13 +29,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
-__all__ = ["Edit", "compiled", "mistakes_of", "source_of"]
+from .texts import part_of
+
+__all__ = ["Edit", "compiled", "hints_of", "mistakes_of", "source_of"]
 
 Answer = Callable[..., Any]
-HINTS = Path(__file__).parents[1] / "hints"
+RUNG = re.compile(r"\d+\. (.+)")
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,8 @@ def mistakes_of(*ways: Answer, lesson: str) -> list[Edit]:
     Raises:
         ValueError: the text has no part with the name of the solution.
     """
-    name = ways[0].__name__
-    parts = _parts(lesson)
-    if name not in parts:
-        raise ValueError(f"{lesson} has no part {name!r}; it has {', '.join(parts)}")
     edits, hint = [], ""
-    for line in parts[name].splitlines():
+    for line in part_of(f"hints/{lesson}", ways[0].__name__).splitlines():
         if line.startswith("    "):
             edits.append(Edit(ways, line.strip(), hint))
         elif line:
@@ -82,12 +85,10 @@ def mistakes_of(*ways: Answer, lesson: str) -> list[Edit]:
     return edits
 
 
-@cache
-def _parts(lesson: str) -> dict[str, str]:
-    """What stands under each heading, `# name`."""
-    text = (HINTS / lesson).read_text(encoding="utf-8")
-    _, *parts = re.split(r"^# (\w+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+def hints_of(solution: Answer, lesson: str) -> list[str]:
+    """The ladder of hints of an exercise, from the same text."""
+    lines = part_of(f"hints/{lesson}", solution.__name__).splitlines()
+    return [found[1] for line in lines if (found := RUNG.fullmatch(line))]
 
 
 @cache

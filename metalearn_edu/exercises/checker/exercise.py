@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import torch
 
-from .edits import Edit
+from .edits import Edit, hints_of, mistakes_of
+from .texts import facts_of
 
-__all__ = ["Answer", "Case", "Exercise", "Mistake", "Property", "Verdict"]
+__all__ = ["Answer", "Case", "Exercise", "Mistake", "Property", "Verdict", "exercise_of"]
 
 Answer = Callable[..., Any]
 # What must hold for every right answer: returns "" or, in words, what does not.
@@ -89,6 +90,25 @@ class Exercise:
         text = text.replace(f"def {self.name}(", f"def {self.stub}(", 1)
         needed = _imports(self.solution, text)
         return "\n".join([*needed, "", "", text]) if needed else text
+
+
+def exercise_of(
+    solution: Answer, *, lesson: str, ways: Sequence[Answer] = (), **more: Any
+) -> Exercise:
+    """The exercise with this solution, all words of which stand in a text of the folder `hints`.
+
+    Args:
+        lesson: file name of the text: facts, hints and, if none are given here, mistakes.
+        more: the other attributes of an `Exercise`.
+
+    Raises:
+        ValueError: the text has no part with the name of the solution, or it lacks the facts.
+    """
+    words = facts_of(f"hints/{lesson}", solution.__name__) | {
+        "hints": hints_of(solution, lesson=lesson),
+        "mistakes": mistakes_of(solution, *ways, lesson=lesson),
+    }
+    return Exercise(solution=solution, ways=ways, **(words | more))
 
 
 @dataclass(frozen=True)

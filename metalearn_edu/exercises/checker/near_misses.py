@@ -19,44 +19,35 @@ __all__ = ["NearMiss", "near_misses"]
 
 Answer = Callable[..., Any]
 
-OPERATORS: dict[type, list[type]] = {
-    ast.Add: [ast.Sub],
-    ast.Sub: [ast.Add],
-    ast.Mult: [ast.Div],
-    ast.Div: [ast.Mult],
-    ast.Pow: [ast.Mult],
-    ast.Eq: [ast.NotEq],
-    ast.NotEq: [ast.Eq],
-    ast.Lt: [ast.LtE],
-    ast.LtE: [ast.Lt],
-    ast.Gt: [ast.GtE],
-    ast.GtE: [ast.Gt],
+OPERATORS: dict[type, type] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
 }
-CALLS = {
-    "mean": "sum",
-    "sum": "mean",
-    "amin": "amax",
-    "amax": "amin",
-    "min": "max",
-    "max": "min",
-    "argmin": "argmax",
-    "argmax": "argmin",
-    "minimum": "maximum",
-    "maximum": "minimum",
-    "softmax": "log_softmax",
-    "log_softmax": "softmax",
+CONFUSED = [  # either is taken for the other
+    ("mean", "sum"),
+    ("var", "std"),
+    ("any", "all"),
+    ("comb", "perm"),
+    ("log", "exp"),
+    ("ceil", "floor"),
+    ("softmax", "log_softmax"),
+    ("amin", "amax"),
+    ("min", "max"),
+    ("argmin", "argmax"),
+    ("minimum", "maximum"),
+]
+CALLS = {a: b for pair in CONFUSED for a, b in (pair, pair[::-1])} | {
     "sqrt": "square",
     "square": "abs",
-    "log": "exp",
-    "exp": "log",
-    "ceil": "floor",
-    "floor": "ceil",
-    "comb": "perm",
-    "perm": "comb",
-    "var": "std",
-    "std": "var",
-    "any": "all",
-    "all": "any",
     "repeat_interleave": "repeat",
     "zeros": "ones",
 }
@@ -133,8 +124,8 @@ def _replacements(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _operator(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    for other in OPERATORS.get(type(node), []):
-        yield "an operator", other()
+    if type(node) in OPERATORS:
+        yield "an operator", OPERATORS[type(node)]()
     if isinstance(node, ast.BinOp):
         yield "a part that is left out", node.left
         yield "a part that is left out", node.right

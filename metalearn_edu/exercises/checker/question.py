@@ -1,4 +1,17 @@
-"""Questions with a few answers to choose from, each with the reason why it is right or not."""
+"""Questions with a few answers to choose from, each of which says why it is right or not.
+
+They stand in the texts of the folder `questions`, one a lesson:
+
+    # one_alphabet
+    2 minutes, easy: say what makes a task hard
+
+    Twenty letters to learn from one drawing each. When will a learner err more often?
+
+    a: If they come from anywhere
+        More variety makes the letters easier to tell apart, not harder.
+    b, right: If all come from one alphabet
+        Letters of one alphabet share strokes and style, as b, d, p and q do.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +24,12 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..record import read_record, update_record
+from .texts import facts_of, part_of
 
-__all__ = ["Option", "Question", "QuestionWidget", "as_html"]
+__all__ = ["Option", "Question", "QuestionWidget", "as_html", "question_of"]
+
+PART = re.compile(r".+\n\n(.+)\n\n((?:\w(?:, right)?: .+\n    .+\n)+)")
+OPTION = re.compile(r"(\w)(, right)?: (.+)\n    (.+)\n")
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,27 @@ class Question:
         lines = [f"  {letter}: {option.text}" for letter, option in self.options.items()]
         answer = f'Answer with predict("{self.name}", "a"), or another letter.'
         return "\n".join([self.text, *lines, answer])
+
+
+def question_of(name: str, lesson: str) -> Question:
+    """The question that stands under `# name` in a text of the folder `questions`.
+
+    Raises:
+        ValueError: there is none, or it is not written as above.
+    """
+    file = f"questions/{lesson}"
+    found = PART.fullmatch(part_of(file, name).strip() + "\n")
+    options = OPTION.findall(found[2]) if found else []
+    rights = [letter for letter, right, _, _ in options if right]
+    if found is None or len(rights) != 1:
+        raise ValueError(f"{file}: write {name} as {__name__} says, with one right option")
+    return Question(
+        name=name,
+        text=found[1],
+        options={letter: Option(text, reason) for letter, _, text, reason in options},
+        right=rights[0],
+        **facts_of(file, name),
+    )
 
 
 class QuestionWidget(widgets.VBox):

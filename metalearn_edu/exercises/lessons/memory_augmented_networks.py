@@ -13,8 +13,8 @@ from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
 from ..checker.edits import Edit, mistakes_of
-from ..checker.exercise import Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "08_memory_augmented_networks.txt"
 
@@ -49,12 +49,9 @@ def _draw_labels(generator: Generator) -> tuple[Tensor, int]:
     return torch.randint(n_way, (length,), generator=generator), n_way
 
 
-LATE = Exercise(
-    solution=late_labels,
-    lesson=8,
-    aim="let labels come one step late",
-    minutes=5,
-    difficulty="easy",
+LATE = exercise_of(
+    late_labels,
+    lesson=LESSON,
     cases=[
         Case((torch.tensor([2, 0, 1]), 3), torch.tensor([[0.0, 0, 0], [0, 0, 1], [1, 0, 0]])),
         Case(
@@ -63,12 +60,6 @@ LATE = Exercise(
         ),
     ],
     draw=_draw_labels,
-    mistakes=mistakes_of(late_labels, lesson=LESSON),
-    hints=[
-        "Make all one-hot rows, drop the last, and put a row of zeros in front.",
-        "`F.one_hot(y, n_way).float()` is `(L, n_way)`; so must the result be.",
-        "`torch.cat([torch.zeros(1, n_way), ...])` puts a row in front; `[:-1]` drops the last.",
-    ],
 )
 
 
@@ -93,12 +84,9 @@ def _draw_read(generator: Generator) -> tuple[Tensor, Tensor, float]:
     return key, memory, 0.5 + draw_int(0, 8, generator) / 2
 
 
-READ = Exercise(
-    solution=read_weights,
-    lesson=8,
-    aim="read a memory by its content",
-    minutes=6,
-    difficulty="easy",
+READ = exercise_of(
+    read_weights,
+    lesson=LESSON,
     cases=[
         # cosines 1, 0, and 3 / 5 of the row (3, 4)
         Case(
@@ -112,14 +100,7 @@ READ = Exercise(
         ),
     ],
     draw=_draw_read,
-    mistakes=mistakes_of(read_weights, _by_lengths, lesson=LESSON),
     ways=[_by_lengths],
-    hints=[
-        "Bring the key and each row to length 1; then one product gives all the cosines.",
-        "`F.normalize(memory, dim=1)` is `(slots, d)` with rows of length 1; times a key `(d,)` of "
-        "length 1 it is `(slots,)`.",
-        "`torch.softmax(sharpness * cosine, dim=0)`.",
-    ],
 )
 
 
@@ -141,12 +122,9 @@ def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
     return usage, draw_int(1, min(slots, 5), generator)
 
 
-LEAST = Exercise(
-    solution=least_used,
-    lesson=8,
-    aim="find a slot to wipe for each head",
-    minutes=5,
-    difficulty="easy",
+LEAST = exercise_of(
+    least_used,
+    lesson=LESSON,
     cases=[
         Case((torch.tensor([1.5, 1.0, 0.5]), 1), torch.tensor([[0.0, 0, 1]])),
         Case(
@@ -157,13 +135,6 @@ LEAST = Exercise(
         Case((torch.zeros(4), 2), torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])),
     ],
     draw=_draw_usage,
-    mistakes=mistakes_of(least_used, lesson=LESSON),
-    hints=[
-        "Sort the slots by their usage. The first n_heads of them are wanted, one for each head.",
-        "`usage.argsort(stable=True)` gives the numbers of the slots, least used first, equal ones "
-        "in their order.",
-        "`F.one_hot(numbers, len(usage))` makes `(n_heads, slots)`; `.to(usage.dtype)` floats.",
-    ],
 )
 
 
@@ -228,12 +199,9 @@ def _draw_write(generator: Generator) -> tuple[Any, ...]:
     return memory, usage, *_shares(2, slots, generator), gate, 1 + row, decay
 
 
-STEP = Exercise(
-    solution=write_step,
-    lesson=8,
-    aim="write where it was read last, or into the least used slot",
-    minutes=12,
-    difficulty="medium",
+STEP = exercise_of(
+    write_step,
+    lesson=LESSON,
     cases=[
         # usage (2, 0.5, 1): slot 1 goes; write (0.25, 0.75, 0)
         Case(
@@ -277,13 +245,6 @@ STEP = Exercise(
     ],
     draw=_draw_write,
     mistakes=_mistakes(),
-    hints=[
-        "Make the least used slot a one-hot row. Then every line is a formula of this section.",
-        "`least` and `write` are `(slots,)`. `write[:, None] * row` is `(slots, d)`: each slot "
-        "gets its share of the row. `memory * (1 - least)[:, None]` wipes.",
-        "`F.one_hot(usage.argmin(), len(usage))` is the one-hot row; the last line is "
-        "`decay * usage + read_now + write`.",
-    ],
 )
 
 
@@ -309,13 +270,10 @@ def _draw_inputs(generator: Generator) -> tuple[Tensor, Tensor, int]:
     return x, torch.randint(n_way, (n_tasks, length), generator=generator), n_way
 
 
-INPUTS = Exercise(
-    solution=stream_inputs,
+INPUTS = exercise_of(
+    stream_inputs,
+    lesson=LESSON,
     buggy=_with_labels,
-    lesson=8,
-    aim="close a label leak",
-    minutes=5,
-    difficulty="easy",
     cases=[
         Case(
             (torch.tensor([[[0.5], [0.7], [0.9]]]), torch.tensor([[1, 0, 1]]), 2),
@@ -327,13 +285,6 @@ INPUTS = Exercise(
         ),
     ],
     draw=_draw_inputs,
-    mistakes=mistakes_of(stream_inputs, lesson=LESSON),
-    hints=[
-        "What stands beside the item of step 0? And what is the network asked for at step 0?",
-        "`known` is `(T, L, n_way)`. Put zeros `(T, 1, n_way)` in front along the steps, axis 1, "
-        "and drop the last step.",
-        "`torch.cat([torch.zeros_like(known[:, :1]), known[:, :-1]], dim=1)`.",
-    ],
 )
 
 
@@ -391,12 +342,9 @@ def _draw_stream(generator: Generator) -> tuple[Stream, Tensor, Tensor, int]:
 _ITEMS = torch.tensor([[1.0], [2.0], [1.0], [3.0], [1.0], [2.0]])
 _LABELS = torch.tensor([0, 3, 0, 4, 1, 3])
 
-HEARD = Exercise(
-    solution=heard_at,
-    lesson=8,
-    aim="test for leaks without training",
-    minutes=8,
-    difficulty="medium",
+HEARD = exercise_of(
+    heard_at,
+    lesson=LESSON,
     cases=[
         Case((_hears(1, True, 0.0), _ITEMS, _LABELS, 2), 3),  # as it should be
         Case((_hears(0, True, 0.0), _ITEMS, _LABELS, 1), 1),  # at once
@@ -409,14 +357,6 @@ HEARD = Exercise(
         Case((_hears(1, True, 0.0), _ITEMS, (_LABELS + 1) % 5, 4), 5),  # label 2
     ],
     draw=_draw_stream,
-    mistakes=mistakes_of(heard_at, lesson=LESSON),
-    hints=[
-        "Two calls: with `y`, and with a copy in which `y[t]` is another label. At which steps do "
-        "the scores differ?",
-        "`(first != second).any(dim=1)` is `(L,)`: true for the steps that changed.",
-        "`.int().argmax()` is the place of the first true, and 0 if there is none, so ask "
-        "`.any()` first.",
-    ],
 )
 
 
@@ -468,13 +408,10 @@ def _draw_loop(generator: Generator) -> tuple[Any, ...]:
     return memory, keys, _shares(length, slots, generator), rows, sharpness
 
 
-LOOP = Exercise(
-    solution=read_and_write,
+LOOP = exercise_of(
+    read_and_write,
+    lesson=LESSON,
     buggy=_at_the_end,
-    lesson=8,
-    aim="step through time: what is written can be read later",
-    minutes=5,
-    difficulty="medium",
     cases=[
         # empty at first; at step 1 the cosines are 1 and 0, so the weights 3/4 and 1/4
         Case(
@@ -500,13 +437,7 @@ LOOP = Exercise(
         ),
     ],
     draw=_draw_loop,
-    mistakes=mistakes_of(read_and_write, _two_names, lesson=LESSON),
     ways=[_two_names],
-    hints=[
-        "Which memory does step 5 read? And which one did step 4 write to?",
-        "One name is enough: what a step leaves behind is what the next step reads.",
-        "`memory = memory + write[:, None] * row`, after the reading; `written` can go.",
-    ],
 )
 
 
@@ -514,133 +445,14 @@ LOOP = Exercise(
 
 EXERCISES: list[Exercise | Question] = [
     LATE,
-    Question(
-        name="best_first_answer",
-        lesson=8,
-        aim="know how good a first answer can be",
-        minutes=3,
-        difficulty="medium",
-        text="The best learner there could be recognises every letter, forgets nothing and never "
-        "peeks. Five classes, ten items of each, in random order. What share of the FIRST items of "
-        "a class does it get right?",
-        options={
-            "a": Option(
-                "20 %",
-                "That is an even guess among five labels. But at the second new class one label is "
-                "taken and can be ruled out.",
-            ),
-            "b": Option(
-                "about 46 %",
-                "1/5 for the first new class, then 1/4, 1/3, 1/2 and 1, since labels that have "
-                "come are ruled out. The mean is 137/300 = 45.67 %.",
-            ),
-            "c": Option(
-                "60 %",
-                "That is the middle of 1/5 and 1, but the chances in between are not evenly "
-                "spaced: 1/5, 1/4, 1/3, 1/2, 1.",
-            ),
-            "d": Option(
-                "100 %",
-                "Nobody has told it the label of a class that has not come yet; who has 100 % "
-                "there has heard it.",
-            ),
-        },
-        right="b",
-    ),
+    question_of("best_first_answer", lesson=LESSON),
     READ,
     LEAST,
     STEP,
-    Question(
-        name="missing_fifth",
-        lesson=8,
-        aim="follow a label to the memory, step by step",
-        minutes=3,
-        difficulty="medium",
-        text="Item 7 is the first of its class, and item 8, right after it, the second. Our "
-        "controller reads the memory as it was before the step's writing. Can it find item 7 when "
-        "it is asked for item 8?",
-        options={
-            "a": Option(
-                "Yes: the pair was written at step 7.",
-                "At step 7 its label is not known yet. What is there to be written with it?",
-            ),
-            "b": Option(
-                "Yes: label and item arrive together at step 8.",
-                "The label of item 7 does arrive at step 8, and the pair is written then. But when "
-                "is the memory read?",
-            ),
-            "c": Option(
-                "No: the pair is written at step 8, after the reading.",
-                "The label of item 7 arrives at step 8, and the pair is written at step 8. Item 8 "
-                "looks into a memory that does not hold it yet.",
-            ),
-            "d": Option(
-                "No: the slot has been wiped in between.",
-                "There is one step in between, and 64 slots; the least used one is wiped.",
-            ),
-        },
-        right="c",
-    ),
-    Question(
-        name="too_good_at_first",
-        lesson=8,
-        aim="find a bug from its symptom",
-        minutes=2,
-        difficulty="easy",
-        text="Sixty steps, no memory, and more than 90 % right from the first instance on. What do "
-        "you conclude?",
-        options={
-            "a": Option(
-                "An LSTM is better at this than a memory.",
-                "Then it would be so from the second instance on. At the first instance nobody has "
-                "told it anything.",
-            ),
-            "b": Option(
-                "The classes of meta-test were seen in training.",
-                "Labels are dealt anew in each stream, so that even a class that it knows well has "
-                "an unknown label at its first instance.",
-            ),
-            "c": Option(
-                "A label reaches the network before it is asked for.",
-                "No honest learner can be above 45.67 % at the first instance. So it has heard the "
-                "label; look at the line that puts it beside the item.",
-            ),
-            "d": Option(
-                "The points of a class lie close together, so one is enough.",
-                "That helps at the second instance. At the first there is not even one.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("missing_fifth", lesson=LESSON),
+    question_of("too_good_at_first", lesson=LESSON),
     INPUTS,
     HEARD,
-    Question(
-        name="blind_address",
-        lesson=8,
-        aim="tell an address by content from one by position",
-        minutes=2,
-        difficulty="easy",
-        text="`QuickAddress` chooses where to read. What does it not look at when it chooses?",
-        options={
-            "a": Option(
-                "the state of the controller, `hidden`",
-                "`hidden` is what `where` reads. It is the only thing that it reads.",
-            ),
-            "b": Option(
-                "what is in the memory",
-                "The weights come from `hidden` alone. Swap two rows, and it reads the wrong one. "
-                "To find an item it would have to remember by itself where it put it.",
-            ),
-            "c": Option(
-                "a softmax over the slots",
-                "There is one, in the first line of `forward`: the weights do sum to 1.",
-            ),
-            "d": Option(
-                "the number of slots",
-                "It is in the shape of its weights, an output for each slot; that is the trouble.",
-            ),
-        },
-        right="b",
-    ),
+    question_of("blind_address", lesson=LESSON),
     LOOP,
 ]

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int, draw_labels
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "09_task_representations.txt"
 
@@ -44,12 +43,9 @@ def _draw_set(generator: Generator) -> tuple[Tensor]:
     return (2 * torch.randn(n_items, d, generator=generator) + 1,)
 
 
-POOL = Exercise(
-    solution=mean_and_spread,
-    lesson=9,
-    aim="turn a set into a vector",
-    minutes=5,
-    difficulty="easy",
+POOL = exercise_of(
+    mean_and_spread,
+    lesson=LESSON,
     cases=[
         Case(  # the set of the lesson
             (torch.tensor([[1.0, 0.0], [5.0, 0.0], [1.0, 0.0], [5.0, 4.0]]),),
@@ -62,13 +58,6 @@ POOL = Exercise(
         Case((torch.tensor([[4.0, -2.0]]),), torch.tensor([4.0, -2.0, SMALL, SMALL])),  # one item
     ],
     draw=_draw_set,
-    mistakes=mistakes_of(mean_and_spread, lesson=LESSON),
-    hints=[
-        "Take the mean over the items, subtract it from each, square, take the mean over the items "
-        "again, add 1e-6, take the root.",
-        "Mean and spread are `(d,)` each; `torch.cat` puts them one behind the other.",
-        "`(z - mean).square().mean(dim=0)` is the variance with n below.",
-    ],
 )
 
 
@@ -95,12 +84,9 @@ def _draw_film(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-FILM = Exercise(
-    solution=film_layer,
-    lesson=9,
-    aim="scale and shift hidden units as a task says",
-    minutes=8,
-    difficulty="medium",
+FILM = exercise_of(
+    film_layer,
+    lesson=LESSON,
     cases=[
         Case(  # gamma (1, 0), beta (2, -4), as in the lesson
             (
@@ -126,13 +112,6 @@ FILM = Exercise(
         ),
     ],
     draw=_draw_film,
-    mistakes=mistakes_of(film_layer, lesson=LESSON),
-    hints=[
-        "Two lines: make the 2 d numbers and cut them in two halves; then scale, shift, ReLU.",
-        "`weight @ e + bias` is `(2 d,)`; `.chunk(2)` gives two of `(d,)`, which broadcast over "
-        "the rows of `h`.",
-        "With both zero the layer must be `F.relu(h)`, so the factor is `1 + gamma`.",
-    ],
 )
 
 
@@ -162,12 +141,9 @@ def _draw_classes(generator: Generator) -> tuple[Tensor, Tensor, int]:
     return 1 + 2 * torch.randn(len(y), d, generator=generator), y, n_way
 
 
-CLASSES = Exercise(
-    solution=class_vectors,
-    lesson=9,
-    aim="pool class by class without a loop",
-    minutes=10,
-    difficulty="medium",
+CLASSES = exercise_of(
+    class_vectors,
+    lesson=LESSON,
     cases=[
         Case(  # class 0: (1, 0), (5, 4); class 1: (5, 0), (1, 0)
             (
@@ -187,16 +163,7 @@ CLASSES = Exercise(
         ),
     ],
     draw=_draw_classes,
-    mistakes=mistakes_of(class_vectors, _class_by_class, lesson=LESSON),
     ways=[_class_by_class],
-    hints=[
-        "A table with a row for each item and a 1 at its class turns sums by class into a matrix "
-        "product: once for the items, once for their squared distances.",
-        "`mean` is `(n_way, d)`, so `mean[y]` is `(S, d)`: each row is the mean of that item's "
-        "class. The counts must be `(n_way, 1)` to divide row by row.",
-        "`one_hot = F.one_hot(y, n_way).to(z.dtype)`; the sums are `one_hot.T @ z`, the counts "
-        "`one_hot.sum(dim=0)[:, None]`.",
-    ],
 )
 
 
@@ -235,13 +202,10 @@ def _draw_beside(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-INPUT = Exercise(
-    solution=network_input,
+INPUT = exercise_of(
+    network_input,
+    lesson=LESSON,
     buggy=_too_wide,
-    lesson=9,
-    aim="make two widths fit",
-    minutes=5,
-    difficulty="easy",
     cases=[
         Case(  # mean (2, 1), spread (1, 1): rows 2 + 1, 1 - 2 * 1, and the bias
             (
@@ -263,13 +227,7 @@ INPUT = Exercise(
         ),
     ],
     draw=_draw_beside,
-    mistakes=mistakes_of(network_input, _by_linear, lesson=LESSON),
     ways=[_by_linear],
-    hints=[
-        "How many numbers does the network expect beside x, and how many does `e` have?",
-        "`mean_and_spread(z)` is `(2 E,)`, `weight` is `(E, 2 E)`. Which argument is never used?",
-        "`e = weight @ mean_and_spread(z) + bias`.",
-    ],
 )
 
 
@@ -299,13 +257,10 @@ def _draw_pairs(generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x, y, weight, 1 + torch.rand(width, generator=generator)
 
 
-PAIRS = Exercise(
-    solution=encode_pairs,
+PAIRS = exercise_of(
+    encode_pairs,
+    lesson=LESSON,
     buggy=_x_twice,
-    lesson=9,
-    aim="find why an encoder is deaf",
-    minutes=4,
-    difficulty="easy",
     cases=[
         Case(  # x + 10 y, and 2 x - y + 1, after ReLU
             (
@@ -318,12 +273,6 @@ PAIRS = Exercise(
         ),
     ],
     draw=_draw_pairs,
-    mistakes=mistakes_of(encode_pairs, lesson=LESSON),
-    hints=[
-        "Which argument is never used?",
-        "A pair is an item with its own target beside it, on the last axis.",
-        "`torch.cat([support_x, support_y], dim=-1)`.",
-    ],
 )
 
 
@@ -376,12 +325,9 @@ def _draw_encoder(generator: Generator) -> tuple[Encoder, Tensor, Tensor]:
 _X = torch.tensor([[-1.0], [0.0], [4.0]])
 _Y = torch.tensor([[1.0], [3.0], [-1.0]])
 
-EFFECT = Exercise(
-    solution=effect_of_targets,
-    lesson=9,
-    aim="test without training whether labels are heard",
-    minutes=5,
-    difficulty="easy",
+EFFECT = exercise_of(
+    effect_of_targets,
+    lesson=LESSON,
     cases=[
         Case((_of_items, _X, _Y), 0.0),  # deaf
         Case((_of_both, _X, _Y), 1.0),  # the mean of y moves by 1
@@ -389,13 +335,6 @@ EFFECT = Exercise(
         Case((_downwards, _X, _Y), 2.0),  # by -1 and by -2
     ],
     draw=_draw_encoder,
-    mistakes=mistakes_of(effect_of_targets, lesson=LESSON),
-    hints=[
-        "Two calls with the same `support_x`: with the targets as they are, and with 1 added to "
-        "each.",
-        "The two vectors have the same shape. Subtract, take absolute values, take the largest.",
-        "`(after - before).abs().max().item()` is a number.",
-    ],
 )
 
 
@@ -403,130 +342,13 @@ EFFECT = Exercise(
 
 EXERCISES: list[Exercise | Question] = [
     POOL,
-    Question(
-        name="mean_cannot_see",
-        lesson=9,
-        aim="know what pooling loses",
-        minutes=4,
-        difficulty="medium",
-        text="Set A is (0, 1) and (1, 0), set B is (0, 0) and (1, 1). Mean and spread of x and of "
-        "y are the same for both. Which further number, computed for each point before pooling, "
-        "makes their MEANS differ?",
-        options={
-            "a": Option(
-                "the sum x + y",
-                "The mean of a sum is the sum of the means: 1 for both. (The spread of x + y does "
-                "differ, 0 for A and 1 for B.)",
-            ),
-            "b": Option(
-                "the difference x - y",
-                "The mean of a difference is the difference of the means: 0 for both.",
-            ),
-            "c": Option(
-                "the product x · y",
-                "Its mean is 0 for A and 1/2 for B. It is no sum of a number of x and one of y; "
-                "such numbers are what hidden units can learn.",
-            ),
-            "d": Option(
-                "the square of y",
-                "0 and 1 are their own squares, and both sets have the same values of y: its mean "
-                "is 1/2 for both.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("mean_cannot_see", lesson=LESSON),
     FILM,
-    Question(
-        name="wrong_vector",
-        lesson=9,
-        aim="work out what a wrong vector costs",
-        minutes=3,
-        difficulty="medium",
-        text="A blind network, which knows nothing of the task, has the error 3.01. Each task now "
-        "gets the vector of ANOTHER task, and the network believes it. What is the error?",
-        options={
-            "a": Option(
-                "about 0.14, as before",
-                "Then the vector would not be used at all. This one is used.",
-            ),
-            "b": Option(
-                "3.01",
-                "That is the error of who answers with the mean of all waves. Ours draws a wave "
-                "with confidence, the wrong one.",
-            ),
-            "c": Option(
-                "about 6.02, twice as much",
-                "3.01 is the variance of the waves around their mean. Two waves drawn "
-                "independently differ by the sum of two such variances.",
-            ),
-            "d": Option(
-                "4.25, as for predicting zero",
-                "That is the mean square of the waves, the error of drawing no wave at all.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("wrong_vector", lesson=LESSON),
     CLASSES,
     INPUT,
-    Question(
-        name="slope_of_no_spread",
-        lesson=9,
-        aim="find where a NaN comes from",
-        minutes=3,
-        difficulty="medium",
-        text="The spread of one item is 0, a fine number. Yet without the constant its gradient is "
-        "NaN. Why?",
-        options={
-            "a": Option(
-                "n - 1 is 0, and 0/0 is NaN.",
-                "That was the defect before. This variance divides by n = 1, and the spread is 0.",
-            ),
-            "b": Option(
-                "The root has an infinite slope at 0, and infinity times 0 is NaN.",
-                "The chain rule multiplies it by the slope of the variance, which is 0 at the "
-                "mean. With 1e-6 under the root the slope is 500, and 500 times 0 is 0. Several "
-                "equal items have the same defect.",
-            ),
-            "c": Option(
-                "The gradient overflows; float64 would help.",
-                "Infinity times 0 is NaN in every precision.",
-            ),
-            "d": Option(
-                "One item has no mean.",
-                "It has: itself. The spread around it is 0, as printed.",
-            ),
-        },
-        right="b",
-    ),
-    Question(
-        name="stays_at_three",
-        lesson=9,
-        aim="find a bug from the level of a loss",
-        minutes=2,
-        difficulty="easy",
-        text="The loss of `QuickEncoder` falls, and then stays at about 3. What does that tell?",
-        options={
-            "a": Option(
-                "The learning rate is too high.",
-                "Then the loss would jump about, at no level in particular. This level we know.",
-            ),
-            "b": Option(
-                "The vector of 16 numbers is too small.",
-                "Two numbers sufficed for an error of about 0.2, in section 6.",
-            ),
-            "c": Option(
-                "It needs more steps.",
-                "The others were far below 1 by then. And it is flat.",
-            ),
-            "d": Option(
-                "Nothing of use about the task reaches the network.",
-                "3.01 is the best that can be done without the support set. It has learned the "
-                "mean of all waves. So either the vector is not used, or it does not hold the "
-                "targets.",
-            ),
-        },
-        right="d",
-    ),
+    question_of("slope_of_no_spread", lesson=LESSON),
+    question_of("stays_at_three", lesson=LESSON),
     PAIRS,
     EFFECT,
 ]

@@ -8,9 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "11_which_algorithm.txt"
 
@@ -38,12 +37,9 @@ def _draw_accuracy(generator: Generator) -> tuple[Tensor]:
     return (0.7 + seeds + 0.05 * torch.randn(n_seeds, n_episodes, generator=generator),)
 
 
-ERROR = Exercise(
-    solution=error_of_study,
-    lesson=11,
-    aim="count the luck of training and the luck of episodes",
-    minutes=8,
-    difficulty="medium",
+ERROR = exercise_of(
+    error_of_study,
+    lesson=LESSON,
     cases=[
         # means of the seeds 0.5 and 0.7, variance 0.02; of the episodes 0.6 each, variance 0
         Case((torch.tensor([[0.5, 0.5], [0.7, 0.7]]),), 0.1),
@@ -53,11 +49,6 @@ ERROR = Exercise(
         Case((torch.tensor([[0.5, 1.0], [1.0, 0.5]]),), 0.0),
     ],
     draw=_draw_accuracy,
-    mistakes=mistakes_of(error_of_study, lesson=LESSON),
-    hints=[
-        "Two kinds of luck: average over the other one first, then take the variance.",
-        "`accuracy.mean(dim=1)` has one number a seed, `accuracy.mean(dim=0)` one an episode.",
-    ],
 )
 
 
@@ -78,12 +69,9 @@ def _draw_between(generator: Generator) -> tuple[float, float, float, float, flo
     return low, high, 0.1 + 0.8 * p_low, 0.1 + 0.8 * p_high, low * (high / low) ** (2 * share - 0.5)
 
 
-BETWEEN = Exercise(
-    solution=expected_between,
-    lesson=11,
-    aim="say what to expect between two measured cells",
-    minutes=8,
-    difficulty="medium",
+BETWEEN = exercise_of(
+    expected_between,
+    lesson=LESSON,
     cases=[
         Case((50.0, 200.0, 0.5, 0.8, 50.0), 0.5),
         Case((50.0, 200.0, 0.5, 0.8, 200.0), 0.8),
@@ -91,11 +79,6 @@ BETWEEN = Exercise(
         Case((5.0, 20.0, 0.8, 0.5, 80.0), 0.2),  # odds 4 and 1; as far again: 1/4
     ],
     draw=_draw_between,
-    mistakes=mistakes_of(expected_between, lesson=LESSON),
-    hints=[
-        "How large a share of the way from log(low) to log(high) is log(x)?",
-        "The logit of p is log(p / (1 - p)). Mix the two logits, then turn back.",
-    ],
 )
 
 
@@ -127,13 +110,10 @@ def _draw_measured(generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
     return accuracy, settings, (1 + highest * torch.rand(3, generator=generator)).exp()
 
 
-RULE = Exercise(
-    solution=best_measured,
+RULE = exercise_of(
+    best_measured,
+    lesson=LESSON,
     buggy=_rule_of_thumb,
-    lesson=11,
-    aim="find what a rule of thumb leaves out: the evidence",
-    minutes=8,
-    difficulty="medium",
     cases=[
         Case(
             (
@@ -185,11 +165,6 @@ RULE = Exercise(
         ),
     ],
     draw=_draw_measured,
-    mistakes=mistakes_of(best_measured, lesson=LESSON),
-    hints=[
-        "Which of the three arguments does the rule look at? Where in `accuracy` is the answer?",
-        "The distance of two settings: the sum of squares of the differences of their logarithms.",
-    ],
 )
 
 
@@ -199,37 +174,6 @@ EXERCISES: list[Exercise | Question] = [
     ERROR,
     BETWEEN,
     RULE,
-    Question(
-        name="more_episodes_or_more_seeds",
-        lesson=11,
-        aim="know which luck an interval is made of",
-        minutes=2,
-        difficulty="easy",
-        text="Three seeds differ by some points, each scored on 300 episodes. What narrows the "
-        "interval most?",
-        options={
-            "a": Option("More seeds", "Their spread is divided by n_seeds, and Student's t falls."),
-            "b": Option("3,000 episodes", "The seeds' spread over 3 stays, and it is the larger."),
-            "c": Option("More queries", "They make an episode surer, not a training."),
-        },
-        right="a",
-    ),
-    Question(
-        name="why_paired",
-        lesson=11,
-        aim="read a difference",
-        minutes=2,
-        difficulty="easy",
-        text="The intervals of two algorithms overlap, yet the interval of their difference "
-        "excludes 0. Can that be?",
-        options={
-            "a": Option("No, one is wrong.", "Both can be right: see what the two share."),
-            "b": Option("Only with one seed.", "It has nothing to do with the number of seeds."),
-            "c": Option(
-                "Yes: on the same episodes the luck of the episode is common to both.",
-                "What is common drops out of the difference.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("more_episodes_or_more_seeds", lesson=LESSON),
+    question_of("why_paired", lesson=LESSON),
 ]
