@@ -93,7 +93,7 @@ class InContextExplorer(Explorer):
     def draw(self, fig: Figure, **state: Any) -> None:
         """The transformer with its band, the others, and the exact posterior beside both."""
         fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
-        place: Any = {"left": 0.05, "right": 0.99, "top": 0.91, "bottom": 0.26, "wspace": 0.1}
+        place: Any = {"left": 0.05, "right": 0.98, "top": 0.91, "bottom": 0.26, "wspace": 0.1}
         axes = fig.subplots(1, 2, sharey=True, gridspec_kw=place)
         points, (exact, band) = points_by_hand(state), self._distribution(self.exact, state)
         for ax in axes:

@@ -585,7 +585,7 @@ for results, color, label in ((best_own, "#0072B2", "its own"), (best_new, "#D55
         range(4), [r.mean for r in results], ls=":", color=color, label=f"the list, {label}"
     )
 _ = ax.axhline(best_new[-1].mean, color="0.3", lw=1)
-_ = ax.text(0.5, best_new[-1].mean * 1.02, "ridge", va="bottom", ha="center", fontsize=11)
+_ = ax.text(2.5, best_new[-1].mean * 0.99, "ridge", va="top", ha="center", fontsize=11)
 _ = ax.set_xticks(range(4), ["4", "16", "64", "new each time"])
 _ = ax.set(
     yscale="log", xlabel="functions in meta-training, M", ylabel="squared error, 15 examples"
