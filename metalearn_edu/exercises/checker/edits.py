@@ -1,6 +1,6 @@
 """Wrong answers, written as edits of a right one.
 
-The texts of the folder `hints`, one a lesson, hold for each exercise the ladder of its hints, then
+The texts of the folder `hints`, one for each lesson, hold for each exercise the ladder of its hints, then
 its mistakes: at the margin what is said of them; below it, indented, the wrong answers, one a line:
 
     # weights_and_bias
