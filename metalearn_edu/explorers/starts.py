@@ -243,7 +243,8 @@ def _draw_floors(ax: Axes, valleys: str) -> None:
             ax.plot(*ring.T.tolist(), color=style["color"], ls=style["ls"], lw=1, alpha=0.6)
         ax.plot(*OPTIMA[task].tolist(), marker=style["marker"], color=style["color"], ms=6)
         place: Any = {"xytext": (6, 5), "textcoords": "offset points", "fontsize": SMALL}
-        ax.annotate(f"task {task + 1}", OPTIMA[task].tolist(), color=style["color"], **place)
+        x, y = OPTIMA[task].tolist()
+        ax.annotate(f"task {task + 1}", (x, y), color=style["color"], **place)
 
 
 def _draw_arrows(ax: Axes, points: Tensor, color: str, line: str) -> None:
