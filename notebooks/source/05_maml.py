@@ -1201,9 +1201,9 @@ first_conv = ConvNet(width=32, output_dim=5, downsample="stride")
 fomaml = MAML(first_conv, inner_lr=2.0, meta_lr=0.007, num_inner_steps=1, first_order=True)
 _ = meta_train(fomaml, train_episodes, n_steps=400, **glyph_settings)
 first_result = evaluate_meta_learner(fomaml, test_episodes, n_episodes=300, chunk_size=10)
-print("first order below 45 %:", first_result.mean < 0.45)
+print("first order below 55 %:", first_result.mean < 0.55)
 print("second order is ahead:", first_result.mean < glyph_steps[1].mean)
-assert first_result.mean < 0.45 < glyph_steps[1].mean
+assert first_result.mean < 0.55 < glyph_steps[1].mean
 
 # %%
 ax = plt.figure(figsize=(7.2, 2.2), layout="constrained").add_subplot()
