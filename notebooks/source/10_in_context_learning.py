@@ -455,7 +455,7 @@ _ = axes[0].set(yscale="log", xlabel="examples n (grey: more than in training)")
 _ = axes[0].set_ylabel("squared error")
 _ = axes[0].set_yticks((0.5, 1, 2, 5, 10, 20), ["0.5", "1", "2", "5", "10", "20"])
 axes[0].minorticks_off()
-_ = axes[0].legend(fontsize=10)
+_ = axes[0].legend(fontsize=11)
 ratio = [a / b for a, b in zip(*means.values(), strict=True)]
 _ = axes[1].plot(sizes, ratio, **LOOK["Transformer"])
 _ = axes[1].axhline(1, color="0.3", ls=":")
@@ -592,7 +592,7 @@ _ = ax.set(
 )
 _ = ax.set_yticks((0.25, 0.5, 1, 2), ["0.25", "0.5", "1", "2"])
 ax.minorticks_off()
-_ = ax.legend(fontsize=10)
+_ = ax.legend(fontsize=11)
 _ = ax.set_title(f"new each time: {new[-1].mean / best_new[-1].mean:.3f} times ridge", loc="left")
 plt.show()
 
@@ -679,7 +679,7 @@ for name, results in gaps.items():
 _ = axes[1].axhline(0, color="0.3", ls=":")
 _ = axes[1].set(xlabel="points in the context", ylabel="NLL above the exact posterior")
 text = ", ".join(f"{name} {g[3].mean:.3f} ± {g[3].half_width:.3f}" for name, g in gaps.items())
-_ = axes[1].set_title(f"at 10: {text}", loc="left", fontsize=10)
+_ = axes[1].set_title(f"at 10: {text}", loc="left", fontsize=11)
 plt.show()
 
 # %%
@@ -848,7 +848,7 @@ ax = plot_accuracy(accuracy)
 said = "; ".join(
     f"{name} {100 * r[1].mean:.1f} ± {100 * r[1].half_width:.1f} %" for name, r in accuracy.items()
 )
-_ = ax.set_title(f"1 shot: {said}", loc="left", fontsize=10)
+_ = ax.set_title(f"1 shot: {said}", loc="left", fontsize=11)
 plt.show()
 
 # %%
