@@ -237,7 +237,8 @@ class LetterGame(Explorer):
 
     def describe(self, **state: Any) -> str:
         script, n_way, round_ = self._key(state)
-        start = f"Round {round_}, {script}: one query and {n_way} letters."
+        rivals = f" Against {', '.join(self.rivals)}." if self.rivals else ""
+        start = f"Round {round_}, {script}: one query and {n_way} letters.{rivals}"
         if state["answer"] is None:
             return f"{start} Not answered yet."
         votes = self._votes(*self._key(state), answer=state["answer"])

@@ -50,7 +50,7 @@ def practice_pool(n_letters: int, generator: torch.Generator | None = None) -> F
     """Letters drawn from Glyphs' meta-train split; a smaller pool is the start of a larger one.
 
     Raises:
-        ValueError: there are not so many letters.
+        ValueError: there are fewer letters.
     """
     glyphs = load_glyphs("meta-train")
     if not 1 <= n_letters <= glyphs.n_classes:

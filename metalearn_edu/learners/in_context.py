@@ -146,7 +146,7 @@ class InContextLearner(MetaLearner):
     def _answer(self, state: tuple[Tensor, Tensor], query_x: Tensor) -> Tensor:
         support_x, rows = state
         x = torch.cat([support_x, query_x], dim=1)
-        y = F.pad(rows, (0, 0, 0, query_x.shape[1]))  # what is asked for is not told
+        y = F.pad(rows, (0, 0, 0, query_x.shape[1]))  # queries carry no answer
         n_support = support_x.shape[1]
         masks = context_masks(len(x), n_support, x.shape[1], every_size=False, device=x.device)
         return self.answers(x, y, masks)[:, n_support:]

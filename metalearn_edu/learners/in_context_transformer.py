@@ -9,8 +9,8 @@ context, and a query at itself besides:
 So queries never see each other, and a batch may hold tasks with contexts of every size: only the
 mask differs. Introduced in notebook 10.
 
-It is the prior-data fitted network of Muller et al. (2022), with a mean and a standard deviation in
-place of their bins; Garg et al. (2022) train a causal one with positions. For classes, y is a
+It is the prior-data fitted network of Muller et al. (2022), with a mean and a standard deviation
+instead of their bins; Garg et al. (2022) train a causal one with positions. For classes, y is a
 one-hot label and the answer a score for each.
 """
 

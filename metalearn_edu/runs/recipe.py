@@ -164,7 +164,7 @@ class Recipe:
         None,
         1,
         MANY,
-        "Draw tasks from so many functions; default: a new function for each task.",
+        "Draw tasks from this many functions; default: a new function for each task.",
         **TASKS | {"of": "linear-functions"},
     )
     n_inputs: int = whole(8, 1, WIDE, "Numbers in an item.", **TASKS | {"of": "linear-functions"})
@@ -298,7 +298,7 @@ POINTS = {
     "gaussian-processes": {"n_shot": 20, "n_query": 10},
     "linear-functions": {"n_shot": 15, "n_query": 5},
 }
-"""How many points a task has, where that differs from sinusoids."""
+"""The number of points of a task, where that differs from sinusoids."""
 
 ALGORITHMS: dict[str, Algorithm] = {}
 """The algorithms that `metalearn-edu train` knows, by name; algorithms.py fills it."""

@@ -3,7 +3,7 @@
 y = <w, x> + noise, with normal w, x and noise. Its exact posterior is ridge regression, and it has
 been the test bed of in-context learning since Garg et al. (2022). Introduced in notebook 10.
 
-With `n_functions` there are only so many different w, drawn once: a meta-learner can know them by
+With `n_functions` there are only that many different w, drawn once: a meta-learner can know them by
 heart, or learn what they have in common (Raventos et al. 2023).
 """
 
@@ -32,7 +32,7 @@ class LinearFunctions(TaskSource):
         noise_std: standard deviation of the noise, of support and query targets alike.
         prior_mean: mean of every number of w; its standard deviation is 1.
         inputs: "normal", x ~ N(0, I), or "uniform", each number of x in [-1, 1).
-        n_functions: draw w from a fixed list of so many; None: a new w for each task.
+        n_functions: draw w from a fixed list of this many; None: a new w for each task.
         functions_seed: of that list.
     Raises:
         ValueError: a count below 1, a negative noise, or unknown inputs.

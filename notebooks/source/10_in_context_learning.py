@@ -81,7 +81,7 @@ torch.set_num_threads(1)
 # ## 1. Tasks whose best answer is known
 #
 # Three families, and a few tasks of each. The first we know: waves $y = A \sin(x - \varphi)$. The
-# second are **linear functions** $y = \langle w, x \rangle + $ noise, with $w$ drawn anew for each task.
+# second are **linear functions** $y = \langle w, x \rangle + $ noise, with $w$ drawn again for each task.
 # The third are smooth random functions, draws of a **Gaussian process**: the values at near points
 # are nearly equal, those at far points know nothing of each other. Here are the two that can be drawn.
 
@@ -367,7 +367,7 @@ print("a query without the others, the same answer:", torch.allclose(said[:, :1]
 # The third is about training. A learner should know what to say after 3 examples and after 15. We could
 # train on each size in turn. But only the mask knows which items are context, so a batch may hold
 # tasks with contexts of **every size**: of $S$ examples, task $t$ is told the first
-# $t \bmod (S + 1)$, and is asked for all the others. One pass trains them all (`every_size=True`).
+# $t \bmod (S + 1)$, and has to answer for all the others. One pass trains them all (`every_size=True`).
 
 # %%
 batch = LinearFunctions(n_shot=4, n_query=2).episodes(seed=0, start=0, n_tasks=5)
@@ -378,7 +378,7 @@ with torch.no_grad():
     y = torch.cat([batch.support_y, batch.query_y], dim=1)
     apart = []
     every.every_size = False
-    for size in range(1, 5):  # task `size` has so many examples; task 0 has none
+    for size in range(1, 5):  # task `size` has this many examples; task 0 has none
         row = slice(size, size + 1)
         task = EpisodeBatch(x[row, :size], y[row, :size], x[row, size:], y[row, size:])
         apart.append(every.loss(task))
@@ -421,7 +421,7 @@ pairs = {
 
 
 def shuffle_labels(learner):
-    """The control: each task's targets dealt out anew, so that no pair belongs together."""
+    """The control: each task's targets dealt out again, so that no pair belongs together."""
 
     class Shuffled(type(learner)):
         def learn_task(self, support_x, support_y):
@@ -872,7 +872,7 @@ assert reader_1 > 0.75, f"{accuracy['Transformer'][1]}"
 #
 # ### Exercise 4: keep queries apart (5 minutes, easy)
 #
-# Here is that mask. Mend it, so that everyone sees the context and a query sees itself besides.
+# Here is that mask. Fix it, so that everyone sees the context and a query sees itself besides.
 
 
 # %%
@@ -919,7 +919,7 @@ print(
 #
 # ### Exercise 5: one off (4 minutes, easy)
 #
-# A colleague writes the mask of queries (rows) and pairs (columns). Find what is wrong, and mend it.
+# A colleague writes the mask of queries (rows) and pairs (columns). Find what is wrong, and fix it.
 
 
 # %%

@@ -1,7 +1,8 @@
 """Wrong answers, written as edits of a right one.
 
-The texts of the folder `hints`, one a lesson, hold for each exercise the ladder of its hints, then
-its mistakes: at the margin what is said of them; below it, indented, the wrong answers, one a line:
+The texts of the folder `hints`, one for each lesson, hold for each exercise the ladder of its
+hints, then its mistakes: at the margin what is said of them; below it, indented, the wrong answers,
+one on each line:
 
     # weights_and_bias
     10 minutes, medium: find the straight line in a distance

@@ -1,6 +1,6 @@
 """Questions with a few answers to choose from, each of which says why it is right or not.
 
-They stand in the texts of the folder `questions`, one a lesson:
+They stand in the texts of the folder `questions`, one for each lesson:
 
     # one_alphabet
     2 minutes, easy: say what makes a task hard

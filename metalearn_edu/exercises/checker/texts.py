@@ -1,4 +1,4 @@
-"""Texts that a teacher edits: a file a lesson, with a part for each exercise or question.
+"""Texts that a teacher edits: one file per lesson, with a part for each exercise or question.
 
 # one_alphabet
 2 minutes, easy: say what makes a task hard

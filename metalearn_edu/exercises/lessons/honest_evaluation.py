@@ -8,9 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "02_honest_evaluation.txt"
 
@@ -48,12 +47,9 @@ def _draw_needed(generator: Generator) -> tuple[float, float]:
     return std, std / _between(1.5, 20, generator)
 
 
-NEEDED = Exercise(
-    solution=episodes_needed,
-    lesson=2,
-    aim="say how many episodes an interval needs",
-    minutes=5,
-    difficulty="easy",
+NEEDED = exercise_of(
+    episodes_needed,
+    lesson=LESSON,
     cases=[
         Case((9.0, 1.0), 312),  # 17.64 squared is 311.2
         Case((9.0, 5.0), 13),  # 3.528 squared is 12.4
@@ -61,13 +57,7 @@ NEEDED = Exercise(
         Case((0.03, 0.01176), 25),  # 5 squared; no way of computing it goes beyond in floats
     ],
     draw=_draw_needed,
-    mistakes=mistakes_of(episodes_needed, _by_search, lesson=LESSON),
     ways=[_by_search],
-    hints=[
-        "Solve 1.96 · std / √n = half_width for n, then round up.",
-        "√n = 1.96 · std / half_width. Square both sides.",
-        "`math.ceil` rounds up and gives an int.",
-    ],
 )
 
 
@@ -87,24 +77,14 @@ def _draw_read(generator: Generator) -> tuple[float, float, int, int]:
     return mean, half_width, draw_int(50, 2000, generator), draw_int(4, 120, generator)
 
 
-READ = Exercise(
-    solution=read_interval,
-    lesson=2,
-    aim="read the spread of episodes out of a published interval",
-    minutes=10,
-    difficulty="medium",
+READ = exercise_of(
+    read_interval,
+    lesson=LESSON,
     cases=[
         Case((0.5, 0.0196, 100, 25), (0.1, 0.1)),  # 0.0196 * 10 / 1.96; sqrt(0.25 / 25)
         Case((0.2, 0.049, 4, 16), (0.05, 0.1)),  # 0.049 * 2 / 1.96; sqrt(0.16 / 16)
     ],
     draw=_draw_read,
-    mistakes=mistakes_of(read_interval, lesson=LESSON),
-    hints=[
-        "half_width = 1.96 · s / √n_episodes: solve it for s. The other one is given in the text: "
-        "√(mean · (1 - mean) / n_queries).",
-        "s = half_width · √n_episodes / 1.96.",
-        "The arguments are fractions: 48.70 % is 0.487, ± 1.84 points are 0.0184.",
-    ],
 )
 
 
@@ -129,12 +109,9 @@ def _draw_paired(generator: Generator) -> tuple[Tensor, Tensor]:
 _FIRST = torch.tensor([0.6, 0.8, 0.7, 0.9], dtype=torch.float64)
 _SECOND = torch.tensor([0.5, 0.8, 0.5, 0.8], dtype=torch.float64)
 
-PAIRED = Exercise(
-    solution=paired_difference,
-    lesson=2,
-    aim="compare two learners on the same episodes",
-    minutes=5,
-    difficulty="easy",
+PAIRED = exercise_of(
+    paired_difference,
+    lesson=LESSON,
     cases=[
         # differences 0.1, 0, 0.2, 0.1: squared deviations 0.02, over 3, root 0.081650
         Case((_FIRST, _SECOND), (0.1, 0.0800167)),
@@ -142,12 +119,6 @@ PAIRED = Exercise(
         Case((_SECOND, _FIRST), (-0.1, 0.0800167)),
     ],
     draw=_draw_paired,
-    mistakes=mistakes_of(paired_difference, lesson=LESSON),
-    hints=[
-        "Subtract first, then treat the differences as you treated the four scores above.",
-        "`difference = first - second` is `(n,)`; the half-width is 1.96 · s / √n of it.",
-        "`.mean().item()` and `.item()` turn tensors of one value into floats.",
-    ],
 )
 
 
@@ -171,13 +142,10 @@ def _draw_rounds(generator: Generator) -> tuple[Tensor]:
     return (0.2 + 0.6 * tasks + 0.2 * noise,)
 
 
-ROUNDS = Exercise(
-    solution=half_width_of_rounds,
+ROUNDS = exercise_of(
+    half_width_of_rounds,
+    lesson=LESSON,
     buggy=_pooled,
-    lesson=2,
-    aim="find what makes an interval too narrow",
-    minutes=10,
-    difficulty="medium",
     cases=[
         # two equal rounds over tasks with 0.4 and 0.6: s = 0.141421, over the root of 2 tasks
         Case((torch.tensor([[0.4, 0.6], [0.4, 0.6]]),), 0.196),
@@ -188,12 +156,6 @@ ROUNDS = Exercise(
         Case((torch.tensor([[0.1, 0.9, 0.5], [0.7, 0.3, 0.5]]),), 0.113161),
     ],
     draw=_draw_rounds,
-    mistakes=mistakes_of(half_width_of_rounds, lesson=LESSON),
-    hints=[
-        "How many different tasks are there? Repeating them tells us nothing about other tasks.",
-        "Take the mean over the rounds, `(n_tasks,)`. These are independent.",
-        "`scores.mean(dim=0)`, then 1.96 · s / √n_tasks as always.",
-    ],
 )
 
 
@@ -223,13 +185,10 @@ def _draw_normalise(generator: Generator) -> tuple[Tensor, Tensor]:
     return support_z, 1 + 2 * torch.randn(n_queries, d + 1, generator=generator)
 
 
-NORMALISE = Exercise(
-    solution=normalise_queries,
+NORMALISE = exercise_of(
+    normalise_queries,
+    lesson=LESSON,
     buggy=_by_queries,
-    lesson=2,
-    aim="find how queries inform each other",
-    minutes=5,
-    difficulty="easy",
     cases=[
         # columns of the support set: mean 1 and 0, spread 1 and 2
         Case(
@@ -243,11 +202,6 @@ NORMALISE = Exercise(
         ),
     ],
     draw=_draw_normalise,
-    mistakes=mistakes_of(normalise_queries, lesson=LESSON),
-    hints=[
-        "Which lines look at more than one query? What else could they look at?",
-        "Mean and variance of the support set do not change with the queries.",
-    ],
 )
 
 
@@ -259,48 +213,6 @@ EXERCISES: list[Exercise | Question] = [
     ROUNDS,
     PAIRED,
     NORMALISE,
-    Question(
-        name="half_as_wide",
-        lesson=2,
-        aim="know the price of a narrow interval",
-        minutes=1,
-        difficulty="easy",
-        text="An interval from 600 episodes is ± 0.8 points. You want ± 0.4. How many episodes?",
-        options={
-            "a": Option("850", "√2 times the episodes make the interval 1.19 times narrower."),
-            "b": Option("1,200", "Twice the episodes make the interval √2 = 1.4 times narrower."),
-            "c": Option("2,400", "The width goes with 1/√n: half of it needs four times n."),
-            "d": Option("360,000", "600² would be far more than needed: the width goes with 1/√n."),
-        },
-        right="c",
-    ),
-    Question(
-        name="no_spread_at_all",
-        lesson=2,
-        aim="find a bug from its symptom",
-        minutes=3,
-        difficulty="easy",
-        text="`evaluate_thirty_times` finds an uncertainty of zero. Why?",
-        options={
-            "a": Option(
-                "Every round scores the same twenty episodes.",
-                "Seed 1 from episode 0 on, thirty times. The rule is deterministic, so all thirty "
-                "means are equal. There are 20 independent scores, not 600.",
-            ),
-            "b": Option(
-                "600 episodes are enough to remove all luck.",
-                "The width goes with 1/√n; it never reaches zero. Ours for 600 is ± 0.7.",
-            ),
-            "c": Option(
-                "The standard deviation is taken over the wrong axis.",
-                "`means` has one axis only, the rounds. What is the same in all rounds?",
-            ),
-            "d": Option(
-                "The learner has seen these episodes in training.",
-                "The nearest-pixel rule was never trained. And a trained one would be too good, "
-                "not too sure.",
-            ),
-        },
-        right="a",
-    ),
+    question_of("half_as_wide", lesson=LESSON),
+    question_of("no_spread_at_all", lesson=LESSON),
 ]

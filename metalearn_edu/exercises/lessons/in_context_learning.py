@@ -9,9 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "10_in_context_learning.txt"
 
@@ -49,12 +48,9 @@ def _draw_step(generator: Generator) -> tuple[Any, ...]:
     return x, 1 + torch.randn(n, generator=generator), query, 0.1 + draw_int(0, 20, generator) / 10
 
 
-STEP = Exercise(
-    solution=gradient_step,
-    lesson=10,
-    aim="write a step of gradient descent as a sum over examples",
-    minutes=8,
-    difficulty="medium",
+STEP = exercise_of(
+    gradient_step,
+    lesson=LESSON,
     cases=[
         # y @ x = (2, 6), by 0.5 / 2: w = (0.5, 1.5)
         Case(
@@ -78,14 +74,7 @@ STEP = Exercise(
         ),
     ],
     draw=_draw_step,
-    mistakes=mistakes_of(gradient_step, _as_attention, lesson=LESSON),
     ways=[_as_attention],
-    hints=[
-        "At w = 0 every prediction is 0, so the gradient is minus the mean of y_i x_i. The step "
-        "goes against it.",
-        "`y @ x` is `(d,)`: the sum of y_i x_i. `query @ w` is `(Q,)`.",
-        "`w = inner_lr * (y @ x) / len(y)`.",
-    ],
 )
 
 
@@ -120,12 +109,9 @@ def _draw_attend(generator: Generator) -> tuple[Tensor, ...]:
 
 _LN3 = math.log(3)
 
-ATTEND = Exercise(
-    solution=attend,
-    lesson=10,
-    aim="write attention with a mask",
-    minutes=10,
-    difficulty="medium",
+ATTEND = exercise_of(
+    attend,
+    lesson=LESSON,
     cases=[
         # scores (ln 3, 0) and (0, 0): weights 3/4, 1/4 and 1/2, 1/2
         Case(
@@ -149,15 +135,7 @@ ATTEND = Exercise(
         ),
     ],
     draw=_draw_attend,
-    mistakes=mistakes_of(attend, _by_exponentials, lesson=LESSON),
     ways=[_by_exponentials],
-    hints=[
-        "A score for each pair of tokens; no score where a token may not see; softmax makes "
-        "weights of each row; the weights take a mean of v.",
-        "`q @ k.T` is `(L, L)`, row i for token i. `softmax(dim=1)` makes each row sum to 1.",
-        "`scores.masked_fill(~may_see, -math.inf)` before the softmax: e to the minus infinity "
-        "is 0.",
-    ],
 )
 
 
@@ -193,12 +171,9 @@ def _draw_ridge(generator: Generator) -> tuple[Any, ...]:
     return x, y, query, 0.25 + draw_int(0, 8, generator) / 4
 
 
-RIDGE = Exercise(
-    solution=ridge_posterior,
-    lesson=10,
-    aim="work out the line that nobody can pass",
-    minutes=10,
-    difficulty="medium",
+RIDGE = exercise_of(
+    ridge_posterior,
+    lesson=LESSON,
     cases=[
         # x'x = 2, precision 3; x'y = 3, so w = 1
         Case(
@@ -222,15 +197,7 @@ RIDGE = Exercise(
         ),
     ],
     draw=_draw_ridge,
-    mistakes=mistakes_of(ridge_posterior, _by_covariance, lesson=LESSON),
     ways=[_by_covariance],
-    hints=[
-        "Both lines need (X'X + noise I): once with X'y, once with each query.",
-        "`torch.linalg.solve(A, b)` is A^-1 b. With `query.T` as b it is `(d, Q)`, a column for "
-        "each query.",
-        "The variance is `noise + noise * (query.T * spread).sum(dim=0)`: that of a new "
-        "measurement, and what is not known of w.",
-    ],
 )
 
 
@@ -261,13 +228,10 @@ def _draw_sizes(generator: Generator) -> tuple[int, int]:
     return draw_int(0, n_items + 1, generator), n_items
 
 
-WHO = Exercise(
-    solution=who_sees_whom,
+WHO = exercise_of(
+    who_sees_whom,
+    lesson=LESSON,
     buggy=_all_for_queries,
-    lesson=10,
-    aim="keep queries apart",
-    minutes=5,
-    difficulty="easy",
     cases=[
         Case(
             (2, 4),
@@ -277,13 +241,7 @@ WHO = Exercise(
         Case((3, 3), torch.ones(3, 3).bool()),
     ],
     draw=_draw_sizes,
-    mistakes=mistakes_of(who_sees_whom, _by_repeating, lesson=LESSON),
     ways=[_by_repeating],
-    hints=[
-        "Write the mask for two context tokens and two queries on paper. What may row 2 see?",
-        "Every row has the context; beside it, each token sees itself: that is a diagonal.",
-        "`is_context[None, :] | torch.eye(n_items, dtype=torch.bool)`.",
-    ],
 )
 
 
@@ -309,26 +267,17 @@ def _with_the_answer(n_items: int) -> Tensor:
     return place[None, :] <= place[:, None]
 
 
-SEEN = Exercise(
-    solution=pairs_seen,
+SEEN = exercise_of(
+    pairs_seen,
+    lesson=LESSON,
     buggy=_with_the_answer,
-    lesson=10,
-    aim="find a mask that shows the answer",
-    minutes=4,
-    difficulty="easy",
     cases=[
         Case((3,), torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0]]).bool()),
         Case((1,), torch.tensor([[0]]).bool()),
         Case((4,), torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]).bool()),
     ],
     draw=lambda generator: (draw_int(2, 12, generator),),
-    mistakes=mistakes_of(pairs_seen, _by_triangle, lesson=LESSON),
     ways=[_by_triangle],
-    hints=[
-        "How many pairs has query 0 to be answered from? How many does its row allow?",
-        "Pair j is known to query i if it came before: what must hold for j and i?",
-        "`place[None, :]` runs over the pairs, `place[:, None]` over the queries: `<`, not `<=`.",
-    ],
 )
 
 
@@ -336,103 +285,11 @@ SEEN = Exercise(
 
 EXERCISES: list[Exercise | Question] = [
     STEP,
-    Question(
-        name="where_the_step_starts",
-        lesson=10,
-        aim="know what the proof needs",
-        minutes=3,
-        difficulty="medium",
-        text="The layer is one step of gradient descent from w = 0. Now all functions of the "
-        "family have weights near 1: w ~ N(1, I), where 1 is a vector of ones. Is the trained "
-        "layer still a good step of gradient descent?",
-        options={
-            "a": Option(
-                "Yes: it finds the step from w = 0 again.",
-                "It may, but that step starts far from where the functions are. The layer has no "
-                "better one, and its loss is much larger than that of a step from w = 1.",
-            ),
-            "b": Option(
-                "Yes: it finds the step from w = 1.",
-                "The answer of that step has the term <1, query>, which does not depend on the "
-                "examples. Every term of the layer is a product with two numbers of an example.",
-            ),
-            "c": Option(
-                "No: a step from w = 1 has a term that this layer cannot make.",
-                "The start adds <1, query> to every answer, whatever the examples say. The layer "
-                "has only sums over examples. So the equality is one for a prior mean of 0.",
-            ),
-            "d": Option(
-                "No: with another mean gradient descent does not converge.",
-                "Gradient descent does not know what the mean is. Where it starts is another "
-                "matter.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("where_the_step_starts", lesson=LESSON),
     ATTEND,
     RIDGE,
-    Question(
-        name="below_the_line",
-        lesson=10,
-        aim="read a result that is too good",
-        minutes=2,
-        difficulty="easy",
-        text="A transformer is trained on Gaussian processes. On 2,000 new tasks its negative "
-        "log-likelihood is 0.30 nats below that of the exact posterior, with an interval of 0.02. "
-        "What do you conclude?",
-        options={
-            "a": Option(
-                "It has found a better rule than Bayes.",
-                "For tasks that are drawn from this law there is none: the exact posterior has the "
-                "smallest expected negative log-likelihood of all that use the context alone.",
-            ),
-            "b": Option(
-                "It is a lucky draw of tasks.",
-                "Both were asked on the same tasks, and the difference is 30 times its standard "
-                "error.",
-            ),
-            "c": Option(
-                "Something leaks: it knows more than the context.",
-                "Only more knowledge beats the exact posterior: queries that see each other, or a "
-                "mask that shows the answer. Or the tasks are not drawn from the law at all.",
-            ),
-            "d": Option(
-                "It is over-confident: its standard deviations are too small.",
-                "That would make its likelihood worse, not better: the score punishes it.",
-            ),
-        },
-        right="c",
-    ),
-    Question(
-        name="four_functions",
-        lesson=10,
-        aim="tell memory from learning",
-        minutes=3,
-        difficulty="medium",
-        text="A transformer is meta-trained on 4 linear functions, with new points and new noise "
-        "each time. Then it gets 15 examples of a fifth. What does it most likely do?",
-        options={
-            "a": Option(
-                "It finds the fifth by ridge regression.",
-                "Nothing in its training asked for that. With four functions there is a better "
-                "rule, and a simpler one.",
-            ),
-            "b": Option(
-                "It answers with whichever of the four fits best.",
-                "That is the exact posterior of its own training tasks, with an error of 0.25 "
-                "there, the noise alone. On a new function it is worse than predicting 0.",
-            ),
-            "c": Option(
-                "It predicts 0, since the function is unknown.",
-                "It cannot know that there are others than the four: it has never met one.",
-            ),
-            "d": Option(
-                "It gives the mean of the four.",
-                "That is what it says before any example. Fifteen of them choose one.",
-            ),
-        },
-        right="b",
-    ),
+    question_of("below_the_line", lesson=LESSON),
+    question_of("four_functions", lesson=LESSON),
     WHO,
     SEEN,
 ]

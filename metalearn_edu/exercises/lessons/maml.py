@@ -10,9 +10,9 @@ from torch import Generator, Tensor
 
 from ..checker.differences import difference
 from ..checker.draws import draw_int
-from ..checker.edits import Edit, mistakes_of
-from ..checker.exercise import Answer, Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.edits import Edit
+from ..checker.exercise import Answer, Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "05_maml.txt"
 
@@ -95,12 +95,9 @@ def _draw_scalar(generator: Generator) -> tuple[float, float, float, float, bool
     return w, support, query, inner_lr, bool(draw_int(0, 2, generator))
 
 
-SCALAR = Exercise(
-    solution=scalar_meta_gradient,
-    lesson=5,
-    aim="compute a meta-gradient on paper",
-    minutes=5,
-    difficulty="easy",
+SCALAR = exercise_of(
+    scalar_meta_gradient,
+    lesson=LESSON,
     cases=[
         Case((2.0, 1.0, 3.0, 0.1, False), -0.99),
         Case((2.0, 1.0, 3.0, 0.1, True), -1.1),
@@ -110,14 +107,6 @@ SCALAR = Exercise(
         Case((1000.0, 1.0, 3.0, 0.1, False), 807.39),  # far away: w' = 1000 - 99.9
     ],
     draw=_draw_scalar,
-    mistakes=mistakes_of(scalar_meta_gradient, lesson=LESSON),
-    hints=[
-        "The first cell of this section does it for w = 2 and the targets 1 and 3. Replace "
-        "the numbers by names.",
-        "w' = w - inner_lr · (w - support_target). The slope of the query loss there is "
-        "w' - query_target.",
-        "Return the slope if `first_order`, else the slope times 1 - inner_lr.",
-    ],
 )
 
 
@@ -165,12 +154,9 @@ _HAND = (
     0.1,
 )
 
-LINEAR = Exercise(
-    solution=linear_meta_gradient,
-    lesson=5,
-    aim="compute the meta-gradient of a linear model in closed form",
-    minutes=10,
-    difficulty="medium",
+LINEAR = exercise_of(
+    linear_meta_gradient,
+    lesson=LESSON,
     cases=[
         # w_1 = (0.05, 0.2), the query gradient is -0.75 in both places; factors 0.95 and 0.8
         Case((*_HAND, 1), torch.tensor([-0.7125, -0.6])),
@@ -181,15 +167,6 @@ LINEAR = Exercise(
         Case((_FAR.expand(2), *_HAND[1:], 1), torch.tensor([1661.7875, 1399.4])),
     ],
     draw=_draw_linear,
-    mistakes=mistakes_of(linear_meta_gradient, lesson=LESSON),
-    hints=[
-        "Three parts: a loop of inner steps, the query gradient at the weights where the loop "
-        "ends, and the power of the matrix `I - inner_lr * X'X / n` of the support set.",
-        "`support_x.T @ support_x` is `(d, d)`. Divide it by the number of support rows, and the "
-        "query gradient by the number of query rows.",
-        "`torch.eye(d)` is the identity, `torch.linalg.matrix_power(matrix, k)` the power, and "
-        "`@` multiplies matrix and vector.",
-    ],
 )
 
 
@@ -221,12 +198,9 @@ def _draw_meta(generator: Generator) -> tuple[Loss, Loss, Tensor, float, int, bo
 
 
 _TWO = torch.tensor([2.0])
-META = Exercise(
-    solution=meta_gradient,
-    lesson=5,
-    aim="write MAML for any two losses",
-    minutes=10,
-    difficulty="medium",
+META = exercise_of(
+    meta_gradient,
+    lesson=LESSON,
     cases=[
         Case((bowl, far_bowl, _TWO, 0.1, 1, False), torch.tensor([-0.99])),
         Case((bowl, far_bowl, _TWO, 0.1, 1, True), torch.tensor([-1.1])),
@@ -239,15 +213,6 @@ META = Exercise(
         Case((bowl, far_bowl, _FAR, 0.1, 1, False), torch.tensor([807.39])),
     ],
     draw=_draw_meta,
-    mistakes=mistakes_of(meta_gradient, lesson=LESSON),
-    hints=[
-        "The inner loop of `maml_by_autograd`, with one tensor instead of a dict. Keep the start "
-        "and the moving weights apart: two names.",
-        "Begin with `w = w.detach().requires_grad_()` and `fast_w = w`. In each step, take the "
-        "gradient of `support_loss(fast_w)` with respect to `fast_w`.",
-        "`torch.autograd.grad(loss, fast_w, create_graph=not first_order)[0]` in the loop. The "
-        "last line differentiates `query_loss(fast_w)` with respect to `w`.",
-    ],
 )
 
 
@@ -282,13 +247,10 @@ _AT_TWO = (
     torch.tensor([3.0, 4.0]),
 )
 
-ADAPTED = Exercise(
-    solution=adapted_query_loss,
+ADAPTED = exercise_of(
+    adapted_query_loss,
+    lesson=LESSON,
     buggy=Edit((adapted_query_loss,), ", create_graph=True ->", "").wrong,
-    lesson=5,
-    aim="find why a loss is right and its gradient is not",
-    minutes=3,
-    difficulty="easy",
     cases=[
         # w' = 2 - 0.1 * 2 * (2 - 1) = 1.8, squared errors 1.2^2 and 2.2^2
         Case((*_AT_TWO, 0.1), torch.tensor(3.14)),
@@ -297,13 +259,6 @@ ADAPTED = Exercise(
         Case((_FAR.clone().requires_grad_(), *_AT_TWO[1:], 0.1), torch.tensor(634731.1)),
     ],
     draw=_draw_adapted,
-    mistakes=mistakes_of(adapted_query_loss, lesson=LESSON),
-    hints=[
-        "The loss is right; its gradient with respect to w is not. Which line turns something "
-        "that depends on w into a plain number?",
-        "`torch.autograd.grad` can return a gradient that has a graph itself, as in section 2.",
-        "The argument is called `create_graph`.",
-    ],
     gradients=("w",),
 )
 
@@ -362,17 +317,14 @@ def _draw_anywhere(generator: Generator) -> tuple[Loss, Tensor, float, int]:
     return support_loss, w, inner_lr, steps
 
 
-ANYWHERE = Exercise(
-    solution=adapt_anywhere,
+ANYWHERE = exercise_of(
+    adapt_anywhere,
+    lesson=LESSON,
     buggy=Edit(
         (adapt_anywhere,),
         "enable_grad -> no_grad ; support_loss(fast_w) -> support_loss(fast_w).requires_grad_()",
         "",
     ).wrong,
-    lesson=5,
-    aim="find why an inner loop does not move",
-    minutes=7,
-    difficulty="medium",
     cases=[
         Case((bowl, _TWO, 0.1, 1), torch.tensor([1.9])),
         Case((bowl, _TWO, 0.1, 2), torch.tensor([1.81])),
@@ -381,14 +333,6 @@ ANYWHERE = Exercise(
     ],
     draw=_draw_anywhere,
     properties=[_moves_under_no_grad, _leaves_no_graph],
-    mistakes=mistakes_of(adapt_anywhere, lesson=LESSON),
-    hints=[
-        "Which line must see gradients switched on, even if nobody needs a meta-gradient?",
-        "The inner loop is gradient descent: without a graph of the loss there is no gradient. "
-        "What is the opposite of `no_grad`?",
-        "`with torch.enable_grad():` instead of the first `no_grad`; then `requires_grad_()` is "
-        "not needed. The second `no_grad` is right: the step itself must not be recorded.",
-    ],
 )
 
 
@@ -396,129 +340,12 @@ ANYWHERE = Exercise(
 
 EXERCISES: list[Exercise | Question] = [
     SCALAR,
-    Question(
-        name="resting_start",
-        lesson=5,
-        aim="see what a meta-gradient looks for",
-        minutes=1,
-        difficulty="easy",
-        text="The support loss is smallest at 1, the query loss at 3. We follow the second-order "
-        "meta-gradient until it no longer moves. Where does the start come to rest?",
-        options={
-            "a": Option(
-                "At 1",
-                "The inner step moves towards 1 by itself; the outer loop minimises the query loss "
-                "alone.",
-            ),
-            "b": Option(
-                "Between 1 and 3",
-                "A compromise between the two losses would be there, but the outer loop minimises "
-                "the query loss alone, at w'.",
-            ),
-            "c": Option(
-                "At 3",
-                "There the query loss is smallest before the step. But it is computed after the "
-                "step, which pulls the weight towards 1.",
-            ),
-            "d": Option(
-                "Above 3",
-                "The step will pull it towards 1, so the start must lie just so far beyond 3 that "
-                "w' is 3.",
-            ),
-        },
-        right="d",
-    ),
+    question_of("resting_start", lesson=LESSON),
     LINEAR,
     META,
-    Question(
-        name="before_any_step",
-        lesson=5,
-        aim="know an accuracy without measuring it",
-        minutes=1,
-        difficulty="easy",
-        text="A MAML was trained well on 5-way 1-shot glyphs. What is its meta-test accuracy "
-        "after 0 inner steps?",
-        options={
-            "a": Option(
-                "20 %",
-                "Labels are drawn again in each episode. Only the support set tells which letter "
-                "is number 3, and without a step nothing has been learned from it.",
-            ),
-            "b": Option(
-                "About 45 %, like nearest pixel",
-                "Nearest pixel uses the support set. With 0 steps MAML does not.",
-            ),
-            "c": Option(
-                "A little less than after 1 step",
-                "The start may hold good features, but the five outputs cannot know which class "
-                "has which number.",
-            ),
-        },
-        right="a",
-    ),
-    Question(
-        name="first_order_trained",
-        lesson=5,
-        aim="predict what leaving out second order costs",
-        minutes=1,
-        difficulty="medium",
-        text="We train first order on the glyphs with the settings of MAML: the same step of 2.0, "
-        "the same 400 outer steps. What will its meta-test accuracy be?",
-        options={
-            "a": Option(
-                "About that of MAML",
-                "That is what is published for Omniglot, 5-way 1-shot. But at right angles to the "
-                "meta-gradient, a step on average does nothing for the loss after adapting.",
-            ),
-            "b": Option(
-                "Between nearest pixel, 45 %, and MAML",
-                "A fair guess, and right for other settings of first order. With this step size "
-                "it is worse.",
-            ),
-            "c": Option(
-                "Below nearest pixel, 45 %",
-                "At right angles to the meta-gradient, a step on average does nothing for the "
-                "loss after adapting. First order hardly learns here.",
-            ),
-            "d": Option(
-                "At chance, 20 %",
-                "Nearly: it learns a little. After its inner step it does better than a guess.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("before_any_step", lesson=LESSON),
+    question_of("first_order_trained", lesson=LESSON),
     ADAPTED,
-    Question(
-        name="what_the_cure_cured",
-        lesson=5,
-        aim="find a bug from its symptom",
-        minutes=2,
-        difficulty="easy",
-        text="After `loss.requires_grad_()` the error message is gone, and the error of the model "
-        "is the same after 0 and after 5 steps. What happens in `loss.backward()`?",
-        options={
-            "a": Option(
-                "The gradients arrive at the weights, but they are exactly 0.",
-                "A gradient of 0 would look the same. But every `p.grad` is still `None`: nothing "
-                "arrives.",
-            ),
-            "b": Option(
-                "It begins and ends at the loss, which is a leaf without a graph.",
-                "Under `no_grad` nothing is recorded. `requires_grad_()` makes the loss a leaf; "
-                "`backward()` then has nowhere to go, and the optimiser skips parameters whose "
-                "gradient is `None`.",
-            ),
-            "c": Option(
-                "The steps of the optimiser are taken, but `no_grad` undoes them.",
-                "`optimizer.step()` works under `no_grad`; in fact it switches gradients off by "
-                "itself. It has nothing to apply.",
-            ),
-            "d": Option(
-                "The copy is trained, and the query loss uses the old model.",
-                "A good idea for this symptom in general, but the last line uses `fast`.",
-            ),
-        },
-        right="b",
-    ),
+    question_of("what_the_cure_cured", lesson=LESSON),
     ANYWHERE,
 ]

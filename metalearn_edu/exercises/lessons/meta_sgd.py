@@ -6,9 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import Edit, mistakes_of
-from ..checker.exercise import Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.edits import Edit
+from ..checker.exercise import Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 from .maml import Loss, bowl, cube, draw_losses, draw_point, far_bowl
 
 LESSON = "06_meta_sgd.txt"
@@ -40,12 +40,9 @@ def _draw_scalar(generator: Generator) -> tuple[float, float, float, float]:
     return w, 1.6 * torch.rand((), generator=generator).item() - 0.8, support, query
 
 
-SCALAR = Exercise(
-    solution=scalar_gradients,
-    lesson=6,
-    aim="compute the gradient with respect to a step size on paper",
-    minutes=5,
-    difficulty="easy",
+SCALAR = exercise_of(
+    scalar_gradients,
+    lesson=LESSON,
     cases=[
         Case((2.0, 0.1, 1.0, 3.0), (-0.99, 1.1)),
         Case((-1.0, 0.5, 4.0, 0.0), (0.75, 7.5)),  # slopes -5 and 1.5
@@ -54,15 +51,6 @@ SCALAR = Exercise(
         Case((1000.0, 0.1, 1.0, 3.0), (807.39, -896202.9)),  # far away: slopes 999 and 897.1
     ],
     draw=_draw_scalar,
-    mistakes=mistakes_of(scalar_gradients, lesson=LESSON),
-    hints=[
-        "The cell after the prediction does it for w = 2, the rate 0.1 and the targets 1 and 3. "
-        "Replace the numbers by names.",
-        "The support slope is w - support_target, the query slope is w' - query_target. Both "
-        "gradients are the query slope times something: dw'/dw, and dw'/d rate.",
-        "w' = w - rate · (w - support_target): its derivative with respect to w is 1 - rate, "
-        "to the rate -(w - support_target).",
-    ],
 )
 
 
@@ -91,12 +79,9 @@ def _draw_line(generator: Generator) -> tuple[Tensor, Tensor]:
     return s, slope * s + 0.3 * noise + 2 * height + 0.5
 
 
-LINE = Exercise(
-    solution=best_start_and_rate,
-    lesson=6,
-    aim="see a step size as the slope of a line",
-    minutes=10,
-    difficulty="medium",
+LINE = exercise_of(
+    best_start_and_rate,
+    lesson=LESSON,
     cases=[
         # the line through (0, 1) and (2, 0): slope -1/2, intercept 1 = (1 + 1/2) w
         Case(
@@ -120,14 +105,6 @@ LINE = Exercise(
         ),
     ],
     draw=_draw_line,
-    mistakes=mistakes_of(best_start_and_rate, lesson=LESSON),
-    hints=[
-        "Two parts. The slope of the best line of q on s is the rate; the start follows from the "
-        "fact that every best line goes through the two means.",
-        "Subtract its mean from the support targets. The slope is the sum of their products with "
-        "the query targets, divided by the sum of their squares.",
-        "mean q = (1 - rate) · w + rate · mean s. Solve that for w.",
-    ],
 )
 
 
@@ -158,12 +135,9 @@ def _draw_meta(generator: Generator) -> tuple[Loss, Loss, Tensor, Tensor, int]:
 
 
 _TWO, _TENTH = torch.tensor([2.0]), torch.tensor([0.1])
-META = Exercise(
-    solution=meta_sgd_gradients,
-    lesson=6,
-    aim="write Meta-SGD for any two losses",
-    minutes=10,
-    difficulty="medium",
+META = exercise_of(
+    meta_sgd_gradients,
+    lesson=LESSON,
     cases=[
         Case((bowl, far_bowl, _TWO, _TENTH, 1), (torch.tensor([-0.99]), torch.tensor([1.1]))),
         # w' = (1.9, -0.2), slopes of the query loss -1.1 and -3.2, of the support loss 1 and -1
@@ -185,15 +159,6 @@ META = Exercise(
         ),
     ],
     draw=_draw_meta,
-    mistakes=mistakes_of(meta_sgd_gradients, lesson=LESSON),
-    hints=[
-        "The loop of `meta_sgd_loss`, with one tensor instead of a dict. At the end, "
-        "`torch.autograd.grad(loss, (w, rates))` gives both gradients at once.",
-        "Begin with `w, rates = w.detach().requires_grad_(), rates.detach().requires_grad_()` and "
-        "`fast_w = w`.",
-        "In the loop: the gradient of `support_loss(fast_w)` with `create_graph=True`, "
-        "then `fast_w = fast_w - rates * gradient`.",
-    ],
 )
 
 
@@ -216,17 +181,14 @@ def _leaf(*values: float) -> Tensor:
     return torch.tensor(values, requires_grad=True)
 
 
-DATA = Exercise(
-    solution=loss_after_step,
+DATA = exercise_of(
+    loss_after_step,
+    lesson=LESSON,
     buggy=Edit(
         (loss_after_step,),
         "fast_w = w - -> w.data = w.data - ; query_loss(fast_w) -> query_loss(w)",
         "",
     ).wrong,
-    lesson=6,
-    aim="find what overwrites a start",
-    minutes=5,
-    difficulty="easy",
     cases=[
         Case((bowl, far_bowl, _leaf(2.0), _TENTH), torch.tensor(0.605)),  # 1.1^2 / 2 at 1.9
         # w' = (1.9, -0.2): 1.1^2 / 2 + 3.2^2 / 2
@@ -236,12 +198,6 @@ DATA = Exercise(
         Case((bowl, far_bowl, _leaf(1000.0), _TENTH), torch.tensor(402394.2)),  # 897.1^2 / 2
     ],
     draw=_draw_one,
-    mistakes=mistakes_of(loss_after_step, lesson=LESSON),
-    hints=[
-        "Which line changes something that belongs to the caller?",
-        "The same line hides the step from autograd. Give the adapted weights a name of their own.",
-        "`fast_w = w - rates * gradient` is a new tensor with a graph.",
-    ],
     gradients=("w", "rates"),
 )
 
@@ -278,107 +234,17 @@ def _draw_several(generator: Generator) -> tuple[Loss, Loss, Tensor, Tensor, int
 
 
 EXERCISES: list[Exercise | Question] = [
-    Question(
-        name="where_the_rate_goes",
-        lesson=6,
-        aim="read the sign of a gradient with respect to a step size",
-        minutes=1,
-        difficulty="easy",
-        text="The support set pulls `w` from 2 towards 1, the query set wants it at 3. What will "
-        "the outer loop do to the step size 0.1, if it goes on for long?",
-        options={
-            "a": Option(
-                "Make it larger",
-                "A longer step leads further down, away from 3. The gradient for the step size is "
-                "+1.10, and gradient descent goes against it.",
-            ),
-            "b": Option(
-                "Make it smaller, until it is 0",
-                "Smaller is right. But at 0 the query loss still falls if the step goes the other "
-                "way, and nothing stops it there.",
-            ),
-            "c": Option(
-                "Make it smaller, and then negative",
-                "The gradient is (query slope) · (-support slope) = -1.1 · -1 = +1.10, so the "
-                "step size falls. A negative one leads from 2 up to 3: nothing forbids it.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("where_the_rate_goes", lesson=LESSON),
     SCALAR,
     LINE,
     META,
-    Question(
-        name="why_a_bias_steps_back",
-        lesson=6,
-        aim="choose the experiment that tests an explanation",
-        minutes=5,
-        difficulty="medium",
-        text="The colleague's cause is that the features are never negative. Which experiment "
-        "tests this cause?",
-        options={
-            "a": Option(
-                "Set the step sizes of the biases to 0, and look at the accuracy.",
-                "That shows whether these step sizes matter, not why they are negative. We do it "
-                "as well.",
-            ),
-            "b": Option(
-                "Train with tanh, whose values have both signs, and look again.",
-                "It takes the cause away and leaves the rest. If the cause is right, the biases "
-                "should stay positive. Run the next cells.",
-            ),
-            "c": Option(
-                "Train with other seeds, and see if they turn negative again.",
-                "That shows whether the effect is chance. A real effect can have a wrong "
-                "explanation.",
-            ),
-            "d": Option(
-                "Compute the gradients of the biases, and see if their signs differ.",
-                "They do: that is how a step size becomes negative (section 3). It is the effect "
-                "once more, not its cause.",
-            ),
-        },
-        right="b",
-    ),
+    question_of("why_a_bias_steps_back", lesson=LESSON),
     DATA,
-    Question(
-        name="three_steps_for_one",
-        lesson=6,
-        aim="say what a stale loss costs",
-        minutes=2,
-        difficulty="easy",
-        text="`thrifty_meta_sgd_loss` with learned step sizes trains without any sign of trouble. "
-        "What have we lost?",
-        options={
-            "a": Option(
-                "Nothing: three steps are taken, and one gradient is enough.",
-                "The printed line says otherwise: three steps equal one that is three times as "
-                "long. Training makes the step sizes a third as large, and that is all.",
-            ),
-            "b": Option(
-                "The second and third step: they do not react to the first.",
-                "The loss belongs to the start, and so does its gradient. Three steps along one "
-                "gradient are one step, under the name of three.",
-            ),
-            "c": Option(
-                "The gradient for the step sizes, which is now wrong.",
-                "It is the exact gradient of this loss. The loss itself is not the one we want, "
-                "and finite differences cannot see that.",
-            ),
-            "d": Option(
-                "The start: it no longer gets a gradient of its own.",
-                "It does: the graph leads through `params` back to the start.",
-            ),
-        },
-        right="b",
-    ),
-    Exercise(
-        solution=loss_after_steps,
+    question_of("three_steps_for_one", lesson=LESSON),
+    exercise_of(
+        loss_after_steps,
+        lesson=LESSON,
         buggy=_thrifty,
-        lesson=6,
-        aim="find what makes three steps one",
-        minutes=5,
-        difficulty="easy",
         cases=[
             Case((bowl, far_bowl, _leaf(2.0), _TENTH, 1), torch.tensor(0.605)),
             # 1.9, 1.81: 1.19^2 / 2
@@ -388,12 +254,6 @@ EXERCISES: list[Exercise | Question] = [
             Case((bowl, far_bowl, _leaf(1000.0), _TENTH, 1), torch.tensor(402394.2)),  # 897.1^2 / 2
         ],
         draw=_draw_several,
-        mistakes=mistakes_of(loss_after_steps, lesson=LESSON),
-        hints=[
-            "At which weights is the loss computed? And at which should it be, in the second step?",
-            "Two lines stand before the loop that belong in it.",
-            "In each step: `loss = support_loss(fast_w)`, its gradient at `fast_w`, then the step.",
-        ],
         gradients=("w", "rates"),
     ),
 ]

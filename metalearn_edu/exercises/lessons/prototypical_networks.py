@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int, draw_labels
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "03_prototypical_networks.txt"
 
@@ -60,12 +59,9 @@ def _item_by_item(support_z: Tensor, support_y: Tensor, n_way: int) -> Tensor:
     return sums / support_y.bincount(minlength=n_way)[:, None]
 
 
-MEANS = Exercise(
-    solution=class_means,
-    lesson=3,
-    aim="compute prototypes as one matrix product",
-    minutes=5,
-    difficulty="easy",
+MEANS = exercise_of(
+    class_means,
+    lesson=LESSON,
     cases=[
         Case(
             (
@@ -85,16 +81,7 @@ MEANS = Exercise(
         ),
     ],
     draw=_draw_support,
-    mistakes=mistakes_of(class_means, _in_a_loop, _item_by_item, lesson=LESSON),
     ways=[_in_a_loop, _item_by_item],
-    hints=[
-        "The transpose of the one-hot table times the embeddings adds up, for each class, just the "
-        "rows of that class. Then divide by the number of items in the class.",
-        "(n_way, S) @ (S, d) gives (n_way, d). The counts are (n_way,); to divide row by row they "
-        "must be (n_way, 1): `shots[:, None]`.",
-        "`one_hot = F.one_hot(support_y, n_way).to(support_z.dtype)`, then `one_hot.T @ support_z` "
-        "and `one_hot.sum(dim=0)`.",
-    ],
 )
 
 
@@ -111,12 +98,9 @@ def linear_layer(support_z: Tensor, support_y: Tensor, n_way: int) -> Layer:
     return weight, bias
 
 
-LAYER = Exercise(
-    solution=linear_layer,
-    lesson=3,
-    aim="see a support set become a linear classifier",
-    minutes=7,
-    difficulty="medium",
+LAYER = exercise_of(
+    linear_layer,
+    lesson=LESSON,
     cases=[
         Case(
             (torch.tensor([[0.0, 1.0], [4.0, 4.0], [2.0, 1.0]]), torch.tensor([0, 1, 0]), 2),
@@ -132,14 +116,6 @@ LAYER = Exercise(
         ),
     ],
     draw=_draw_support,
-    mistakes=mistakes_of(linear_layer, lesson=LESSON),
-    hints=[
-        "First the prototypes, the means of each class: your function of exercise 1, or "
-        "`class_means` from the package. Then read weight and bias off the formula.",
-        "`weight` is (n_way, d), a row for each class. `bias` is (n_way,): of each prototype minus "
-        "the sum of its squared numbers.",
-        "`bias = -prototypes.square().sum(dim=1)`",
-    ],
 )
 
 
@@ -173,12 +149,9 @@ def _draw_attention(generator: Generator) -> tuple[Tensor, Tensor, Tensor, int]:
 
 _LN2 = math.log(2)
 _ROOT = math.sqrt(_LN2)
-ATTENTION = Exercise(
-    solution=attention_probabilities,
-    lesson=3,
-    aim="tell attention to items from distance to means",
-    minutes=8,
-    difficulty="medium",
+ATTENTION = exercise_of(
+    attention_probabilities,
+    lesson=LESSON,
     cases=[
         Case(  # squared distances ln 2, 2 ln 2 and 2 ln 2: attention 1/2, 1/4 and 1/4
             (
@@ -200,16 +173,7 @@ ATTENTION = Exercise(
         ),
     ],
     draw=_draw_attention,
-    mistakes=mistakes_of(attention_probabilities, _column_by_column, lesson=LESSON),
     ways=[_column_by_column],
-    hints=[
-        "Three steps: squared distances (Q, S); softmax of minus the distances along the support "
-        "axis; add the columns that belong to one class.",
-        "`query_z[:, None] - support_z` is (Q, S, d). Adding columns by class is, once more, a "
-        "product with the one-hot table: (Q, S) @ (S, n_way).",
-        "`attention = (-squared).softmax(dim=-1)`, then "
-        "`attention @ F.one_hot(support_y, n_way).to(attention.dtype)`",
-    ],
 )
 
 
@@ -233,13 +197,10 @@ def _draw_log(generator: Generator) -> tuple[Tensor, Tensor]:
     return query_z, 1.5 * torch.randn(n_way, d, generator=generator)
 
 
-LOGS = Exercise(
-    solution=log_probabilities,
+LOGS = exercise_of(
+    log_probabilities,
+    lesson=LESSON,
     buggy=_unsquared,
-    lesson=3,
-    aim="find a distance that is not squared",
-    minutes=3,
-    difficulty="easy",
     cases=[
         Case(  # squared distances 2 and 4; 5 and 5; 10 and 0
             (
@@ -254,13 +215,6 @@ LOGS = Exercise(
         ),
     ],
     draw=_draw_log,
-    mistakes=mistakes_of(log_probabilities, lesson=LESSON),
-    hints=[
-        "Look at one query and one prototype: which number does `torch.cdist` give for (2, 2) and "
-        "(1, 1), and which did we have on paper?",
-        "Square the distances before the softmax, or write the sum of squared differences as in "
-        "section 3.",
-    ],
 )
 
 
@@ -296,13 +250,10 @@ def _draw_ids(generator: Generator) -> tuple[Tensor, Tensor]:
     return support_y, ids[torch.randint(n_way, (draw_int(1, 7, generator),), generator=generator)]
 
 
-REMAP = Exercise(
-    solution=remap_labels,
+REMAP = exercise_of(
+    remap_labels,
+    lesson=LESSON,
     buggy=_class_ids,
-    lesson=3,
-    aim="turn class ids into labels of an episode",
-    minutes=5,
-    difficulty="easy",
     cases=[
         Case(
             (torch.tensor([3, 7, 9]), torch.tensor([9, 9, 3, 7])),
@@ -314,15 +265,7 @@ REMAP = Exercise(
         ),
     ],
     draw=_draw_ids,
-    mistakes=mistakes_of(remap_labels, _by_list, lesson=LESSON),
     ways=[_by_list],
-    hints=[
-        "`torch.unique(support_y, return_inverse=True)` gives two things: the sorted ids, and the "
-        "place of each label among them.",
-        "The queries may hold fewer classes, so a `torch.unique` of their own would number them "
-        "differently. Find their places among the ids of the support set.",
-        "`torch.searchsorted(classes, query_y)` finds the places of numbers in a sorted tensor.",
-    ],
 )
 
 
@@ -334,99 +277,7 @@ EXERCISES: list[Exercise | Question] = [
     ATTENTION,
     LOGS,
     REMAP,
-    Question(
-        name="root_of_the_distance",
-        lesson=3,
-        aim="say what the square does to a probability",
-        minutes=2,
-        difficulty="easy",
-        text="Squared, the distances of the query (2, 2) are 2 and 8. Unsquared they are 1.41 and "
-        "2.83. What happens to the answer for this query?",
-        options={
-            "a": Option(
-                "Another class wins.",
-                "The root of the larger number is the larger root: 1.41 is still less than 2.83.",
-            ),
-            "b": Option(
-                "The same class wins, and p(0) falls.",
-                "The scores differ by 1.41 instead of 6: p(0) = 1 / (1 + exp(-1.41)) = 0.80, no "
-                "longer 0.9975. The winner tells only which distance is smaller.",
-            ),
-            "c": Option(
-                "The same class wins, and p(0) rises.",
-                "It would if the scores differed by more than before. They differ by 2.83 - 1.41.",
-            ),
-            "d": Option(
-                "Nothing changes: softmax looks only at the order.",
-                "It looks at differences: 8 - 2 = 6 squared, 1.41 unsquared. `argmax` looks only "
-                "at the order.",
-            ),
-        },
-        right="b",
-    ),
-    Question(
-        name="when_the_two_agree",
-        lesson=3,
-        aim="compare prototypes with attention",
-        minutes=2,
-        difficulty="easy",
-        text="Prototypical Networks measure the distance to the mean of a class, Matching Networks "
-        "attend to each item and add up. For which `n_shot` do both give the same probabilities, "
-        "whatever the items are?",
-        options={
-            "a": Option(
-                "Only for `n_shot = 1`.",
-                "The mean of one item is the item, and a sum over one item is that item's "
-                "attention. With two, the exponential of a mean distance is not a mean of "
-                "exponentials.",
-            ),
-            "b": Option(
-                "For every `n_shot`: a mean and a sum differ by a factor, which softmax removes.",
-                "They act at different places: the mean on points, before the distance; the sum on "
-                "attention, after the exponential.",
-            ),
-            "c": Option(
-                "For large `n_shot`, since the mean gets more exact.",
-                "The mean settles, but attention still follows the nearest items. Think of a class "
-                "of two clouds.",
-            ),
-            "d": Option(
-                "Never.",
-                "Try `n_shot = 1`: what is the mean of one item?",
-            ),
-        },
-        right="a",
-    ),
-    Question(
-        name="loud_and_silent",
-        lesson=3,
-        aim="find a bug from its symptom",
-        minutes=3,
-        difficulty="medium",
-        text="With the classes 3, 7, 9 `loss_from_class_ids` stops with an error; with 1, 2, 4 it "
-        "gives a loss that is far too large. Why?",
-        options={
-            "a": Option(
-                "The ids 3, 7, 9 lie farther apart than 1, 2, 4, and far ids cost more.",
-                "The ids are names; nothing computes with their size. They only choose a column.",
-            ),
-            "b": Option(
-                "`torch.unique` leaves out some of the classes of the support set.",
-                "It finds all three in both cases, in sorted order. What are the columns of "
-                "`scores`, and what does `cross_entropy` take the label for?",
-            ),
-            "c": Option(
-                "The prototypes are the means of the wrong items, those of another id.",
-                "`support_y == c` compares ids with ids, so the prototypes are right. Which number "
-                "does the loss compare with them?",
-            ),
-            "d": Option(
-                "The labels are ids, but the columns are numbered 0, 1, 2.",
-                "Column 0 is class 1, column 1 is class 2, column 2 is class 4. Id 3 points "
-                "outside: an error. Id 1 points at the column of class 2, and id 2 at that of "
-                "class 4: no error, a wrong loss.",
-            ),
-        },
-        right="d",
-    ),
+    question_of("root_of_the_distance", lesson=LESSON),
+    question_of("when_the_two_agree", lesson=LESSON),
+    question_of("loud_and_silent", lesson=LESSON),
 ]

@@ -11,9 +11,8 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..checker.draws import draw_int, draw_labels
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Answer, Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Answer, Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "04_relation_networks.txt"
 
@@ -56,12 +55,9 @@ def _draw_pairs(generator: Generator) -> tuple[Tensor, Tensor]:
     return torch.randn(n_way, d, generator=generator), query_z
 
 
-PAIRS = Exercise(
-    solution=all_pairs,
-    lesson=4,
-    aim="put every class beside every query",
-    minutes=5,
-    difficulty="easy",
+PAIRS = exercise_of(
+    all_pairs,
+    lesson=LESSON,
     cases=[
         Case(
             (torch.tensor([[0.0, 1.0], [3.0, 2.0], [-1.0, 5.0]]), torch.tensor([[7.0, 8.0]])),
@@ -75,15 +71,7 @@ PAIRS = Exercise(
         ),
     ],
     draw=_draw_pairs,
-    mistakes=mistakes_of(all_pairs, _by_repeating, _one_by_one, lesson=LESSON),
     ways=[_by_repeating, _one_by_one],
-    hints=[
-        "Make two tensors of the same shape (Q, n_way, d), one with the class of each pair and one "
-        "with its query; then join them along the last axis.",
-        "`class_z` lacks the axis of the queries, which comes first; `expand` puts new axes in "
-        "front by itself. `query_z` lacks the axis in the middle: `query_z[:, None]`.",
-        "`torch.cat([...], dim=2)`; without `dim` it joins along the first axis.",
-    ],
 )
 
 
@@ -147,12 +135,9 @@ PAIRS_MADE = (
     "by side, 2d numbers. Let each meet its own half of the weights, and add the two products"
 )
 _DISTANCE = torch.tensor([[1.0, 0, -1, 0], [-1, 0, 1, 0], [0, 1, 0, -1], [0, -1, 0, 1]])
-RELATION = Exercise(
-    solution=relation_logits,
-    lesson=4,
-    aim="compare without making a single pair",
-    minutes=8,
-    difficulty="medium",
+RELATION = exercise_of(
+    relation_logits,
+    lesson=LESSON,
     cases=[
         Case(  # minus the Manhattan distances
             (
@@ -177,15 +162,6 @@ RELATION = Exercise(
     ],
     draw=_draw_relation,
     properties=[_makes_no_pairs],
-    mistakes=mistakes_of(relation_logits, lesson=LESSON),
-    hints=[
-        "The columns `weight[:, :d]` belong to the class, the others to the query. Two products, "
-        "one sum that broadcasts, one ReLU, one product.",
-        "The class part is (n_way, h). The query part is (Q, h) and must be (Q, 1, h) for the sum, "
-        "which is then (Q, n_way, h).",
-        "`from_class = class_z @ weight[:, :d].T + bias`, and "
-        "`F.relu(from_class + from_query[:, None]) @ score`",
-    ],
 )
 
 
@@ -209,12 +185,9 @@ def _draw_scores(generator: Generator) -> tuple[Tensor, Tensor]:
     return scores, torch.randint(n_way, (n_queries,), generator=generator)
 
 
-SQUARED = Exercise(
-    solution=squared_error,
-    lesson=4,
-    aim="write the loss of a regression on pairs",
-    minutes=3,
-    difficulty="easy",
+SQUARED = exercise_of(
+    squared_error,
+    lesson=LESSON,
     cases=[
         Case(  # 0.01, 0.04, 0 and 0.25, 0.25, 0
             (torch.tensor([[0.9, 0.2, 0.0], [0.5, 0.5, 1.0]]), torch.tensor([0, 2])),
@@ -227,14 +200,7 @@ SQUARED = Exercise(
         ),
     ],
     draw=_draw_scores,
-    mistakes=mistakes_of(squared_error, _from_targets, lesson=LESSON),
     ways=[_from_targets],
-    hints=[
-        "`F.one_hot(labels, n_way)` is the table of what the scores should be.",
-        "All Q * n_way pairs count, not only those of a query with its own class, and each counts "
-        "once. `n_way` is `scores.shape[1]`.",
-        "`(scores - targets).square().mean()`",
-    ],
 )
 
 
@@ -273,13 +239,10 @@ def _draw_items(generator: Generator) -> tuple[Tensor, Tensor, int]:
     return 2 * torch.randn(n_queries, len(support_y), generator=generator), support_y, n_way
 
 
-SCORES = Exercise(
-    solution=class_scores,
+SCORES = exercise_of(
+    class_scores,
+    lesson=LESSON,
     buggy=_summed_scores,
-    lesson=4,
-    aim="make scores of classes from scores of items",
-    minutes=5,
-    difficulty="easy",
     cases=[
         Case(
             (
@@ -295,14 +258,7 @@ SCORES = Exercise(
         ),
     ],
     draw=_draw_items,
-    mistakes=mistakes_of(class_scores, _class_by_class, _item_by_item, lesson=LESSON),
     ways=[_class_by_class, _item_by_item],
-    hints=[
-        "Class 1 has three items and class 0 has one. Whose sum is larger, if all items score the "
-        "same?",
-        "The counts are (n_way,), one for each column of (Q, n_way). `one_hot` knows them.",
-        "`one_hot.sum(dim=0)` is the number of items of each class.",
-    ],
 )
 
 
@@ -330,13 +286,10 @@ def _draw_logits(generator: Generator) -> tuple[Tensor, Tensor]:
     return scale * (scores - 0.5), labels
 
 
-ENTROPY = Exercise(
-    solution=entropy_of_logits,
+ENTROPY = exercise_of(
+    entropy_of_logits,
+    lesson=LESSON,
     buggy=_entropy_of_sigmoids,
-    lesson=4,
-    aim="find one normalisation too many",
-    minutes=2,
-    difficulty="easy",
     cases=[
         Case(  # p of the own class 3/4 and 1/2
             (torch.tensor([[math.log(3), 0.0], [1.0, 1.0]]), torch.tensor([0, 1])),
@@ -346,13 +299,7 @@ ENTROPY = Exercise(
         Case((torch.tensor([[200.0, 0.0]]), torch.tensor([1])), torch.tensor(200.0)),
     ],
     draw=_draw_logits,
-    mistakes=mistakes_of(entropy_of_logits, _minus_log_p, lesson=LESSON),
     ways=[_minus_log_p],
-    hints=[
-        "Which numbers can the softmax inside `F.cross_entropy` get here, at the most and at the "
-        "least? Which does it need to say 0.999?",
-        "There is one normalisation too many. Leave it out.",
-    ],
 )
 
 
@@ -364,130 +311,8 @@ EXERCISES: list[Exercise | Question] = [
     SQUARED,
     SCORES,
     ENTROPY,
-    Question(
-        name="sum_or_mean",
-        lesson=4,
-        aim="see what a sum does to a learned comparison",
-        minutes=2,
-        difficulty="easy",
-        text="Class 0 has the items (0, 1) and (2, 1), class 1 has (4, 3) and (4, 5). The query is "
-        "(4, 4). The relation module, made for single items, is 3 minus the Manhattan distance. "
-        "Which class does it choose?",
-        options={
-            "a": Option(
-                "Class 1 with the mean, class 1 with the sum.",
-                "Right for the mean. For the sum, work out where both classes lie now, and how "
-                "far each is from the query.",
-            ),
-            "b": Option(
-                "Class 1 with the mean, class 0 with the sum.",
-                "The means are (1, 1) and (4, 4): logits -3 and 3. The sums are (2, 2) and (8, 8): "
-                "logits -1 and -5, so class 0 wins, although no item of it is near.",
-            ),
-            "c": Option(
-                "Class 0 with the mean, class 1 with the sum.",
-                "The mean of class 1 is (4, 4), the query itself; no distance is smaller than 0.",
-            ),
-            "d": Option(
-                "Class 0 with the mean, class 0 with the sum.",
-                "The mean of class 1 is the query itself; no distance is smaller than 0.",
-            ),
-        },
-        right="b",
-    ),
-    Question(
-        name="nearly_zero",
-        lesson=4,
-        aim="read a loss against that of a constant answer",
-        minutes=4,
-        difficulty="medium",
-        text="A colleague trains with 20-way episodes. After a few steps the squared error is "
-        "0.0475, and it stays there. 'Nearly zero,' the colleague says. What does this loss show "
-        "that the network has learned?",
-        options={
-            "a": Option(
-                "Nearly all: scores are wrong by 0.0475 on average.",
-                "An average over pairs can be small while each answer is worthless: 19 of 20 pairs "
-                "want a 0. What does a constant score cost?",
-            ),
-            "b": Option(
-                "To be right for about 95 % of the queries.",
-                "1 - 0.0475 looks like it, but a squared error is not a share of wrong answers.",
-            ),
-            "c": Option(
-                "No more than that there are 20 classes.",
-                "A constant score r costs (1 - r)²/N + (N - 1) r²/N. Its smallest value is at "
-                "r = 1/N, where it is 1/N · (1 - 1/N): 0.16 for 5-way, 0.0475 for 20-way. So the "
-                "scores are all about 0.05. Whether the own class is a little above the others, "
-                "the loss cannot show; the accuracy can.",
-            ),
-            "d": Option(
-                "To answer 0 for every pair that it is shown.",
-                "Close: that would cost 1/20 = 0.05. One constant score is a little better still.",
-            ),
-        },
-        right="c",
-    ),
-    Question(
-        name="which_cause",
-        lesson=4,
-        aim="separate two causes by taking each away",
-        minutes=3,
-        difficulty="medium",
-        text="Two trainings in 20-way episodes, 80 steps each. The balanced squared error has no "
-        "majority of strangers, but the flat sigmoid. The yes-no cross-entropy has the majority, "
-        "but no flat sigmoid. The plain squared error stays at 24 to 30 % (5-way meta-val "
-        "accuracy). Which of the two will be far above that?",
-        options={
-            "a": Option(
-                "Both of them are.",
-                "Then each cause would be needed for the plateau. Run the cells below.",
-            ),
-            "b": Option(
-                "Only the balanced one.",
-                "Without the majority the squared error leaves the plateau, with its flat sigmoid. "
-                "Without the flat sigmoid it stays there for most of the 80 steps.",
-            ),
-            "c": Option(
-                "Only the yes-no one.",
-                "Then the flat sigmoid would be the cause. Adam divides each gradient by its usual "
-                "size: what does it make of a factor that all of them share?",
-            ),
-            "d": Option(
-                "Neither of them is.",
-                "Then each cause alone would be enough for the plateau. Run the cells below.",
-            ),
-        },
-        right="b",
-    ),
-    Question(
-        name="worse_than_chance",
-        lesson=4,
-        aim="find a bug from its symptom",
-        minutes=3,
-        difficulty="medium",
-        text="`colleagues_scores` is right with one shot and worse than guessing with five. Why?",
-        options={
-            "a": Option(
-                "It was trained with one shot, and five are outside of its training.",
-                "So they are for the package's comparison, which gets better with more shots. Look "
-                "at the shape of what the function returns.",
-            ),
-            "b": Option(
-                "It adds up the support items of a class, and sums grow with the shots.",
-                "It adds up nothing: it never sees the labels. How many columns has its result?",
-            ),
-            "c": Option(
-                "It scores every item, not every class: `argmax` names a column among 25.",
-                "It returns (Q, n_way * n_shot). With one shot items and classes are the same. "
-                "With five, column 7 is an item of class 1, and `argmax` says 7. A query of "
-                "class 0 is right only if item 0 is its best, one of class 1 to 4 only by mistake.",
-            ),
-            "d": Option(
-                "It compares the queries with each other, not only with the support items.",
-                "Each query is paired with each support item on its own; no query meets another.",
-            ),
-        },
-        right="c",
-    ),
+    question_of("sum_or_mean", lesson=LESSON),
+    question_of("nearly_zero", lesson=LESSON),
+    question_of("which_cause", lesson=LESSON),
+    question_of("worse_than_chance", lesson=LESSON),
 ]

@@ -6,8 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Case, Exercise
+from ..checker.exercise import Case, exercise_of
 
 LESSON = "00_start_here.txt"
 
@@ -33,24 +32,15 @@ def _draw(generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 EXERCISES = [
-    Exercise(
-        solution=share_right,
-        lesson=0,
-        aim="use the exercises of this course",
-        minutes=3,
-        difficulty="easy",
+    exercise_of(
+        share_right,
+        lesson=LESSON,
         cases=[
             Case((torch.tensor([0, 1, 1, 4, 2]), torch.tensor([0, 1, 3, 4, 0])), 0.6),
             Case((torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 3])), 1.0),
             Case((torch.tensor([1, 1, 1, 1]), torch.tensor([0, 0, 0, 0])), 0.0),
         ],
         draw=_draw,
-        mistakes=mistakes_of(share_right, _in_a_loop, lesson=LESSON),
         ways=[_in_a_loop],
-        hints=[
-            "A truth value counts as 1 if it is true and as 0 if not. The mean of ones and zeros "
-            "is a share.",
-            "`(answers == truth).float()` makes the truth values numbers; `.mean()` is their mean.",
-        ],
     )
 ]

@@ -9,9 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from ..checker.draws import draw_int
-from ..checker.edits import mistakes_of
-from ..checker.exercise import Answer, Case, Exercise
-from ..checker.question import Option, Question
+from ..checker.exercise import Answer, Case, Exercise, exercise_of
+from ..checker.question import Question, question_of
 
 LESSON = "01_tasks_and_episodes.txt"
 
@@ -47,12 +46,9 @@ def _draw_labels(generator: Generator) -> tuple[Tensor, Tensor]:
     return chosen[torch.randint(n_way, (n_items,), generator=generator)], chosen
 
 
-LABELS = Exercise(
-    solution=episode_labels,
-    lesson=1,
-    aim="turn class numbers into the labels of an episode",
-    minutes=5,
-    difficulty="easy",
+LABELS = exercise_of(
+    episode_labels,
+    lesson=LESSON,
     cases=[
         Case((torch.tensor([7, 3, 7, 9]), torch.tensor([9, 3, 7])), torch.tensor([2, 1, 2, 0])),
         Case((torch.tensor([41, 853]), torch.tensor([853, 41])), torch.tensor([1, 0])),
@@ -60,14 +56,7 @@ LABELS = Exercise(
         Case((torch.tensor([1, 0, 2]), torch.tensor([2, 0, 1])), torch.tensor([2, 1, 0])),
     ],
     draw=_draw_labels,
-    mistakes=mistakes_of(episode_labels, _class_by_class, lesson=LESSON),
     ways=[_class_by_class],
-    hints=[
-        "For each item, ask at which place of `chosen` its class stands. A comparison of every "
-        "item with every chosen class gives a table of true and false.",
-        "`class_ids[:, None] == chosen` is `(S, n_way)`, with one `True` in each row.",
-        "`.int().argmax(dim=1)` gives the place of the one in each row.",
-    ],
 )
 
 
@@ -91,12 +80,9 @@ def _draw_split(generator: Generator) -> tuple[Tensor, int]:
     return items, n_shot
 
 
-SPLIT = Exercise(
-    solution=split_items,
-    lesson=1,
-    aim="cut drawn items into a support and a query set",
-    minutes=10,
-    difficulty="medium",
+SPLIT = exercise_of(
+    split_items,
+    lesson=LESSON,
     cases=[
         Case(
             (torch.arange(6.0).view(1, 2, 3, 1), 1),  # class c holds 3c, 3c + 1, 3c + 2
@@ -118,14 +104,6 @@ SPLIT = Exercise(
         ),
     ],
     draw=_draw_split,
-    mistakes=mistakes_of(split_items, lesson=LESSON),
-    hints=[
-        "Slice the third axis into two pieces. In each piece, let the class axis and the item axis "
-        "become one: `x.flatten(1, 2)`.",
-        "`torch.arange(3).repeat_interleave(2)` is 0, 0, 1, 1, 2, 2. The same labels serve every "
-        "task.",
-        "Do the same twice, in a loop over `items[:, :, :n_shot]` and `items[:, :, n_shot:]`.",
-    ],
 )
 
 
@@ -147,12 +125,9 @@ def _draw_count(generator: Generator) -> tuple[int, int, int, int, int]:
     return n_classes, n_shot + n_query + spare, n_way, n_shot, n_query
 
 
-COUNT = Exercise(
-    solution=count_episodes,
-    lesson=1,
-    aim="see how many episodes a small pool gives",
-    minutes=10,
-    difficulty="medium",
+COUNT = exercise_of(
+    count_episodes,
+    lesson=LESSON,
     cases=[
         Case((3, 4, 2, 1, 2), 864),  # 3 * 2 ways to deal; 4 * 3 items for each of two classes
         Case((3, 2, 2, 1, 1), 24),  # 3 * 2; 2 * 1 for each
@@ -160,14 +135,6 @@ COUNT = Exercise(
         Case((3, 5, 1, 2, 1), 90),  # 3; 10 * 3
     ],
     draw=_draw_count,
-    mistakes=mistakes_of(count_episodes, lesson=LESSON),
-    hints=[
-        "Labels matter, so an ordered choice of `n_way` classes: `math.perm(n_classes, n_way)`. "
-        "For the small pool, 3 · 2 = 6.",
-        "Choose the support items of one class, then its query items from those that are left: "
-        "`math.comb(4, 1) * math.comb(3, 2)` = 4 · 3 = 12. Each class does this on its own.",
-        "For the small pool: 6 · 12² = 864.",
-    ],
 )
 
 
@@ -301,23 +268,13 @@ def _equally_often(columns: list[Tensor], size: int, unlike: bool = False) -> bo
     return bool(((share - fair).abs() <= 7 * (fair * (1 - fair) / n).sqrt()).all())
 
 
-ITEMS = Exercise(
-    solution=draw_items,
+ITEMS = exercise_of(
+    draw_items,
+    lesson=LESSON,
     buggy=_first_items,
-    lesson=1,
-    aim="find why items never change",
-    minutes=5,
-    difficulty="easy",
     cases=[],
     draw=None,
     properties=[_is_a_draw, _rows_are_fair],
-    mistakes=mistakes_of(draw_items, lesson=LESSON),
-    hints=[
-        "Which items can `torch.arange(n_items)` never name?",
-        "Random numbers that are sorted give a random order: `torch.rand(...).argsort(dim=1)`. "
-        "Take the first columns of it.",
-        "The table of random numbers is `(n_draws, class_size)`.",
-    ],
 )
 
 
@@ -339,79 +296,14 @@ EXERCISES: list[Exercise | Question] = [
     SPLIT,
     COUNT,
     ITEMS,
-    Exercise(
-        solution=deal_classes,
+    exercise_of(
+        deal_classes,
+        lesson=LESSON,
         buggy=_sorted_classes,
-        lesson=1,
-        aim="find why a learner can do without the support set",
-        minutes=5,
-        difficulty="easy",
         cases=[],
         draw=None,
         properties=[_is_a_draw, _rows_are_fair],
-        mistakes=mistakes_of(deal_classes, lesson=LESSON),
-        hints=[
-            "In which column can class 0 stand? And the last class?",
-            "The order of the classes deals the labels. Which line destroys a random order?",
-        ],
     ),
-    Question(
-        name="batch_shapes",
-        lesson=1,
-        aim="read the shapes of an episode batch",
-        minutes=2,
-        difficulty="easy",
-        text="Four tasks, 5-way 1-shot, 15 queries per class, images of 1 x 28 x 28. What are the "
-        "shapes of `support_x` and `query_x`?",
-        options={
-            "a": Option(
-                "(4, 5, 1, 28, 28) and (4, 15, 1, 28, 28)",
-                "`n_query` counts queries per class, and there are five classes.",
-            ),
-            "b": Option(
-                "(4, 5, 1, 28, 28) and (4, 75, 1, 28, 28)",
-                "S = 5 · 1 support items and Q = 5 · 15 queries in each of the four tasks.",
-            ),
-            "c": Option(
-                "(20, 1, 28, 28) and (300, 1, 28, 28)",
-                "The numbers of items are right, but the tasks must stay apart: T is the first "
-                "axis.",
-            ),
-            "d": Option(
-                "(4, 5, 1, 1, 28, 28) and (4, 5, 15, 1, 28, 28)",
-                "Classes and items share one axis; the labels say which item has which class.",
-            ),
-        },
-        right="b",
-    ),
-    Question(
-        name="always_right",
-        lesson=1,
-        aim="find a bug from its symptom",
-        minutes=3,
-        difficulty="easy",
-        text="Nearest pixel is right every time on the episodes of `sampler_one`. Why?",
-        options={
-            "a": Option(
-                "The queries are the support items.",
-                "That would explain it, but look at the slices: `items[:n_shot]` and "
-                "`items[n_shot:]` share nothing.",
-            ),
-            "b": Option(
-                "The letters of this split are easy.",
-                "With the package's sampler the same rule had about 52 % on the same letters.",
-            ),
-            "c": Option(
-                "Every task holds a single class.",
-                "All items of a task come from one class and have the label 0, so there is nothing "
-                "to tell apart; `n_way` is never used.",
-            ),
-            "d": Option(
-                "The labels come in sorted order.",
-                "Sorted labels alone would not help nearest pixel, which looks at pixels. Which "
-                "labels are there at all?",
-            ),
-        },
-        right="c",
-    ),
+    question_of("batch_shapes", lesson=LESSON),
+    question_of("always_right", lesson=LESSON),
 ]
