@@ -21,7 +21,8 @@ def test_the_full_grid_has_a_row_for_each_combination():
         for r in runs
         for cell in r.cells
     )
-    every = product(ALGORITHMS, grid.data, grid.n_classes, grid.ways, grid.shots, grid.seeds)
+    studied = [name for name, entry in ALGORITHMS.items() if entry.study]
+    every = product(studied, grid.data, grid.n_classes, grid.ways, grid.shots, grid.seeds)
     assert rows == Counter(every)
     assert len({run.key for run in runs}) == len(runs)
     seeds = [run.recipe.seed for run in runs]
