@@ -393,6 +393,11 @@ def alternative(output: NotebookNode) -> str:
 def texts(output: NotebookNode) -> Iterator[str]:
     """All that is text in an output, that of its picture too."""
     yield alternative(output)
+    yield from words(output)
+
+
+def words(output: NotebookNode) -> Iterator[str]:
+    """What is text in an output itself: the same in each run, unlike what a picture shows."""
     if "text" in output:
         yield str(output.text)
     for kind, content in output.get("data", {}).items():

@@ -80,7 +80,7 @@ def changes(learner: NotebookNode, copy: NotebookNode) -> list[str]:
 
 def _text(cell: NotebookNode) -> str:
     """All text of the outputs; of one output in a fixed order, because a stored one is sorted."""
-    return "".join("".join(sorted(build.texts(output))) for output in cell.outputs)
+    return "".join("".join(sorted(build.words(output))) for output in cell.outputs)
 
 
 def _printed(cell: NotebookNode) -> str:

@@ -539,7 +539,8 @@ def test_train_refuses_what_it_would_ignore(capsys, tmp_path, words, named):
 
 @pytest.mark.filterwarnings("ignore:--downsample")
 def test_every_setting_has_a_meaning_somewhere():
-    where = [(a, d) for a in ALGORITHMS for d in ("glyphs", "omniglot", "sinusoids", ".")]
+    kinds = ("glyphs", "omniglot", "sinusoids", "linear-functions", ".")
+    where = [(a, d) for a in ALGORITHMS for d in kinds]
     for name in set(every_setting()) - {"data"}:
         value = getattr(ALGORITHMS[algorithms_with(name)[0]].recipe, name)
         used = []

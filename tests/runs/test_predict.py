@@ -53,7 +53,7 @@ def test_each_picture_gets_the_class_that_it_shows(capsys, tmp_path, support):
         assert sum(answer["scores"].values()) == pytest.approx(1)
         assert list(answer["scores"].values()) == sorted(answer["scores"].values(), reverse=True)
     status, out, _ = run(capsys, *ask, *files)
-    assert "new0.png: cat " in out and " %" in out and "no probabilities" in out
+    assert "new0.png: cat " in out and " %" in out and "softmax of the learner's scores" in out
 
 
 def test_the_scores_are_the_softmax_of_the_learner(tmp_path, support):
