@@ -95,6 +95,16 @@ def test_names_loaded_late_are_the_real_ones():
     )
 
 
+def test_modules_are_still_found_where_they_once_stood():
+    run(
+        "from metalearn_edu.tasks import folder_check, glyphs\n"
+        "from metalearn_edu.tasks.data import folder_check as now\n"
+        "from metalearn_edu.recipes import load_run\n"
+        "from metalearn_edu.exercises import examine, exercise\n"
+        "assert folder_check is now and exercise.examine is examine"
+    )
+
+
 def test_import_costs_little_beyond_torch():
     code = (
         "import time, torch\n"

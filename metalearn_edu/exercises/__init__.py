@@ -23,6 +23,7 @@ from typing import Any
 
 from . import lessons
 from .checker import examination as exercise  # for code that examines many answers
+from .checker.examination import examine
 from .checker.exercise import Case, Exercise, Mistake, Verdict
 from .checker.question import Option, Question, QuestionWidget
 from .record import read_record, update_record
@@ -37,6 +38,7 @@ __all__ = [
     "Verdict",
     "all_exercises",
     "check",
+    "examine",
     "exercise",
     "find",
     "hint",

@@ -57,8 +57,13 @@ _LATER = {
     "official_runs": ".data.one_shot",
 }
 
+# Modules of `data` that stood here once; scripts from before import them from here.
+_ONCE_HERE = {"folder_check", "glyphs", "image_folder", "omniglot", "one_shot"}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _ONCE_HERE:
+        return import_module(f".data.{name}", __name__)
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_LATER[name], __name__), name)
