@@ -166,3 +166,10 @@ def test_what_has_no_likelihood_or_no_known_posterior_is_refused():
         evaluate_likelihood(MAML(MAMLModel(1, 4, 1)), Sinusoids())
     with pytest.raises(ValueError, match=r"items \(8,\) and targets \(1,\), got \(1,\)"):
         ExactPosterior(LinearFunctions())(*[torch.zeros(1, 2, 1)] * 3)
+
+
+def test_a_family_of_one_s_own_has_no_posterior_here():
+    """Not even one made from ours: its law may be another."""
+    own = type("Own", (LinearFunctions,), {})
+    with pytest.raises(ValueError, match="whose posterior is known; got Own"):
+        ExactPosterior(own())

@@ -71,6 +71,26 @@ def as_choice(name: str, value: Any, choices: Collection[str | None]) -> Any:
     return value
 
 
+def as_range(name: str, limits: Any, *, within: float | None = None) -> tuple[float, float]:
+    """`limits` as two floats, the lower first.
+
+    Args:
+        within: the size that neither end may exceed.
+    Raises:
+        ValueError: it is no pair, an end is no finite number or too large, or they are not in
+            order.
+    """
+    try:
+        low, high = limits
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a pair (low, high), got {shown(limits)}") from None
+    least = None if within is None else -within
+    ends = [as_number(name, end, at_least=least, at_most=within) for end in (low, high)]
+    if ends[0] > ends[1]:
+        raise ValueError(f"{name} must be (low, high) with low <= high, got {low}, {high}")
+    return ends[0], ends[1]
+
+
 def if_given(check: Callable[..., T], name: str, value: Any, **bounds: Any) -> T | None:
     """What `check` makes of `value`; None, for something that need not be said, stays None."""
     return None if value is None else check(name, value, **bounds)

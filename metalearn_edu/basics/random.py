@@ -11,7 +11,7 @@ import numpy as np
 from .arguments import as_integer
 from .capacity import check_fits
 
-__all__ = ["draw_distinct", "normals", "uniforms"]
+__all__ = ["draw_distinct", "normals", "seed_apart", "uniforms"]
 
 PEAK_BYTES = 24
 """Held at once for each number while it is made."""
@@ -44,6 +44,11 @@ def normals(seed: int, start: int, n_tasks: int, n_numbers: int) -> np.ndarray:
     u = uniforms(seed, start, n_tasks, 2 * n_numbers)
     radius = np.sqrt(-2 * np.log1p(-u[:, :n_numbers]))  # 1 - u is never 0
     return radius * np.cos(2 * np.pi * u[:, n_numbers:])
+
+
+def seed_apart(seed: int, part: int) -> int:
+    """A seed of its own for each kind of number of a task, so that the kinds are independent."""
+    return 1_000_003 * as_integer("seed", seed, None) + part
 
 
 def draw_distinct(numbers: np.ndarray, n: np.ndarray) -> np.ndarray:

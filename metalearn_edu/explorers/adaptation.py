@@ -117,8 +117,7 @@ class AdaptationExplorer(Explorer):
                 options=STEP_SIZES, value=0.01, description="inner_lr (step size)"
             ),
             "n_shot": IntSlider(10, 1, MOST_SHOTS, description="n_shot (support points)"),
-            "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
-            "phase": FloatSlider(0.4, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
+            **wave_sliders(),
             "points": IntSlider(0, 0, 9, description="points (seed)"),
         }
 
@@ -305,6 +304,14 @@ class GlyphAdaptationExplorer(Explorer):
             scores.argmax(dim=2).unflatten(1, shape),
             loss,
         )
+
+
+def wave_sliders(phase: float = 0.4) -> dict[str, FloatSlider]:
+    """Which wave: its amplitude and its phase, of which the latter begins at `phase`."""
+    return {
+        "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
+        "phase": FloatSlider(phase, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
+    }
 
 
 def wave(state: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..learners import MAML, MetaSGD
 from ..plotting import look, plot_curves
 from ..plotting.words import add_words
-from .adaptation import MOST_SHOTS, support_points, wave
+from .adaptation import MOST_SHOTS, support_points, wave, wave_sliders
 from .base import Explorer
 
 __all__ = ["StepSizeExplorer", "layer_names", "plot_step_sizes", "scaled"]
@@ -131,8 +131,7 @@ class StepSizeExplorer(Explorer):
             "factor": FloatSlider(1.0, min=-1.0, max=3.0, step=0.25, description="times"),
             "num_inner_steps": IntSlider(1, 0, 5, description="inner steps"),
             "n_shot": IntSlider(10, 1, MOST_SHOTS, description="n_shot (support points)"),
-            "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
-            "phase": FloatSlider(0.4, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
+            **wave_sliders(),
             "points": IntSlider(0, 0, 9, description="points (seed)"),
         }
 

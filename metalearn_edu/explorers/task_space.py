@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ipywidgets import FloatSlider, IntSlider
+from ipywidgets import IntSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,7 +15,7 @@ from ..learners import TaskConditionedNetwork
 from ..plotting import plot_curves
 from ..plotting.style import VERMILLION
 from ..tasks import Sinusoids
-from .adaptation import MOST_SHOTS, support_points, wave
+from .adaptation import MOST_SHOTS, support_points, wave, wave_sliders
 from .base import Explorer
 from .prototypes import principal_plane
 
@@ -92,8 +92,7 @@ class TaskSpaceExplorer(Explorer):
     def controls(self) -> dict[str, Any]:
         """Which wave, and what the learner sees of it."""
         return {
-            "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
-            "phase": FloatSlider(0.8, min=0.0, max=3.1, step=0.1, description="phase (radians)"),
+            **wave_sliders(phase=0.8),
             "n_shot": IntSlider(10, 1, MOST_SHOTS, description="n_shot (support points)"),
             "points": IntSlider(0, 0, 9, description="points (seed)"),
         }

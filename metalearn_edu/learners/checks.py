@@ -15,6 +15,7 @@ from ..tasks.episodes import check_finite
 __all__ = [
     "as_items",
     "as_tensor",
+    "check_kind",
     "check_queries",
     "check_shapes",
     "check_support",
@@ -113,3 +114,12 @@ def check_queries(support_x: Tensor, query_x: Tensor) -> None:
     if query_x.shape[1] == 0:
         raise ValueError(f"query_x holds no items: its shape is {tuple(query_x.shape)}")
     check_finite("query_x", query_x)
+
+
+def check_kind(support_y: Tensor, *, regression: bool) -> None:
+    """Refuse labels where a network is for regression, and targets where it is for labels."""
+    if regression != support_y.is_floating_point():
+        raise ValueError(
+            f"support_y is {support_y.dtype}, but this network was built for "
+            f"{'regression' if regression else 'class labels'} (regression=...)"
+        )

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..engine.losses import kind_of
 from .checks import one_hot_of_every_class
 
-__all__ = ["class_means", "class_sums", "embed_items"]
+__all__ = ["class_means", "class_sums", "embed_items", "embed_to_width"]
 
 
 def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,3 +45,14 @@ def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
             f"{x.shape[0] * x.shape[1]} items"
         )
     return z.unflatten(0, x.shape[:2])
+
+
+def embed_to_width(encoder: Callable[[Tensor], Tensor], x: Tensor, input_dim: int) -> Tensor:
+    """Items as `embed_items` gives them, (T, B, input_dim); another width is a ValueError."""
+    z = embed_items(encoder, x)
+    if z.shape[-1] != input_dim:
+        raise ValueError(
+            f"input_dim is {input_dim}, but an item of shape {tuple(x.shape[2:])} comes "
+            f"out of the item encoder with {z.shape[-1]} numbers"
+        )
+    return z

@@ -16,11 +16,10 @@ have one vector r together, where the paper has one for each.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import MLP
-from ..basics.arguments import as_integer, as_number
+from ..basics.arguments import as_integer
 from .classes import embed_items
 from .in_context import InContextLearner
 
@@ -57,14 +56,13 @@ class ConditionalNeuralProcess(InContextLearner):
             input_dim,
             output_dim,
             regression=regression,
+            min_std=min_std,
             item_encoder=item_encoder,
             every_size=every_size,
         )
-        self.min_std = as_number("min_std", min_std, above=0)
         hidden = [as_integer("hidden_dim", hidden_dim)] * 2
         self.encoder = MLP(input_dim + output_dim, hidden, hidden_dim)
-        n_out = 2 * output_dim if regression else output_dim
-        self.decoder = MLP(input_dim + hidden_dim, hidden, n_out)
+        self.decoder = MLP(input_dim + hidden_dim, hidden, self.n_said)
 
     def answers(self, x: Tensor, y: Tensor, is_context: Tensor) -> Tensor:
         """Means and standard deviations, or scores; see `InContextLearner.answers`."""
@@ -73,7 +71,4 @@ class ConditionalNeuralProcess(InContextLearner):
         mask = is_context[..., None]
         r = (r * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
         said = embed_items(self.decoder, torch.cat([x, r.expand(-1, x.shape[1], -1)], dim=-1))
-        if not self.regression:
-            return said
-        mean, spread = said.chunk(2, dim=-1)
-        return torch.cat([mean, self.min_std + (1 - self.min_std) * F.softplus(spread)], dim=-1)
+        return self.with_std(said, scale=1 - self.min_std)

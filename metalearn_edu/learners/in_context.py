@@ -22,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..basics.arguments import as_integer
+from ..basics.arguments import as_integer, as_number
 from ..engine.losses import as_function
 from ..tasks import EpisodeBatch
 from .base import MetaLearner
-from .classes import embed_items
+from .checks import check_kind
+from .classes import embed_to_width
 
 __all__ = ["InContextLearner", "context_masks", "gaussian_nll"]
 
@@ -71,6 +72,7 @@ class InContextLearner(MetaLearner):
         input_dim: numbers in one item, after `item_encoder`.
         output_dim: n_way for classification, the width of the targets for regression.
         regression: targets are numbers; the loss is the negative log-likelihood in nats.
+        min_std: the floor of the standard deviation, in units of the targets.
         item_encoder: a module from items (B, *item) to (B, input_dim); None: flatten them.
         every_size: train on every size of the context at once, see `context_masks`. The items that
             are no context of a task are its queries then, support items too. Where tasks are taken
@@ -83,6 +85,7 @@ class InContextLearner(MetaLearner):
         output_dim: int,
         *,
         regression: bool,
+        min_std: float,
         item_encoder: nn.Module | None,
         every_size: bool,
     ) -> None:
@@ -90,11 +93,17 @@ class InContextLearner(MetaLearner):
         self.input_dim = as_integer("input_dim", input_dim)
         self.output_dim = as_integer("output_dim", output_dim, 1 if regression else 2)
         self.regression, self.every_size = regression, every_size
+        self.min_std = as_number("min_std", min_std, above=0)
         self.item_encoder = (
             nn.Flatten() if item_encoder is None else as_function("item_encoder", item_encoder)
         )
         if regression:
             self.loss_fn = gaussian_nll
+
+    @property
+    def n_said(self) -> int:
+        """Numbers that the last layer gives for each item: means and spreads, or scores."""
+        return 2 * self.output_dim if self.regression else self.output_dim
 
     @abstractmethod
     def answers(self, x: Tensor, y: Tensor, is_context: Tensor) -> Tensor:
@@ -110,13 +119,14 @@ class InContextLearner(MetaLearner):
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, L, *item) as the item encoder shows them, (T, L, input_dim)."""
-        z = embed_items(self.item_encoder, x)
-        if z.shape[-1] != self.input_dim:
-            raise ValueError(
-                f"input_dim is {self.input_dim}, but an item of shape {tuple(x.shape[2:])} comes "
-                f"out of the item encoder with {z.shape[-1]} numbers"
-            )
-        return z
+        return embed_to_width(self.item_encoder, x, self.input_dim)
+
+    def with_std(self, said: Tensor, scale: float = 1.0) -> Tensor:
+        """What the last layer says, (T, L, n_said), with standard deviations above min_std."""
+        if not self.regression:
+            return said
+        mean, spread = said.chunk(2, dim=-1)
+        return torch.cat([mean, self.min_std + scale * F.softplus(spread)], dim=-1)
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
         """The context: the support set as it is, labels as one-hot rows."""
@@ -186,11 +196,7 @@ class InContextLearner(MetaLearner):
 
     def _rows(self, y: Tensor) -> Tensor:
         """Targets (T, L, out) as they are, labels (T, L) as one-hot rows (T, L, n_way)."""
-        if self.regression != y.is_floating_point():
-            raise ValueError(
-                f"support_y is {y.dtype}, but this network was built for "
-                f"{'regression' if self.regression else 'class labels'} (regression=...)"
-            )
+        check_kind(y, regression=self.regression)
         if self.regression:
             self._check_width(y.shape[-1], "numbers a target")
             return y

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..basics.arguments import as_integer, as_number
+from ..basics.arguments import as_integer
 from .in_context import InContextLearner
 
 __all__ = ["InContextTransformer"]
@@ -87,10 +87,10 @@ class InContextTransformer(InContextLearner):
             input_dim,
             output_dim,
             regression=regression,
+            min_std=min_std,
             item_encoder=item_encoder,
             every_size=every_size,
         )
-        self.min_std = as_number("min_std", min_std, above=0)
         for name, count in (("n_layers", n_layers), ("width", width)):
             as_integer(name, count)
         if width % as_integer("n_heads", n_heads):
@@ -100,7 +100,7 @@ class InContextTransformer(InContextLearner):
         self.what_is_y = nn.Parameter(torch.randn(width) / width**0.5)
         self.blocks = nn.ModuleList(AttentionBlock(width, n_heads) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 2 * output_dim if regression else output_dim)
+        self.head = nn.Linear(width, self.n_said)
 
     def answers(self, x: Tensor, y: Tensor, is_context: Tensor) -> Tensor:
         """Scores, or means and standard deviations; see `InContextLearner.answers`."""
@@ -108,11 +108,7 @@ class InContextTransformer(InContextLearner):
         may_see = self.may_see(is_context)
         for block in self.blocks:
             tokens = block(tokens, may_see)
-        said = self.head(self.norm(tokens))
-        if not self.regression:
-            return said
-        mean, spread = said.chunk(2, dim=-1)
-        return torch.cat([mean, self.min_std + F.softplus(spread)], dim=-1)
+        return self.with_std(self.head(self.norm(tokens)))
 
     def tokens(self, x: Tensor, y: Tensor, is_context: Tensor) -> Tensor:
         """(T, L, width): x and y of the context, x and a question of the others."""

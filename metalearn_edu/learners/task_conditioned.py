@@ -24,7 +24,8 @@ from ..backbones import MLP
 from ..basics.arguments import as_integer
 from ..engine.losses import as_function
 from .base import MetaLearner
-from .classes import class_means, embed_items
+from .checks import check_kind
+from .classes import class_means, embed_items, embed_to_width
 from .pairs import PairLinear
 
 __all__ = ["ConditionedMLP", "TaskConditionedNetwork", "TaskEncoder"]
@@ -196,20 +197,10 @@ class TaskConditionedNetwork(MetaLearner):
         return out.squeeze(2) if self.regression else out.squeeze(3)
 
     def _embed(self, x: Tensor) -> Tensor:
-        z = embed_items(self.item_encoder, x)
-        if z.shape[-1] != self.input_dim:
-            raise ValueError(
-                f"input_dim is {self.input_dim}, but an item of shape {tuple(x.shape[2:])} comes "
-                f"out of the item encoder with {z.shape[-1]} numbers"
-            )
-        return z
+        return embed_to_width(self.item_encoder, x, self.input_dim)
 
     def _check_targets(self, support_y: Tensor) -> None:
-        if self.regression != support_y.is_floating_point():
-            raise ValueError(
-                f"support_y is {support_y.dtype}, but this network was built for "
-                f"{'regression' if self.regression else 'class labels'} (regression=...)"
-            )
+        check_kind(support_y, regression=self.regression)
         if self.regression and support_y.shape[-1] != self.output_dim:
             raise ValueError(
                 f"output_dim is {self.output_dim}, but support_y holds {support_y.shape[-1]} "

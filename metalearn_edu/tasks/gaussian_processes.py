@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..basics.arguments import as_integer, as_number
-from ..basics.random import normals, uniforms
+from ..basics.arguments import as_integer, as_number, as_range
+from ..basics.random import normals, seed_apart, uniforms
 from .episodes import EpisodeBatch
 from .sampler import TaskSource
 
@@ -49,10 +49,7 @@ class GaussianProcesses(TaskSource):
         self.n_query: int = as_integer("n_query", n_query)
         self.length = as_number("length", length, above=0)
         self.noise_std = as_number("noise_std", noise_std, at_least=0)
-        low, high = (as_number("x_range", end) for end in x_range)
-        if low > high:
-            raise ValueError(f"x_range must be (low, high) with low <= high, got {low}, {high}")
-        self.x_range = low, high
+        self.x_range = as_range("x_range", x_range)
 
     def covariance(self, a: Tensor, b: Tensor) -> Tensor:
         """(T, A, B) of the function's values at a (T, A, 1) and b (T, B, 1), without noise."""
@@ -61,9 +58,9 @@ class GaussianProcesses(TaskSource):
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
         """Episodes start .. start + n_tasks - 1 of `seed`; items and targets are (1,)."""
         n_items, (low, high) = self.n_shot + self.n_query, self.x_range
-        seed = 1_000_003 * as_integer("seed", seed, None)  # points and values are independent
-        x = low + (high - low) * torch.from_numpy(uniforms(seed + 1, start, n_tasks, n_items))
-        z = torch.from_numpy(normals(seed + 2, start, n_tasks, n_items))
+        unit = uniforms(seed_apart(seed, 1), start, n_tasks, n_items)
+        x = low + (high - low) * torch.from_numpy(unit)
+        z = torch.from_numpy(normals(seed_apart(seed, 2), start, n_tasks, n_items))
         x, z = x[..., None], z[..., None]
         variance = (self.noise_std**2 + JITTER) * torch.eye(n_items, dtype=x.dtype)
         y = torch.linalg.cholesky(self.covariance(x, x) + variance) @ z

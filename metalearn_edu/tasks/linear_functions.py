@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..basics.arguments import as_integer, as_number
-from ..basics.random import normals, uniforms
+from ..basics.arguments import as_integer, as_number, if_given
+from ..basics.random import normals, seed_apart, uniforms
 from .episodes import EpisodeBatch
 from .sampler import TaskSource
 
@@ -58,9 +58,7 @@ class LinearFunctions(TaskSource):
         if inputs not in INPUTS:
             raise ValueError(f"inputs must be {' or '.join(INPUTS)}, got {inputs!r}")
         self.inputs = inputs
-        self.n_functions = n_functions and as_integer("n_functions", n_functions)
-        if n_functions is not None:
-            as_integer("n_functions", n_functions)
+        self.n_functions = if_given(as_integer, "n_functions", n_functions)
         self.functions_seed = as_integer("functions_seed", functions_seed, None)
 
     def functions(self) -> Tensor:
@@ -77,9 +75,9 @@ class LinearFunctions(TaskSource):
     def weights(self, seed: int, start: int, n_tasks: int) -> Tensor:
         """w of episodes start .. start + n_tasks - 1, (T, d) float64."""
         if self.n_functions is None:
-            drawn = normals(_apart(seed, 1), start, n_tasks, self.input_dim)
+            drawn = normals(seed_apart(seed, 1), start, n_tasks, self.input_dim)
             return self.prior_mean + torch.from_numpy(drawn)
-        place = uniforms(_apart(seed, 1), start, n_tasks, 1)[:, 0] * self.n_functions
+        place = uniforms(seed_apart(seed, 1), start, n_tasks, 1)[:, 0] * self.n_functions
         return self.functions()[torch.from_numpy(place).long()]
 
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
@@ -87,11 +85,11 @@ class LinearFunctions(TaskSource):
         n_items, d = self.n_shot + self.n_query, self.input_dim
         w = self.weights(seed, start, n_tasks)
         if self.inputs == "normal":
-            x = torch.from_numpy(normals(_apart(seed, 2), start, n_tasks, n_items * d))
+            x = torch.from_numpy(normals(seed_apart(seed, 2), start, n_tasks, n_items * d))
         else:
-            x = 2 * torch.from_numpy(uniforms(_apart(seed, 2), start, n_tasks, n_items * d)) - 1
+            x = 2 * torch.from_numpy(uniforms(seed_apart(seed, 2), start, n_tasks, n_items * d)) - 1
         x = x.unflatten(1, (n_items, d))
-        noise = torch.from_numpy(normals(_apart(seed, 3), start, n_tasks, n_items))
+        noise = torch.from_numpy(normals(seed_apart(seed, 3), start, n_tasks, n_items))
         y = torch.einsum("tld,td->tl", x, w) + self.noise_std * noise
         x, y, k = x.float(), y[..., None].float(), self.n_shot
         return EpisodeBatch(x[:, :k], y[:, :k], x[:, k:], y[:, k:])
@@ -104,8 +102,3 @@ class LinearFunctions(TaskSource):
             f"LinearFunctions({self.n_shot} support and {self.n_query} query points, "
             f"{self.input_dim} numbers, {self.inputs}, noise {self.noise_std}{mean}{which}{listed})"
         )
-
-
-def _apart(seed: int, part: int) -> int:
-    """A seed of its own for each kind of number, so that the kinds are independent."""
-    return 1_000_003 * as_integer("seed", seed, None) + part

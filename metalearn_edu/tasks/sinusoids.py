@@ -7,13 +7,12 @@ Introduced in notebook 05.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..basics.arguments import as_integer, as_number
+from ..basics.arguments import as_integer, as_range
 from ..basics.random import uniforms
 from .episodes import EpisodeBatch
 from .sampler import TaskSource
@@ -48,8 +47,9 @@ class Sinusoids(TaskSource):
     ) -> None:
         self.n_shot: int = as_integer("n_shot", n_shot)
         self.n_query: int = as_integer("n_query", n_query)
-        self.amplitude = _as_range("amplitude", amplitude)
-        self.phase, self.x_range = _as_range("phase", phase), _as_range("x_range", x_range)
+        self.amplitude = as_range("amplitude", amplitude, within=LARGEST)
+        self.phase = as_range("phase", phase, within=LARGEST)
+        self.x_range = as_range("x_range", x_range, within=LARGEST)
 
     @property
     def fingerprint(self) -> str:
@@ -83,17 +83,6 @@ class Sinusoids(TaskSource):
             f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items()
         )
         return f"Sinusoids({self.n_shot} support and {self.n_query} query points, {limits})"
-
-
-def _as_range(name: str, limits: Any) -> tuple[float, float]:
-    try:
-        low, high = limits
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a pair (low, high), got {limits!r}") from None
-    numbers = [as_number(name, end, at_least=-LARGEST, at_most=LARGEST) for end in (low, high)]
-    if numbers[0] > numbers[1]:
-        raise ValueError(f"{name} must be (low, high) with low <= high, got {low}, {high}")
-    return numbers[0], numbers[1]
 
 
 def _scale(unit: np.ndarray, limits: tuple[float, float]) -> Tensor:

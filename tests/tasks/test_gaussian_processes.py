@@ -46,7 +46,11 @@ def test_an_episode_is_a_function_of_seed_and_index():
         ({"n_query": 0}, "n_query must be an integer of at least 1, got 0"),
         ({"length": 0}, "length must be a finite number above 0, got 0"),
         ({"noise_std": -0.1}, "noise_std must be a finite number of at least 0, got -0.1"),
-        ({"x_range": (2, -2)}, r"x_range must be \(low, high\) with low <= high, got 2.0, -2.0"),
+        ({"x_range": 3}, r"x_range must be a pair \(low, high\), got 3"),
+        (
+            {"x_range": (2.0, -2.0)},
+            r"x_range must be \(low, high\) with low <= high, got 2.0, -2.0",
+        ),
     ],
 )
 def test_nonsense_is_refused(arguments, message):
