@@ -20,6 +20,8 @@ SLOW = course.ROOT / "tests" / "slow.txt"
 SECONDS = 1.0
 """Seconds from which a test is slow, all its parameters together."""
 NEVER_FAST = ("notebooks/", "tests/browser/")
+ALWAYS = ("tests/test_lint.py", "tests/test_english.py")
+"""What each change needs, however long it takes: lint, types and English."""
 
 
 def slow_tests() -> frozenset[str]:
@@ -90,7 +92,8 @@ def pytest_runtest_logreport(report: Any) -> None:
 def pytest_sessionfinish(session: Any) -> None:
     """Write the list, where the whole was measured."""
     if session.config.option.measure_slow and not hasattr(session.config, "workerinput"):
-        slow = sorted(n for n, s in _measured.items() if s >= SECONDS and n.startswith("tests/"))
+        tests = {name: s for name, s in _measured.items() if name.startswith("tests/")}
+        slow = sorted(n for n, s in tests.items() if s >= SECONDS and not n.startswith(ALWAYS))
         head = "# Tests that `python course.py test --fast` leaves out; made by `make slow`."
         SLOW.write_text("\n".join([head, *slow]) + "\n", encoding="utf-8")
 
@@ -103,5 +106,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
             "slow.txt); `python course.py test` runs all"
         )
         for test, seconds in sorted(_measured.items()):
-            if seconds >= 2 * SECONDS:
+            if seconds >= 2 * SECONDS and not test.startswith(ALWAYS):
                 terminalreporter.line(f"slow: {test} took {seconds:.1f} s; see tests/slow.txt")
