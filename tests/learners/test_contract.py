@@ -25,6 +25,9 @@ from metalearn_edu import learners
 from metalearn_edu.backbones import MLP, ConvNet
 from metalearn_edu.diagnostics import check_meta_gradient, check_transduction
 from metalearn_edu.learners import (
+    ANIL,
+    BOIL,
+    IMAML,
     MAML,
     MANN,
     ConditionalNeuralProcess,
@@ -38,6 +41,7 @@ from metalearn_edu.learners import (
     MetaSGD,
     PrototypicalNetwork,
     RelationNetwork,
+    Reptile,
     TaskConditionedNetwork,
 )
 from metalearn_edu.tasks import EpisodeBatch
@@ -135,8 +139,14 @@ def conv(output_dim=None):
     return ConvNet(width=16, output_dim=output_dim, image_size=8, n_blocks=2)
 
 
-def maml(**options):
-    return MAML(MAMLModel(4, 6, N_WAY), inner_lr=0.3, num_inner_steps=2, **options)
+def maml(learner=MAML, **options):
+    return learner(MAMLModel(4, 6, N_WAY), inner_lr=0.3, num_inner_steps=2, **options)
+
+
+def imaml(model, **options):
+    """Solved to rounding, so that the implicit gradient is the exact one."""
+    exact = {"num_inner_steps": 200, "lam": 2.0, "num_cg_steps": 60, "tolerance": 1e-13}
+    return IMAML(model, 0.25, **exact, **options)
 
 
 def conditioned(**options):
@@ -269,6 +279,60 @@ LEARNERS = {
         lambda: MAML(MAMLModel(1, 8, 1), num_inner_steps=2, loss_fn=F.mse_loss),
         item=(1,),
         regression=True,
+    ),
+    "ANIL": Entry(lambda: maml(learner=ANIL), relabel=relabel_maml),
+    "ANIL, convolutions, zero head": Entry(
+        lambda: ANIL(conv(N_WAY), 0.3, num_inner_steps=2, zero_head=True), item=(1, 8, 8)
+    ),
+    "ANIL, recurrent": Entry(lambda: own(Recurrent, ANIL), relabel=relabel_maml, task_by_task=True),
+    "ANIL, attention": Entry(lambda: own(Attentive, ANIL), relabel=relabel_maml),
+    "BOIL": Entry(lambda: maml(learner=BOIL), relabel=relabel_maml),
+    "BOIL, shared parts": Entry(lambda: own(Shared, BOIL), relabel=relabel_maml),
+    "BOIL, regression": Entry(
+        lambda: BOIL(MAMLModel(1, 8, 1), num_inner_steps=2, loss_fn=F.mse_loss),
+        item=(1,),
+        regression=True,
+    ),
+    "Reptile": Entry(lambda: maml(learner=Reptile), relabel=relabel_maml, first_order=True),
+    "Reptile, Adam, minibatches of all items": Entry(
+        lambda: Reptile(
+            MAMLModel(4, 6, N_WAY),
+            0.05,
+            num_inner_steps=3,
+            inner_optimizer="adam",
+            inner_batch_size=2,
+            with_queries=True,
+        ),
+        relabel=relabel_maml,
+        first_order=True,
+    ),
+    "Reptile, recurrent": Entry(
+        lambda: own(Recurrent, Reptile), relabel=relabel_maml, first_order=True, task_by_task=True
+    ),
+    "Reptile, attention": Entry(
+        lambda: own(Attentive, Reptile), relabel=relabel_maml, first_order=True
+    ),
+    "Reptile, regression": Entry(
+        lambda: Reptile(MAMLModel(1, 8, 1), num_inner_steps=2, loss_fn=F.mse_loss),
+        item=(1,),
+        regression=True,
+        first_order=True,
+    ),
+    "IMAML": Entry(lambda: imaml(MAMLModel(4, 6, N_WAY)), relabel=relabel_maml),
+    "IMAML, zero head": Entry(lambda: imaml(MAMLModel(4, 6, N_WAY), zero_head=True)),
+    "IMAML, head alone moves": Entry(
+        lambda: imaml(MAMLModel(4, 6, N_WAY), inner_params=["5"]), relabel=relabel_maml
+    ),
+    "IMAML, convolutions": Entry(
+        lambda: imaml(conv(N_WAY)), item=(1, 8, 8), relabel=relabel_maml
+    ),
+    "IMAML, recurrent": Entry(
+        lambda: imaml(Recurrent()), relabel=relabel_maml, task_by_task=True
+    ),
+    "IMAML, shared parts": Entry(lambda: imaml(Shared()), relabel=relabel_maml),
+    "IMAML, attention": Entry(lambda: imaml(Attentive()), relabel=relabel_maml),
+    "IMAML, regression": Entry(
+        lambda: imaml(MAMLModel(1, 8, 1), loss_fn=F.mse_loss), item=(1,), regression=True
     ),
     "ConditionalNeuralProcess": Entry(
         lambda: ConditionalNeuralProcess(1, 1, 8), item=(1,), regression=True
