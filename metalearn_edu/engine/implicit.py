@@ -71,8 +71,6 @@ def conjugate_gradients(apply: Linear, b: Params, steps: int) -> tuple[Params, T
         at_work = left > enough
         positive &= (along > 0) | ~at_work
         at_work &= positive
-        if not at_work.any():
-            break
         step = torch.where(at_work, left / along.where(at_work, torch.ones_like(along)), 0)
         x = _plus(x, step, direction)
         rest = _plus(rest, -step, image)
