@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,8 @@ from .maml import MAML
 
 __all__ = ["IMAML"]
 
+Slope = Callable[[Params], Params]
+
 
 class IMAML(MAML):
     """MAML with a proximal inner problem and its implicit gradient.
@@ -55,8 +57,9 @@ class IMAML(MAML):
             task can move, and the sooner its problem is solved.
         num_cg_steps: steps of conjugate gradients; exact with as many as the model has parameters.
         tolerance: a task counts as solved when the gradient of its inner problem has shrunk to this
-            share of its norm at the start. If training ends above it, there is one warning, and
-            `residual` says by how much.
+            share of its norm at the start. If the outer gradient is taken above it, there is one
+            warning, and `residual` says by how much. Networks with kinks (ReLU, max-pooling) may
+            have their minimum on one, where the gradient does not become small.
         options: num_test_steps, max_inner_grad_norm, zero_head, inner_params, inner_optimizer and
             batch_norm, as for MAML.
     Raises:
@@ -89,10 +92,10 @@ class IMAML(MAML):
 
     @property
     def residual(self) -> float:
-        """How far the last training step's inner loop was from its minimum.
+        """How far the inner loop was from its minimum when the last gradient was taken there.
 
         The norm of the inner problem's gradient at its end, as a share of that at the start; of
-        several tasks the largest. NaN before the first step.
+        several tasks the largest. NaN before the first gradient.
         """
         return self._report.residual
 
@@ -100,18 +103,21 @@ class IMAML(MAML):
         """The solution of each task's inner problem, which knows its own derivative."""
         start = for_each_task(self._network.start(support.width), len(support.x))
         with torch.no_grad():
-            problem = _Problem(partial(self._slope, support), start, self.lam, self.tolerance)
-            params = self._walk(start, problem.slopes(steps))
+            problem = _Problem(start, self.lam, self.tolerance)
+            params = self._walk(start, problem.slopes(partial(self._slope, support), steps))
         if not torch.is_grad_enabled():
             return params
-        with torch.no_grad():
-            self._report.of_inner_loop(problem.residual_at(params), self.tolerance, steps)
         shared = [*self._network.unmoved().values(), *_learned_by(self.loss_fn)]
-        pull_back = partial(self._implicit_gradient, support, params, shared)
+        pull_back = partial(self._implicit_gradient, support, problem, params, shared)
         return with_pull_back(params, [*start.values(), *shared], pull_back)
 
     def _implicit_gradient(
-        self, support: Support, params: Params, shared: list[Tensor], by_params: Params
+        self,
+        support: Support,
+        problem: _Problem,
+        params: Params,
+        shared: list[Tensor],
+        by_params: Params,
     ) -> list[Tensor | None]:
         """From grad L_query(phi) to the gradient for theta, (I + H / lambda)^-1 grad L_query(phi).
 
@@ -120,6 +126,7 @@ class IMAML(MAML):
         at = {n: p.detach().requires_grad_() for n, p in params.items()}
         with torch.enable_grad():
             gradient = self._network.gradient(at, support, self.loss_fn)
+        self._report.of_inner_loop(problem.residual(params, gradient), self.tolerance)
         curvature = curvature_around(at, gradient)
 
         def regularised(v: Params) -> Params:
@@ -137,36 +144,42 @@ class IMAML(MAML):
 class _Problem:
     """The inner problem of each task: its gradient, and whether it is solved."""
 
-    def __init__(self, slope: Any, start: Params, lam: float, tolerance: float) -> None:
-        self.slope, self.start, self.lam, self.tolerance = slope, start, lam, tolerance
+    def __init__(self, start: Params, lam: float, tolerance: float) -> None:
+        self.start = {n: p.detach() for n, p in start.items()}
+        self.lam, self.tolerance = lam, tolerance
+        # What rounding leaves of the pull.
+        eps = 10 * torch.finfo(next(iter(start.values())).dtype).eps
+        self.least = eps * lam * dot(self.start, self.start).sqrt()  # (T,)
         self.first: Tensor | None = None  # norm of the gradient at the start, (T,)
         self.is_solved = False
 
-    def slopes(self, steps: int) -> Iterator[Any]:
+    def slopes(self, slope: Slope, steps: int) -> Iterator[Slope]:
         """At most `steps` times the gradient, until all tasks are solved."""
         for _ in range(steps):
             if self.is_solved:
                 return
-            yield self.gradient_of_the_unsolved
+            yield lambda params: self._of_the_unsolved(params, slope(params))
 
-    def gradient_of_the_unsolved(self, params: Params) -> Params:
+    def _of_the_unsolved(self, params: Params, slope: Params) -> Params:
         """0 for a task that is solved, so that it does not depend on others when it stops."""
-        gradient, norm = self._gradient(params)
+        gradient = self._gradient(params, slope)
+        norm = dot(gradient, gradient).sqrt()
         self.first = norm if self.first is None else self.first
-        left = norm > self.tolerance * self.first
+        left = norm > torch.maximum(self.tolerance * self.first, self.least)
         self.is_solved = not bool(left.any())
         return {n: g * left.view(-1, *[1] * (g.ndim - 1)) for n, g in gradient.items()}
 
-    def residual_at(self, params: Params) -> Tensor:
+    def residual(self, params: Params, slope: Params) -> Tensor:
         """The norm of the gradient as a share of that at the start, (T,)."""
-        norm = self._gradient(params)[1]
+        gradient = self._gradient(params, slope)
+        norm = dot(gradient, gradient).sqrt()
         first = norm if self.first is None else self.first
-        return torch.where(norm > 0, norm / first, 0)
+        return torch.where(norm > self.least, norm / first, 0)
 
-    def _gradient(self, params: Params) -> tuple[Params, Tensor]:
-        gradient = self.slope(params)
-        pulled = {n: g + self.lam * (params[n] - self.start[n]) for n, g in gradient.items()}
-        return pulled, dot(pulled, pulled).sqrt()
+    def _gradient(self, params: Params, slope: Params) -> Params:
+        return {
+            n: g.detach() + self.lam * (params[n] - self.start[n]) for n, g in slope.items()
+        }
 
 
 class _Report:
@@ -175,16 +188,16 @@ class _Report:
     def __init__(self) -> None:
         self.residual, self.said = math.nan, set[str]()
 
-    def of_inner_loop(self, residual: Tensor, tolerance: float, steps: int) -> None:
+    def of_inner_loop(self, residual: Tensor, tolerance: float) -> None:
         self.residual = float(residual.max())
         # Where rounding is all that is left, no step can do more.
         least = max(tolerance, 100 * torch.finfo(residual.dtype).eps)
         if not self.residual <= least:
             self._say(
-                f"the inner loop ends before its minimum: after {steps} steps its gradient is still "
-                f"{self.residual:.2g} of that at the start (tolerance {tolerance:g}), so the "
-                "implicit gradient is not exact; try more inner steps, a larger lam, or another "
-                "inner_lr"
+                f"the inner loop ends before its minimum: its gradient is still {self.residual:.2g} "
+                f"of that at the start (tolerance {tolerance:g}), so the implicit gradient is not "
+                "exact; try more inner steps, a larger lam, another inner_lr, or a network without "
+                "kinks (nn.Tanh instead of nn.ReLU), on which a minimum may lie"
             )
 
     def of_curvature(self, positive: Tensor, lam: float) -> None:

@@ -345,7 +345,7 @@ ALGORITHMS["imaml"] = Algorithm(
     "imaml.IMAML",
     _imaml,
     Imaml,
-    LEARNED_HEAD | {"inner_lr": 0.1, "num_inner_steps": 16, "num_test_steps": 16},
+    LEARNED_HEAD | {"inner_lr": 0.05, "num_inner_steps": 8, "num_test_steps": 8, "lam": 0.5},
     WAVES | {"inner_lr": 0.02, "num_inner_steps": 16, "num_test_steps": 16, "lam": 0.5},
 )
 
