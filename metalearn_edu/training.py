@@ -106,7 +106,8 @@ def meta_train(
         n_tasks_per_batch: episodes per outer step.
         seed: of the episodes and of dropout; step k uses n_tasks_per_batch episodes from k *
             n_tasks_per_batch on. The state of torch's own random numbers does not change.
-        meta_lr: step size of Adam, or of the learner's own optimiser; default: the learner's own `meta_lr`.
+        meta_lr: step size of Adam, or of the optimiser that the learner makes instead; default: the
+            learner's own `meta_lr`.
         schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor of
             at least 0.
         max_grad_norm: shrink the meta-gradient to at most this norm.

@@ -123,7 +123,9 @@ def loss_in_pieces(
         for whole, part in zip(gradient, found, strict=True):
             whole[piece] = part
         losses.append(loss.detach())
-    return with_gradient(torch.stack(losses).sum(), dict(zip(params, gradient, strict=True)), params)
+    return with_gradient(
+        torch.stack(losses).sum(), dict(zip(params, gradient, strict=True)), params
+    )
 
 
 def with_gradient(value: Tensor, gradient: Params, params: Params) -> Tensor:

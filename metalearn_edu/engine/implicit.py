@@ -50,10 +50,10 @@ def curvature_around(params: Params, gradient: Params) -> Linear:
 
 
 def conjugate_gradients(apply: Linear, b: Params, steps: int) -> tuple[Params, Tensor]:
-    """x with A x = b for each task, A symmetric and positive: exact after as many steps as x is long.
+    """x with A x = b for each task, A symmetric and positive.
 
-    Hestenes & Stiefel (1952). A task is left as it is once it is solved to rounding, or where A
-    turns out not to be positive.
+    Exact after as many steps as x has numbers. Hestenes & Stiefel (1952). A task is left as it is
+    once it is solved to rounding, or where A turns out not to be positive.
 
     Args:
         apply: from v to A v.

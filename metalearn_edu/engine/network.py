@@ -147,8 +147,8 @@ class Network:
             )
         if not self._zero_head and not any(n in self.moving for n in self._learned()):
             raise ValueError(
-                f"{self._needs} moves the {self._part} of the model, in which no parameter requires "
-                "a gradient: nothing can adapt"
+                f"{self._needs} moves the {self._part} of the model, in which no parameter "
+                "requires a gradient: nothing can adapt"
             )
 
     def _found(self) -> dict[str, nn.Parameter]:

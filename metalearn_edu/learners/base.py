@@ -160,7 +160,7 @@ class MetaLearner(Settable, ABC):
         return self.new_optimizer([group], self.meta_lr)
 
     def new_optimizer(self, params: Any, meta_lr: float) -> torch.optim.Optimizer:
-        """The optimiser that `outer_loop` and `meta_train` use: Adam, unless the method has its own.
+        """The optimiser that `outer_loop` and `meta_train` use: Adam for most methods.
 
         Args:
             params: the meta-parameters, or groups of them.

@@ -177,9 +177,7 @@ class _Problem:
         return torch.where(norm > self.least, norm / first, 0)
 
     def _gradient(self, params: Params, slope: Params) -> Params:
-        return {
-            n: g.detach() + self.lam * (params[n] - self.start[n]) for n, g in slope.items()
-        }
+        return {n: g.detach() + self.lam * (params[n] - self.start[n]) for n, g in slope.items()}
 
 
 class _Report:
@@ -194,10 +192,10 @@ class _Report:
         least = max(tolerance, 100 * torch.finfo(residual.dtype).eps)
         if not self.residual <= least:
             self._say(
-                f"the inner loop ends before its minimum: its gradient is still {self.residual:.2g} "
-                f"of that at the start (tolerance {tolerance:g}), so the implicit gradient is not "
-                "exact; try more inner steps, a larger lam, another inner_lr, or a network without "
-                "kinks (nn.Tanh instead of nn.ReLU), on which a minimum may lie"
+                "the inner loop ends before its minimum: its gradient is still "
+                f"{self.residual:.2g} of that at the start (tolerance {tolerance:g}), so the "
+                "implicit gradient is not exact; try more inner steps, a larger lam, another "
+                "inner_lr, or a network without kinks (nn.Tanh for nn.ReLU), where a minimum may lie"
             )
 
     def of_curvature(self, positive: Tensor, lam: float) -> None:

@@ -88,8 +88,8 @@ class Reptile(MAML):
         if stays or learns(self.loss_fn):
             what = stays[0] if stays else "a parameter of loss_fn"
             raise ValueError(
-                f"Reptile learns what moves in its inner loop, and {what} does not; let it move, or "
-                "fix it with requires_grad_(False)"
+                f"Reptile learns what moves in its inner loop, and {what} does not; let it move, "
+                "or fix it with requires_grad_(False)"
             )
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:

@@ -1,6 +1,7 @@
 """Implicit MAML beside closed forms, the unrolled gradient, and what it costs in memory."""
 
 import copy
+import itertools
 import warnings
 
 import pytest
@@ -75,7 +76,7 @@ def test_conjugate_gradients_are_exact_after_d_steps_and_not_before():
         (meta_gradient(linear(num_cg_steps=steps), batch) - exact).norm().item()
         for steps in range(1, D + 1)
     ]
-    assert all(later < earlier for earlier, later in zip(errors, errors[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(errors))
     assert errors[-1] < 1e-10 < 1e-4 < errors[-2]
 
 
@@ -114,7 +115,7 @@ def test_the_unrolled_gradient_comes_to_it_as_its_steps_grow():
         (unrolled(two_layers(), batch, 1.0, 0.6, steps) - implicit).norm().item()
         for steps in (1, 5, 15, 60)
     ]
-    assert all(later < earlier / 2 for earlier, later in zip(errors, errors[1:], strict=False))
+    assert all(later < earlier / 2 for earlier, later in itertools.pairwise(errors))
     assert errors[-1] < 1e-10
 
 

@@ -1,4 +1,4 @@
-"""Networks as users bring them: recurrent, with attention, with tied parts. Items (4,), 3 scores."""
+"""Networks as users bring them, from items (4,) to 3 scores."""
 
 import torch
 from torch import nn
@@ -42,7 +42,6 @@ class Attentive(nn.Module):
 
     def forward(self, x):
         z = self.first(x.unflatten(1, (2, 2)))
-        # Without its bias: softmax does not see a shift of all keys.
         return {"logits": self.last(torch.tanh(z + self.attend(z, z, z)[0]).mean(1))}
 
 
