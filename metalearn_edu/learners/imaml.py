@@ -195,7 +195,7 @@ class _Report:
                 "the inner loop ends before its minimum: its gradient is still "
                 f"{self.residual:.2g} of that at the start (tolerance {tolerance:g}), so the "
                 "implicit gradient is not exact; try more inner steps, a larger lam, another "
-                "inner_lr, or a network without kinks (nn.Tanh for nn.ReLU), where a minimum may lie"
+                "inner_lr, or a network without kinks, such as nn.Tanh for nn.ReLU"
             )
 
     def of_curvature(self, positive: Tensor, lam: float) -> None:

@@ -42,18 +42,29 @@ class InnerLoop(Recipe):
     inner_lr: float = step_size(0.4, "Step size of the inner loop.")
     num_inner_steps: int = whole(1, 0, 10_000, "Inner steps in training.", flag="inner-steps")
     num_test_steps: int = whole(3, 0, 10_000, "Inner steps in testing.", flag="test-steps")
+
+
+@dataclass(frozen=True)
+class FirstOrder(InnerLoop):
+    """Of maml, meta-sgd, anil and boil."""
+
+    first_order: bool = either(
+        False, "first-order", "second-order", "Whether the outer gradient leaves out curvature."
+    )
+
+
+@dataclass(frozen=True)
+class ZeroHead(InnerLoop):
+    """Of maml, meta-sgd, anil and imaml."""
+
     zero_head: bool = either(
         False, "zero-head", "learned-head", "Where the last layer starts in each task."
     )
 
 
 @dataclass(frozen=True)
-class GradientBased(InnerLoop):
-    """Of maml, meta-sgd, anil and boil."""
-
-    first_order: bool = either(
-        False, "first-order", "second-order", "Whether the outer gradient leaves out curvature."
-    )
+class GradientBased(ZeroHead, FirstOrder):
+    """Of maml, meta-sgd and anil."""
 
 
 @dataclass(frozen=True)
@@ -182,39 +193,34 @@ def _inner_loop(
         recipe.num_inner_steps,
         F.mse_loss if regression else F.cross_entropy,
         num_test_steps=recipe.num_test_steps,
-        zero_head=recipe.zero_head,
         **settings,
     )
+
+
+def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    own = {"first_order": recipe.first_order, "zero_head": recipe.zero_head}
+    return _inner_loop(learner, recipe, item_shape, **own)
 
 
 def _maml(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
     from ..learners import MAML
 
-    return _inner_loop(MAML, recipe, item_shape, first_order=recipe.first_order)
+    return _gradient_based(MAML, recipe, item_shape)
 
 
 def _meta_sgd(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
     from ..learners import MetaSGD
 
-    return _inner_loop(MetaSGD, recipe, item_shape, first_order=recipe.first_order)
+    return _gradient_based(MetaSGD, recipe, item_shape)
 
 
 def _anil(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
     from ..learners import ANIL
 
-    return _inner_loop(ANIL, recipe, item_shape, first_order=recipe.first_order)
+    return _gradient_based(ANIL, recipe, item_shape)
 
 
-@dataclass(frozen=True)
-class Boil(GradientBased):
-    """Of boil."""
-
-    def look_at(self, given: Collection[str]) -> None:
-        if self.zero_head:
-            raise ValueError("--zero-head is not for boil, whose head stays in the inner loop")
-
-
-def _boil(recipe: Boil, item_shape: Shape) -> MetaLearner:
+def _boil(recipe: FirstOrder, item_shape: Shape) -> MetaLearner:
     from ..learners import BOIL
 
     return _inner_loop(BOIL, recipe, item_shape, first_order=recipe.first_order)
@@ -256,7 +262,7 @@ def _reptile(recipe: OfReptile, item_shape: Shape) -> MetaLearner:
 
 
 @dataclass(frozen=True)
-class Imaml(InnerLoop):
+class Imaml(ZeroHead):
     """Of imaml."""
 
     lam: float = step_size(2.0, "Lambda, the pull of the inner loop to its start.", flag="lambda")
@@ -268,8 +274,8 @@ class Imaml(InnerLoop):
 def _imaml(recipe: Imaml, item_shape: Shape) -> MetaLearner:
     from ..learners import IMAML
 
-    solver = {"lam": recipe.lam, "num_cg_steps": recipe.num_cg_steps}
-    return _inner_loop(IMAML, recipe, item_shape, **solver)
+    own = {"lam": recipe.lam, "num_cg_steps": recipe.num_cg_steps, "zero_head": recipe.zero_head}
+    return _inner_loop(IMAML, recipe, item_shape, **own)
 
 
 ONE_STEP_OF_THE_HEAD = {
@@ -319,7 +325,7 @@ ALGORITHMS["boil"] = Algorithm(
     "BOIL",
     "anil.BOIL",
     _boil,
-    Boil,
+    FirstOrder,
     LEARNED_HEAD | {"inner_lr": 0.4, "num_inner_steps": 1, "num_test_steps": 1},
     FIVE_STEPS,
 )
