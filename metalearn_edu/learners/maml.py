@@ -84,8 +84,7 @@ class MAML(MetaLearner):
             mode they may have fewer, which then are the first outputs.
         inner_params: what moves in the inner loop: names of parameters, or of modules that hold
             them, or a function of a parameter's name and the parameter; None: all. The outer loop
-            learns all of them. The head alone is ANIL, all but the head BOIL (Raghu et al. 2020;
-            Oh et al. 2021).
+            learns all of them. ANIL and BOIL are two settings of it.
         inner_optimizer: rule of the inner steps: "sgd", "momentum" (0.9) or "adam"; or
             torch.optim.SGD or torch.optim.Adam, plain or as functools.partial with momentum, or
             with betas and eps. It starts afresh with each task and is differentiated through.
@@ -193,9 +192,8 @@ class MAML(MetaLearner):
 
     def _slope(self, support: Support, params: Params) -> Params:
         """Gradient of each task's support loss."""
-        return self._network.gradient(
-            params, support, self.loss_fn, second_order=not self.first_order
-        )
+        further = not self.first_order
+        return self._network.gradient(params, support, self.loss_fn, second_order=further)
 
     def _clip(self, gradient: Params) -> Params:
         """Each task's inner gradient, shrunk to max_inner_grad_norm."""

@@ -352,7 +352,7 @@ ALGORITHMS["imaml"] = Algorithm(
     _imaml,
     Imaml,
     LEARNED_HEAD | {"inner_lr": 0.05, "num_inner_steps": 8, "num_test_steps": 8, "lam": 0.5},
-    WAVES | {"inner_lr": 0.02, "num_inner_steps": 16, "num_test_steps": 16, "lam": 0.5},
+    WAVES | {"inner_lr": 0.01, "num_inner_steps": 16, "num_test_steps": 16, "meta_lr": 2e-3},
 )
 
 
