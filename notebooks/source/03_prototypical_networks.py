@@ -918,7 +918,10 @@ check(my_log_probabilities)
 # <details><summary>What the bug does</summary>
 #
 # <code>torch.cdist</code> gives the distance, not its square. The winner is the same, so the
-# accuracy does not show it. But the probabilities, the loss and its gradient belong to another method: the linear view of section 5 and the Gaussian clouds of section 6 no longer apply. Section 7 shows the price: a few points. The fix is <code>torch.cdist(...).square()</code>, or better, the explicit differences that the package uses; we will see why below.
+# accuracy does not show it. But the probabilities, the loss and its gradient belong to another
+# method: the linear view of section 5 and the Gaussian clouds of section 6 no longer apply. Section
+# 7 shows the price: a few points. The fix is <code>torch.cdist(...).square()</code>, or better, the
+# explicit differences that the package uses; we will see why below.
 # </details>
 #
 # Here is the test. With squared distances, embeddings twice as large make every difference between
