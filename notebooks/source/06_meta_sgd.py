@@ -1203,7 +1203,7 @@ progress(6)
 # </details>
 #
 # **Next:** learning inside an episode without any gradient, by writing into a memory.
-[08_memory_augmented_networks](08_memory_augmented_networks.ipynb)
+# [08_memory_augmented_networks](08_memory_augmented_networks.ipynb)
 #
 # **References**
 #
