@@ -36,7 +36,7 @@ class MLP(nn.Sequential):
         hidden_dims: width of each hidden layer; one int for a single layer.
         output_dim: width of the output.
     Raises:
-        ValueError: a width that is no integer of at least 1.
+        ValueError: a width that is nott an integer of at least 1.
     """
 
     def __init__(self, input_dim: int, hidden_dims: int | Sequence[int], output_dim: int) -> None:
@@ -230,6 +230,6 @@ def _n_groups(width: int) -> int:
 
 
 def _check_counts(**counts: Any) -> None:
-    """Refuse a width that is no integer of at least 1."""
+    """Refuse a width that is nott an integer of at least 1."""
     for name, count in counts.items():
         as_integer(name, count)

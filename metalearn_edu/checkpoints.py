@@ -142,7 +142,7 @@ class CheckpointFolder:
 def _read(path: Path) -> bytes:
     """The bytes of a regular file; we never wait for a pipe or a device."""
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path.name} is no regular file")
+        raise ValueError(f"{path.name} is not a regular file")
     return path.read_bytes()
 
 

@@ -248,7 +248,7 @@ def _arrays_in(file: BinaryIO, at_most: int) -> Arrays:
         _check_size(sum(info.file_size for info in stored.zip.infolist()), at_most)
         arrays = {name: stored[name] for name in stored.files}
     if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise ValueError(f"{strange[0]!r} is no array")
+        raise ValueError(f"{strange[0]!r} is not an array")
     return arrays
 
 

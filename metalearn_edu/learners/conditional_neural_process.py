@@ -38,7 +38,7 @@ class ConditionalNeuralProcess(InContextLearner):
         min_std: the floor of the standard deviation, in units of the targets.
         every_size: train on every size of the context at once.
     Raises:
-        ValueError: a width that is not an integer of at least 1, or a floor that is not above 0.
+        ValueError: a width that is nott an integer of at least 1, or a floor that is not above 0.
     """
 
     def __init__(

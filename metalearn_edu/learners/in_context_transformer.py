@@ -66,7 +66,7 @@ class InContextTransformer(InContextLearner):
         item_encoder: a module from items (B, *item) to (B, input_dim); default: flatten them.
         every_size: train on every size of the context at once.
     Raises:
-        ValueError: a width that is not an integer of at least 1 or not a multiple of n_heads, or a
+        ValueError: a width that is nott an integer of at least 1 or not a multiple of n_heads, or a
             floor that is not above 0.
     """
 

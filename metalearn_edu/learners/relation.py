@@ -102,7 +102,7 @@ class RelationNetwork(MetaLearner):
             sum, n_shot must be the same in training and in use.
         objective: "mse" on sigmoid scores, as published, or "cross_entropy" on logits.
     Raises:
-        ValueError: neither or both of the forms are given, an unknown name, or a width that is not
+        ValueError: neither or both of the forms are given, an unknown name, or a width that is nott
             an integer of at least 1.
     """
 

@@ -44,7 +44,7 @@ class TaskEncoder(nn.Module):
         task_embedding_dim: width of the task's.
         target_dim: numbers in one target, which is put beside its item; 0: only items.
     Raises:
-        ValueError: a width that is not an integer of at least 1 (target_dim: 0).
+        ValueError: a width that is nott an integer of at least 1 (target_dim: 0).
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ConditionedMLP(nn.Module):
             every hidden unit by amounts that depend on it, (1 + gamma) h + beta (Perez et al.
             2018). With gamma = beta = 0 FiLM leaves the network as it is without a task.
     Raises:
-        ValueError: an unknown conditioning, or a width that is no integer of at least 1.
+        ValueError: an unknown conditioning, or a width that is nott an integer of at least 1.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class TaskConditionedNetwork(MetaLearner):
             items alike; default: flatten them.
         regression: targets are numbers, and the loss is the squared error.
     Raises:
-        ValueError: an unknown conditioning, a width that is not an integer of at least 1, or
+        ValueError: an unknown conditioning, a width that is nott an integer of at least 1, or
             classification with another output_dim than 1.
     """
 

@@ -195,7 +195,7 @@ def _by_class(pictures: np.ndarray, labels: Any, n_way: int) -> np.ndarray:
 
 
 def mosaic(pictures: np.ndarray, n_columns: int, below: int = 0) -> np.ndarray:
-    """One picture made of many, each with a thin grey frame around it and `below` white rows under it."""
+    """One picture made of many, each in a thin grey frame with `below` white rows under it."""
     n, height, width, _ = pictures.shape
     n_rows = -(-n // n_columns)
     cells = np.ones((n_rows * n_columns, height + 1 + below, width + 1, 3))

@@ -659,7 +659,7 @@ def test_a_file_of_another_program_stays_as_it_is(text, do):
 
 
 def other_things(folder):
-    """Whatever is no file, by name."""
+    """Whatever is not a file, by name."""
     (folder / "folder").mkdir(parents=True)
     (folder / "folder" / "thesis.txt").write_text("mine")
     (folder / "link to the folder").symlink_to("folder")

@@ -205,7 +205,7 @@ def _kind_of(error: BaseException | None) -> tuple[type, str]:
 
 
 def _first_wrong_part(example: Example) -> int:
-    """Which value of a tuple is the first that is wrong; 0 if the result is no tuple."""
+    """Which value of a tuple is the first that is wrong; 0 if the result is not a tuple."""
     got, expected = example.got.value, example.expected.value
     if not isinstance(got, tuple | list) or not isinstance(expected, tuple | list):
         return 0

@@ -1,4 +1,4 @@
-"""Files from the network: bounded in bytes and time, verified, and stored completely or not at all."""
+"""Files from the network: bounded in bytes and time, verified, stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class _Target:
             self.file.write(content)
 
     def flush(self) -> None:
-        """Not after each piece."""
+        """Nothing: we do not flush after each piece."""
 
     def close(self) -> None:
         with self.lock:
