@@ -39,8 +39,8 @@ class CheckpointFolder:
     """Save and load the state of a training run.
 
     Args:
-        folder: created by the first save. settings: what must be equal for a run to resume: seed,
-            tasks, step size, ...
+        folder: created by the first save.
+        settings: what must be equal for a run to resume: seed, tasks, step size, ...
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:

@@ -185,8 +185,11 @@ def evaluate(
     ] = False,
     seed: Seed = 20_000,
     threads: Threads = None,
-    streams: Annotated[ bool, typer.Option("--streams", help="For mann: accuracy by instance in
-        streams of 10 per class."),
+    streams: Annotated[
+        bool,
+        typer.Option(
+            "--streams", help="For mann: accuracy by instance in streams of 10 per class."
+        ),
     ] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Also write the figure to the run's card.")
@@ -443,8 +446,8 @@ def _check_picture_to_be(picture: Path, folder: Path) -> None:
 @app.command()
 def study(
     output: Annotated[Path, typer.Option(help="Folder for the table and the finished runs.")],
-    small: Annotated[ bool, typer.Option("--small", help="A grid that takes minutes, to see that
-        everything works.")
+    small: Annotated[
+        bool, typer.Option("--small", help="A grid that takes minutes, as a test.")
     ] = False,
     algorithms: Annotated[str | None, typer.Option(help="Such as prototypical,maml.")] = None,
     data: Annotated[str | None, typer.Option(help="Such as glyphs,omniglot.")] = None,

@@ -50,8 +50,8 @@ class Evaluation:
         metric: "accuracy", "error rate", "mse", or "nll", the negative log-likelihood in nats.
         chance: accuracy or error rate of guessing; None for regression.
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
-            seed None: a fixed set of tasks. transductive: whether queries inform each other; None
-                if that was not checked.
+            seed None: a fixed set of tasks.
+        transductive: whether queries inform each other; None if that was not checked.
         n_lost: episodes with scores or targets that are not finite. For accuracy, such queries
             count as wrong; a squared error, and its mean over the episodes, is NaN or infinite.
     """

@@ -53,10 +53,10 @@ class History:
 
     Attributes:
         losses: meta-training loss of each step.
-        val_steps, val_scores: after which steps we validated, and the mean score on the
-            meta-val episodes (accuracy as a fraction, or squared error).
+        val_steps, val_scores: after which steps we validated, and the mean score on the meta-val
+            episodes (accuracy as a fraction, or squared error).
         best_step: the validated step whose weights the learner has now; None: the last step.
-            interrupted: whether the run was stopped by hand before its last step.
+        interrupted: whether the run was stopped by hand before its last step.
         seconds: wall-clock time of the run, including that before a resumption.
     """
 

@@ -16,8 +16,8 @@ def as_integer(
     """`value` as a plain int: Python's and NumPy's integers pass, bools and floats do not.
 
     Args:
-        name: what the caller calls the value, for the message. at_least, at_most: the smallest and
-            the largest sensible value; None: no bound.
+        name: what the caller calls the value, for the message.
+        at_least, at_most: the smallest and the largest sensible value; None: no bound.
     Raises:
         ValueError: not an integer, or out of bounds.
     """

@@ -70,8 +70,8 @@ def open_regular(path: Path) -> BinaryIO:
     """`path` opened for reading, if it is a regular file: reading anything else might never end.
 
     Raises:
-        FileNotFoundError: there is nothing at this path. OSError: it is a folder, a device or a
-            pipe, or it cannot be read.
+        FileNotFoundError: there is nothing at this path.
+        OSError: it is a folder, a device or a pipe, or it cannot be read.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(f"{path} is not a regular file")

@@ -151,10 +151,10 @@ def _class_problems(classes: Tensor) -> list[str]:
 
 def fingerprints(items: Tensor) -> list[list[bytes]]:
     """The bytes of each item (T, n, *item), to find equal ones."""
-    items = items.detach().cpu() items = items + 0.0 if items.is_floating_point() else items  # -0.0
-    is equal to 0.0, but has other bytes rows =
-    items.flatten(2).contiguous().view(torch.uint8).numpy() return [[row.tobytes() for row in task]
-    for task in rows]
+    items = items.detach().cpu()
+    items = items + 0.0 if items.is_floating_point() else items  # -0.0 equals 0.0
+    rows = items.flatten(2).contiguous().view(torch.uint8).numpy()
+    return [[row.tobytes() for row in task] for task in rows]
 
 
 def _first(counts: list[int]) -> int:

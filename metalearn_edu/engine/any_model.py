@@ -111,9 +111,10 @@ def call(
 
     Args:
         params: all or some of its parameters, by name.
-        support_x: (S, *item), if layers take their statistics from the support set.  Returns: The
-            tensor that `forward` returns, and the buffers that it wrote to, by name. What it wrote
-            is dropped.
+        support_x: (S, *item), if layers take their statistics from the support set.
+    Returns:
+        The tensor that `forward` returns, and the buffers that it wrote to, by name. What it wrote
+        is dropped.
     """
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     worn = buffers | {name: p.clone() for name, p in params.items()}

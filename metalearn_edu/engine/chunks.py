@@ -47,8 +47,8 @@ def tasks_at_once(work: Callable[[], Any], n_bytes: int) -> int:
     """How many tasks a chunk should hold.
 
     Args:
-        work: does everything that is done for ONE task; it is called once. n_bytes: what all tasks
-            can compute together: WORK, KEPT or PIECE.
+        work: does everything that is done for ONE task; it is called once.
+        n_bytes: what all tasks can compute together: WORK, KEPT or PIECE.
     """
     return max(1, n_bytes // max(1, bytes_computed(work)))
 

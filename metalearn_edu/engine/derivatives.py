@@ -164,9 +164,10 @@ class _MaxPoolBackward(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, v: Tensor) -> Any: (places,) = ctx.saved_tensors  # (B, C, h, w), each a
-        place of H * W chosen = v.flatten(2).mT.gather(1, places.flatten(2).mT)  # channels last, as
-        they are in memory return chosen.mT.unflatten(2, places.shape[2:]), None, None, None
+    def backward(ctx: Any, v: Tensor) -> Any:
+        (places,) = ctx.saved_tensors  # (B, C, h, w), each a place of H * W
+        chosen = v.flatten(2).mT.gather(1, places.flatten(2).mT)  # channels last, as in memory
+        return chosen.mT.unflatten(2, places.shape[2:]), None, None, None
 
 
 # ------------------------------------------------------------------ group norm

@@ -62,8 +62,8 @@ class Support:
     Attributes:
         x: (T, S, *item).
         y: (T, S) labels, or (T, S, out) targets.
-        width: how many scores; None: any number, for targets with a custom loss. exact: whether the
-            network must not give more scores, of which the first would count.
+        width: how many scores; None: any number, for targets with a custom loss.
+        exact: whether the network must not give more scores, of which the first would count.
     """
 
     x: Tensor

@@ -65,8 +65,8 @@ def check_width(model: nn.Module, support_y: Tensor, *, any_width: bool, exact: 
     """How many scores labels (T, S) or targets (T, S, out) need; an error if the model differs.
 
     Args:
-        any_width: the model can be made to give any number. exact: there must not be fewer classes
-            than the model has outputs.
+        any_width: the model can be made to give any number.
+        exact: there must not be fewer classes than the model has outputs.
     """
     regression = support_y.is_floating_point()
     if regression and support_y.ndim < 3:

@@ -322,10 +322,14 @@ class MANN(MetaLearner):
         Raises:
             ValueError: x and y do not fit, labels are out of range, or items hold NaN.
         """
-        x = self._moved(as_items("x", x)) y = as_tensor("y", y).to(x.device) check_shapes("x", x,
-        "y", y) z, known = self._embed(x), self._one_hot(y) before = F.pad(known, (0, 0, 1, 0))[:,
-        :-1]  # labels arrive one step late, and none comes first inputs = torch.cat([z, before],
-        dim=2).unbind(dim=1) state = self.controller.initial_state(inputs[0]) for step in inputs:
+        x = self._moved(as_items("x", x))
+        y = as_tensor("y", y).to(x.device)
+        check_shapes("x", x, "y", y)
+        z, known = self._embed(x), self._one_hot(y)
+        before = F.pad(known, (0, 0, 1, 0))[:, :-1]  # labels come one step late
+        inputs = torch.cat([z, before], dim=2).unbind(dim=1)
+        state = self.controller.initial_state(inputs[0])
+        for step in inputs:
             output, state = self.controller(step, state)
             yield output, state
 

@@ -97,8 +97,9 @@ def read_own_pictures(
         DamagedRunError: the run has no record of what it has seen.
     """
     preparation = preparation_of(recipe, card)
-    with warnings.catch_warnings(): warnings.simplefilter("ignore")  # the report on the folder has
-        already named what is left out dataset, _ = read_image_folder(folder, **preparation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report has named what is left out
+        dataset, _ = read_image_folder(folder, **preparation)
     if "data" in card:
         refuse_seen(run, card, dataset)
     elif recipe.data not in ("glyphs", "omniglot"):

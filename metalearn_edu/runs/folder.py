@@ -143,8 +143,9 @@ def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Ite
     """Lock `folder` for one training run, and remove half-written files of killed runs.
 
     Args:
-        folder: need not exist yet. settings: of the training, as under "recipe" on its card. data:
-            as under "data" on its card.
+        folder: need not exist yet.
+        settings: of the training, as under "recipe" on its card.
+        data: as under "data" on its card.
     Raises:
         ValueError: it is not a folder, lies in the package, or holds files of something else.
         TimeoutError: another training run is using it.

@@ -174,8 +174,8 @@ class Recipe:
     )
     meta_lr: float = step_size(
         2e-3, "Step size of the outer loop, which falls like a cosine.", **TRAINING
-    ) seed: int = whole(0, 0, LARGEST_SEED, "Seed of the initial weights and of the episodes.",
-    **TRAINING)
+    )
+    seed: int = whole(0, 0, LARGEST_SEED, "Seed of initial weights and episodes.", **TRAINING)
     backbone: str = one_of(
         "conv",
         ("conv", "pyramid", "mlp"),
@@ -249,8 +249,8 @@ class Algorithm:
     """How to build a learner, and the settings that it uses if none are given.
 
     Attributes:
-        name: as in figures. place: of its class, such as "prototypical.PrototypicalNetwork" in
-            metalearn_edu.learners.
+        name: as in figures.
+        place: of its class, such as "prototypical.PrototypicalNetwork" in metalearn_edu.learners.
         build: (recipe, item_shape) -> learner.
         recipe: the class of its recipes, with its own settings.
         images, sinusoids: the settings by kind of data; None: not for that kind. Those of sinusoids

@@ -49,12 +49,13 @@ class Setting:
         kind: type of the option.
         check: (name, value) -> the value in its own type; raises ValueError.
         help: of the option, a sentence.
-        flag: the option, without dashes, if it is not spelt like the field. off: for a boolean: the
-            option that means False. least, most: bounds of a number, if any. panel: the panel of
-            the help with this option; an algorithm's own panel has its name. of: the data for which
-            it has a meaning; "": all.
-        unless: another setting and its value, beside which it means nothing. read, show: from what
-            the option gives to a value, and back to text.
+        flag: the option, without dashes, if it is not spelt like the field.
+        off: for a boolean: the option that means False.
+        least, most: bounds of a number, if any.
+        panel: the panel of the help with this option; an algorithm's own panel has its name.
+        of: the data for which it has a meaning; "": all.
+        unless: another setting and its value, beside which it means nothing.
+        read, show: from what the option gives to a value, and back to text.
     """
 
     kind: Any

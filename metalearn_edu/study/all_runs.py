@@ -45,9 +45,9 @@ def run_study(
         progress: show a progress bar.
     Raises:
         ValueError: an impossible grid, backend or n_jobs, Dask is not installed, or the folder has
-            the table of another study. FloatingPointError: some runs diverged; all others are
-            finished and stored. OSError: the folder cannot be written, the data are missing, or no
-            scheduler answers.
+            the table of another study.
+        FloatingPointError: some runs diverged; all others are finished and stored.
+        OSError: the folder cannot be written, the data are missing, or no scheduler answers.
     """
     check_workers(n_jobs, backend, scheduler)
     folder = as_path("folder", folder)

@@ -100,13 +100,16 @@ def forecast(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> Fo
 
     `edge` is the accuracy at the nearest point of the measured range.
     """
-    values = evidence.accuracy[algorithm] p, logit = _logits(values) weights =
-    cell_weights(evidence, point) inside = cell_weights(evidence, nearest_inside(evidence, point))
-    here, edge = float((weights * logit).sum()), float((inside * logit).sum()) slopes = (weights /
-    (p * (1 - p)))[..., None, None]  # derivative of the logit with respect to each cell's accuracy
-    half = estimate(slopes * values).half_width + abs(here - edge) accuracy = sigmoid(here) weighted
-    = accuracy * (1 - accuracy) * slopes * values return Forecast(accuracy, sigmoid(here - half),
-    sigmoid(here + half), sigmoid(edge), weighted)
+    values = evidence.accuracy[algorithm]
+    p, logit = _logits(values)
+    weights = cell_weights(evidence, point)
+    inside = cell_weights(evidence, nearest_inside(evidence, point))
+    here, edge = float((weights * logit).sum()), float((inside * logit).sum())
+    slopes = (weights / (p * (1 - p)))[..., None, None]  # d logit / d accuracy, by cell
+    half = estimate(slopes * values).half_width + abs(here - edge)
+    accuracy = sigmoid(here)
+    weighted = accuracy * (1 - accuracy) * slopes * values
+    return Forecast(accuracy, sigmoid(here - half), sigmoid(here + half), sigmoid(edge), weighted)
 
 
 def _logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,7 @@ def plot_study_cost(
 
     Args:
         study: with at least one seed that has every cell; we use its largest meta-training set.
-            n_way, n_shot: a cell of the study, or a point between its cells.
+        n_way, n_shot: a cell of the study, or a point between its cells.
     Raises:
         ValueError: no seed has every cell.
     """

@@ -62,13 +62,15 @@ class Run:
     @property
     def key(self) -> str:
         """A file name for the run: readable, and different for different settings."""
-        r = self.recipe usual = asdict(Recipe(r.algorithm)) # A setting added by a later version has
-        its usual value in all earlier runs. changed = {n: value for n, value in asdict(r).items()
-        if value != usual[n]} text = json.dumps(self.settings | {"recipe": changed}, sort_keys=True)
-        ways = "-".join(str(way) for way in sorted({way for way, _ in self.cells})) data =
-        Path(r.data).name[:40]  # so that the system accepts the file name, whatever the name of the
-        folder name = f"{r.algorithm}_{data}_{r.n_classes or 'all'}_{ways}way_seed{r.seed}" return
-        f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        r = self.recipe
+        usual = asdict(Recipe(r.algorithm))
+        # A setting added by a later version has its usual value in all earlier runs.
+        changed = {n: value for n, value in asdict(r).items() if value != usual[n]}
+        text = json.dumps(self.settings | {"recipe": changed}, sort_keys=True)
+        ways = "-".join(str(way) for way in sorted({way for way, _ in self.cells}))
+        data = Path(r.data).name[:40]  # file names have a limited length
+        name = f"{r.algorithm}_{data}_{r.n_classes or 'all'}_{ways}way_seed{r.seed}"
+        return f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ class Grid:
         data: data sets, as a Recipe names them.
         n_classes: sizes of the meta-training set, before rotations; None: all its classes.
         ways, shots: of the episodes that score a learner. All train on 1 shot.
-        seeds: of initial weights, episodes, and the choice of the n_classes classes. share: of the
-            usual outer steps, for a quick try. n_val_episodes, n_test_episodes: how many score a
-            learner in each cell.
+        seeds: of initial weights, episodes, and the choice of the n_classes classes.
+        share: of the usual outer steps, for a quick try.
+        n_val_episodes, n_test_episodes: how many score a learner in each cell.
     Raises:
         ValueError: a list is empty or has an entry twice, or an entry makes no sense.
     """
@@ -170,8 +172,8 @@ def study_recipe(algorithm: str, data: str, n_way: int, share: float = 1.0, **ov
 
     Args:
         n_way: of the episodes that the learner is for; ignored if it accepts any number of ways.
-            share: of the usual outer steps. over: further settings of the Recipe: n_classes, seed,
-            ...
+        share: of the usual outer steps.
+        over: further settings of the Recipe: n_classes, seed, ...
     """
     entry = ALGORITHMS[algorithm]
     usual = {"n_steps": entry.images.get("n_steps", Recipe.n_steps), **NETWORK, **entry.study}

@@ -130,10 +130,13 @@ def _versions() -> dict[str, str]:
     """Versions of the software: python, torch, package, and the commit of the package."""
     from .. import __version__
 
-    return { "python": platform.python_version(), "torch": torch.__version__, "package":
-        __version__, "commit": _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-        if _git("ls-files", Path(__file__).name)  # not the commit of some repository around the
-        package else "",
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "package": __version__,
+        "commit": _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+        if _git("ls-files", Path(__file__).name)  # not that of a repository around us
+        else "",
     }
 
 

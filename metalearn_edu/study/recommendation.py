@@ -35,12 +35,12 @@ class Recommendation:
     Attributes:
         learner: the class to use; `build()` makes one, ready to train.
         recipe: its settings in the study, for `runs.train_recipe`. For a folder of your own images
-            `dataclasses.replace(recipe, data=FOLDER)`; more n_steps do better. best, runner_up:
-            expected accuracy with its 95 % interval, and cost; runner_up is None if the constraints
-            leave only one algorithm.
+            `dataclasses.replace(recipe, data=FOLDER)`; more n_steps do better.
+        best, runner_up: expected accuracy with its 95 % interval, and cost; runner_up is None if
+            the constraints leave only one algorithm.
         difference, half_width: best minus runner-up, paired on the same episodes, with half its 95
             % interval; for several data sets, the mean, and an interval that covers each of theirs.
-            others: the other algorithms that meet the constraints, best first.
+        others: the other algorithms that meet the constraints, best first.
         n_classes, n_way, n_shot: the request.
         data, n_seeds, n_episodes: what was measured: data sets, seeds, episodes in each cell.
         distance: in words, how far the request is from what was measured.

@@ -40,12 +40,13 @@ def select_meta_learning_algorithm(
         dataset_size: labelled images for meta-training. What matters is the number of classes: we
             count one for every 20 images, as both data sets of the study have them.
         n_way, n_shot: of the tasks to solve.
-        n_classes: meta-training classes, if they do not have 20 images each. data: the data set of
-            the study that is most like yours; None: all of them, with an interval that covers
-            theirs.
+        n_classes: meta-training classes, if they do not have 20 images each.
+        data: the data set of the study that is most like yours; None: all of them, with an interval
+            that covers theirs.
         max_adaptation_ms: the longest time that one core can take to learn one task's support set.
-            max_memory_mb: the most memory that the process can hold while it trains and is scored,
-            in 10^6 bytes. inductive: leave out learners whose queries inform each other.
+        max_memory_mb: the most memory that the process can hold while it trains and is scored,
+            in 10^6 bytes.
+        inductive: leave out learners whose queries inform each other.
         study: default: the stored one of the course.
     Returns:
         a Recommendation; print it, or `build()` the learner.

@@ -54,8 +54,8 @@ class Row:
         adapt_ms: processor time to learn one task's support set, milliseconds.
         n_parameters: numbers that the outer loop learns.
         peak_memory_mb: the most that the process held, Python and torch included, in 10^6 bytes;
-            NaN if the system does not tell. threads, python, torch, package, commit: with which
-                versions; commit is empty outside git.
+            NaN if the system does not tell.
+        threads, python, torch, package, commit: with which versions; commit is empty outside git.
         command: trains such a learner (and, unlike the study, keeps the best weights on meta-val).
     """
 

@@ -89,8 +89,8 @@ def _attempt(run: Run) -> Result:
 
 def _attempt_below(parent: int, run: Run) -> Result:
     """The same, in a process that ends with `parent`."""
-    if os.getpid() != parent and os.name == "posix":  # Windows does not tell when the parent is
-        gone _end_with(parent)
+    if os.getpid() != parent and os.name == "posix":  # Windows cannot tell
+        _end_with(parent)
     return _attempt(run)
 
 

@@ -43,7 +43,8 @@ def cached_arrays(
 
     Args:
         path: the .npz file, in the cache folder.
-        build: makes the arrays. cache: False makes them again and touches no file.
+        build: makes the arrays.
+        cache: False makes them again and touches no file.
         check: raises ValueError for arrays that `build` would not make.
     """
     if not cache:

@@ -230,8 +230,8 @@ def count_classes(support_y: Tensor) -> int:
 
 def check_finite(name: str, x: Tensor) -> None:
     """Refuse a tensor with NaN or infinite numbers."""
-    if torch.isfinite(x.sum()):  # if the sum is finite, all numbers are, and the sum is faster to
-        check return
+    if torch.isfinite(x.sum()):  # a finite sum has only finite terms
+        return
     n_bad = int((~torch.isfinite(x)).sum())
     if n_bad:
         raise ValueError(f"{name} holds {n_bad} NaN or infinite numbers")

@@ -97,8 +97,9 @@ def _columns(data: Mapping[Any, Any], keys: Keys) -> tuple[Any, Any] | None:
     if any(keys) or (all(found) and _holds_scalars(data[found[1][0]])):
         item_key, label_key = _keys_of(data, keys, "the columns")
         return _listed(data[item_key]), _listed(data[label_key])
-    if all(found) and len(data) == 2:  # more likely columns with odd labels than classes with these
-        names label_key = found[1][0] raise ValueError(
+    if all(found) and len(data) == 2:  # more likely columns than classes
+        label_key = found[1][0]
+        raise ValueError(
             f"the column {label_key!r} must hold one label per item, got "
             f"{_described(data[label_key])}; of one-hot labels, give .argmax(1); classes need "
             f"other names than {shown(list(data))}"

@@ -144,7 +144,12 @@ def _draw_attention(generator: Generator) -> tuple[Tensor, Tensor, Tensor, int]:
     support_z, support_y, n_way = _draw_support(generator)
     n_queries = draw_int(1, 7, generator)
     query_z = torch.randn(n_queries, support_z.shape[1], generator=generator)
-    return query_z / 2, support_z / 3, support_y, n_way  # close together, so that no probability is 0
+    return (
+        query_z / 2,
+        support_z / 3,
+        support_y,
+        n_way,
+    )  # close together, so that no probability is 0
 
 
 _LN2 = math.log(2)

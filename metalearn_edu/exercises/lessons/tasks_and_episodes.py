@@ -41,7 +41,9 @@ def _class_by_class(class_ids: Tensor, chosen: Tensor) -> Tensor:
 
 def _draw_labels(generator: Generator) -> tuple[Tensor, Tensor]:
     n_way, n_items = draw_int(1, 8, generator), draw_int(1, 15, generator)
-    n_classes = (10, 9000)[draw_int(0, 2, generator)]  # numbers that could be labels, and numbers that could not
+    n_classes = (10, 9000)[
+        draw_int(0, 2, generator)
+    ]  # numbers that could be labels, and numbers that could not
     chosen = torch.randperm(n_classes, generator=generator)[:n_way]
     return chosen[torch.randint(n_way, (n_items,), generator=generator)], chosen
 
@@ -154,22 +156,22 @@ def _first_items(class_size: int, n_items: int, n_draws: int, generator: Generat
 
 # What the check says about a wrong sampler; the text with the mistakes begins with the same words.
 SAME_NUMBERS = (
-    "a generator in the same state gives other results; pass `generator=generator` to every function "
-    "that draws"
+    "a generator in the same state gives other results; pass `generator=generator` to every "
+    "function that draws"
 )
 NO_NEW_NUMBERS = (
-    "a generator in another state gives the same results; draw from `generator` as it is, without a "
-    "seed or a generator of your own"
+    "a generator in another state gives the same results; draw from `generator` as it is, without "
+    "a seed or a generator of your own"
 )
 AGAIN = (
-    "called twice with the same generator, it gives the same results: each episode would repeat the "
-    "one before; draw from `generator` itself, without a seed or a generator of your own"
+    "called twice with the same generator, it gives the same results: each episode would repeat "
+    "the one before; draw from `generator` itself, without a seed or a generator of your own"
 )
 SAME_ROWS = "all rows are the same; each needs its own random numbers"
 REPEATS = "a number occurs twice in a row; do not choose a number again"
 FIRST_ITEMS = (
-    "only the first numbers are ever drawn, as many as a row is long; every item or class must have "
-    "the same chance"
+    "only the first numbers are ever drawn, as many as a row is long; every item or class must "
+    "have the same chance"
 )
 IN_ORDER = "every row is in increasing order, so the smallest number is always first"
 ONE_ORDER = (

@@ -39,7 +39,8 @@ def open_archive(path: Path, wanted: re.Pattern[str]) -> Iterator[Files]:
     Raises:
         ValueError: the archive is damaged, needs a password, is packed in a way that we do not
             read, is too large, or a path in it leads out; the functions that read the files raise
-            it, too. OSError: it cannot be read, or is not a regular file.
+            it, too.
+        OSError: it cannot be read, or is not a regular file.
     """
     with open_regular(path) as file:
         members = _opened(file, path)

@@ -57,9 +57,9 @@ class FolderReport:
 
     Attributes:
         root: the folder.
-        class_sizes: readable pictures by class, in name order. need: how many pictures of a class
-            an episode takes, n_shot + n_query. findings: worst first: "layout": train, val and test
-            folders, or groups that seem to hold
+        class_sizes: readable pictures by class, in name order.
+        need: how many pictures of a class an episode takes, n_shot + n_query.
+        findings: worst first: "layout": train, val and test folders, or groups that seem to hold
             the same classes; "broken" files, "duplicate" pictures, "small" classes, "odd" pictures
             (blank, tiny, very long, very large, cut off), and "other" files that are not read.
         notes: what else to know, one sentence each.

@@ -184,10 +184,10 @@ def _open_font() -> FT2Font:
 def _letters(font: FT2Font, script: str) -> Iterator[str]:
     """The font's letters of `script` in code point order, without those that decompose."""
     prefix = _NAME_PREFIX.get(script, script.upper()) + " "
-    for character in map(chr, sorted(font.get_charmap())): is_letter =
-        unicodedata.category(character) in ("Lu", "Ll", "Lo") whole = not
-        unicodedata.decomposition(character)  # otherwise accented, or composed of several if
-        is_letter and whole and unicodedata.name(character, "").startswith(prefix):
+    for character in map(chr, sorted(font.get_charmap())):
+        is_letter = unicodedata.category(character) in ("Lu", "Ll", "Lo")
+        whole = not unicodedata.decomposition(character)  # else accented or composed
+        if is_letter and whole and unicodedata.name(character, "").startswith(prefix):
             yield character
 
 

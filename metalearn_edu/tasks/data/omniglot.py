@@ -456,7 +456,7 @@ def download_omniglot(
         The folder.
     Raises:
         ConnectionError: a file could not be fetched completely, is too large, or comes too slowly.
-            ValueError: a file does not fit its checksum.
+        ValueError: a file does not fit its checksum.
         OSError: the folder cannot be written.
     In each case no half-written file stays behind.
     """
