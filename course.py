@@ -386,7 +386,7 @@ def install() -> None:
 
 
 def cpu_build() -> list[str]:
-    """The pinned CPU build of PyTorch by name, where uv shall take that or leave it to pip.
+    """The pinned CPU build of PyTorch by name, or nothing, if pip should choose it.
 
     uv does not read pip's settings, where a machine may name its own source of CPU wheels.
     """

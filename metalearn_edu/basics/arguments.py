@@ -92,7 +92,7 @@ def as_range(name: str, limits: Any, *, within: float | None = None) -> tuple[fl
 
 
 def if_given(check: Callable[..., T], name: str, value: Any, **bounds: Any) -> T | None:
-    """What `check` makes of `value`; None, for a value that is optional, stays None."""
+    """What `check` makes of `value`; None, for an optional value, stays None."""
     return None if value is None else check(name, value, **bounds)
 
 

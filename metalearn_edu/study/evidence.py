@@ -93,7 +93,7 @@ def evidence(study: Study, data: str) -> Evidence:
 
 
 def _row_numbers(part: Study, cells: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """By algorithm, (cells, seeds) row numbers, for the seeds that have every cell."""
+    """By algorithm, (cells, seeds) row numbers of the seeds that have every cell."""
     algorithms = [name for name in ALGORITHMS if name in part.values("algorithm")]
     rows = {
         (r.algorithm, r.n_classes, r.n_way, r.n_shot, r.seed): i for i, r in enumerate(part.rows)

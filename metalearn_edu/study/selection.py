@@ -147,7 +147,7 @@ def _enough_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot
 
 
 def _forecasts(sources: list[Evidence], point: tuple[float, ...]) -> dict[str, list[Forecast]]:
-    """One forecast for each data set, for the algorithms that all of them have."""
+    """One forecast per data set, of the algorithms that all data sets have."""
     names = [name for name in ALGORITHMS if all(name in s.accuracy for s in sources)]
     return {name: [forecast(source, name, point) for source in sources] for name in names}
 

@@ -505,7 +505,7 @@ for name, loss in losses.items():
 #
 # Now write it yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
 # weight tensor to a scalar, such as `lambda w: ((w - 3) ** 2).sum() / 2`; `w` is the start. The
-# start may not require a gradient yet, so begin with `w = w.detach().requires_grad_()`. The check
+# start might not require a gradient yet, so begin with `w = w.detach().requires_grad_()`. The check
 # uses losses whose curvature changes from point to point.
 
 

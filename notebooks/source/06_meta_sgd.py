@@ -365,7 +365,7 @@ print("the same loss, to the last bit, in 10 outer steps:", all(same))
 # ### Exercise 3: Meta-SGD for any two losses (10 minutes, medium)
 #
 # Now write it yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
-# weight tensor to a scalar; `w` and `rates` have the same shape. They may not require gradients
+# weight tensor to a scalar; `w` and `rates` have the same shape. They might not require gradients
 # yet, so begin with `w = w.detach().requires_grad_()`, and do the same for `rates`. One call of
 # `torch.autograd.grad(loss, (w, rates))` gives both gradients.
 

@@ -925,7 +925,7 @@ def draw_blend(generator):
         (lambda a, b, s, n, back: blend(a, b, s, 1, back), "`1` instead of `n_times`"),
         (lambda a, b, s, n, back: blend(a, b, s, n, False), "`False` instead of `backwards`"),
         (lambda a, b, s, n, back: blend(a, b, 1 - s, n, back), "`1 - share` instead of `share`"),
-        (lambda a, b, s, n, back: blend(b, a, s, n, back), "`first` and `second` exchanged"),
+        (lambda a, b, s, n, back: blend(b, a, s, n, back), "`first` and `second` swapped"),
         (lambda a, b, s, n, back: blend(a, a, s, n, back), "`first` instead of `second`"),
         (lambda a, b, s, n, back: b, "`second` instead of `first`"),
     ],

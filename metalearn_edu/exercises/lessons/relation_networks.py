@@ -131,7 +131,7 @@ def _makes_no_pairs(answer: Answer) -> str:
 
 
 PAIRS_MADE = (
-    "the logits are right, but they are made from pairs: one tensor holds a class and a query side "
+    "the logits are right, but they are made from pairs: a tensor holds class and query side "
     "by side, 2d numbers. Multiply each by its own half of the weights, and add the two products"
 )
 _DISTANCE = torch.tensor([[1.0, 0, -1, 0], [-1, 0, 1, 0], [0, 1, 0, -1], [0, -1, 0, 1]])
