@@ -65,7 +65,7 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## See the data: a pool of classes
 #
-# Our data are **Glyphs**: letters of 15 writing systems. Each letter is a **class**, and each class
+# Our data are *Glyphs*: letters of 15 writing systems. Each letter is a **class**, and each class
 # has 20 drawings, made from the printed letter as if by a shaky hand. We load the part that
 # learners may train on.
 
@@ -101,9 +101,9 @@ print([glyphs.class_names[c] for c in (6, 300, 460, 850)])
 # We start with a pool so small that we can follow every number: three classes with four items each.
 # An item is just a number, and its first digit is its class (1 for A, 2 for B, 3 for C).
 #
-# First, some vocabulary. A **task** is a small learning problem. An **episode** is what we draw
-# from a task: a **support set** to learn from, with `n_shot` items of each of `n_way` classes, and
-# a **query set** to be scored on, with `n_query` other items of each of the same classes. "2-way
+# First, some vocabulary. A **task** is a small learning problem. An *episode* is what we draw from
+# a task: a *support set* to learn from, with `n_shot` items of each of `n_way` classes, and a
+# **query set** to be scored on, with `n_query` other items of each of the same classes. "2-way
 # 1-shot" means two classes and one support item of each.
 
 # %%
@@ -393,7 +393,7 @@ for n_way, n_shot, n_query in [(4, 2, 6), (5, 1, 1), (3, 20, 20)]:
 # ## Splits: classes, not pictures
 #
 # A learner that has to learn *new* classes must be tested on new classes. So we split the classes:
-# **meta-train** to train on, **meta-val** to make choices on, and **meta-test** to score a learner
+# *meta-train* to train on, *meta-val* to make choices on, and *meta-test* to score a learner
 # once, at the end. Glyphs go further: they split whole scripts, so that no test letter comes from a
 # writing system that was seen in training.
 #

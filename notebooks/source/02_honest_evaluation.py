@@ -17,7 +17,7 @@
 #
 # **Prerequisites:** [lesson 01](01_tasks_and_episodes.ipynb) (episodes, splits); mean and standard
 # deviation. We train small networks here, but only to have something to measure. Lessons 03 and 05
-# explain how they work. One word in advance: an **outer step** is one update of a network's weights
+# explain how they work. One word in advance: an outer step is one update of a network's weights
 # during this training.
 #
 # | in papers | in code | meaning |
@@ -66,7 +66,7 @@ torch.set_num_threads(1)
 # ## See the data: twelve scores of one learner
 #
 # Our first learner is the nearest-pixel rule of lesson 01. It needs no training, so the luck of the
-# draw is all there is to study. All experiments use **meta-val**. Meta-test stays closed until we
+# draw is all there is to study. All experiments use *meta-val*. Meta-test stays closed until we
 # have made our choices; you will see why.
 #
 # > **Predict.** The rule is right on about half of the queries. We score it on twelve 5-way 1-shot
@@ -614,7 +614,7 @@ check(my_paired_difference)
 # %% [markdown]
 # ## Chance, and the best of many
 #
-# The reference line of an `n_way` task is **chance**, $1 / N$: 20 % for 5-way. Now for an
+# The reference line of an `n_way` task is chance, $1 / N$: 20 % for 5-way. Now for an
 # experiment that is closer to everyday practice than it looks. Two hundred learners *guess*. Each
 # is scored on 20 episodes with 75 queries, and we pick the best.
 #
@@ -649,8 +649,8 @@ print("the winner looks better than chance; on new episodes it is back at 20 %")
 # It is still a guesser. *Choosing the best score on some episodes makes that score too high.* So
 # there are two sets of classes for evaluation:
 #
-# - on **meta-val** we choose: the method, the step size, when to stop, which network to keep;
-# - on **meta-test** we report what was chosen, **once**.
+# - on *meta-val* we choose: the method, the step size, when to stop, which network to keep;
+# - on *meta-test* we report what was chosen, **once**.
 #
 # Choosing among five networks with 600 episodes adds a small bias; choosing among hundreds of
 # settings adds a large one. And anyone who peeks at meta-test after each experiment is selecting on

@@ -76,7 +76,7 @@ _ = plot_episode(task, n_shown=6)
 plt.show()
 
 # %% [markdown]
-# Every method needs a baseline that costs nothing. Ours is **nearest pixel**: write each picture as
+# Every method needs a baseline that costs nothing. Ours is nearest pixel: write each picture as
 # a row of 784 numbers, and give a query the label of the nearest support picture.
 
 # %%
@@ -93,7 +93,7 @@ print("better than guessing (15 of 75):", int((answer == task.query_y).sum()) > 
 # ## 2. An embedding
 #
 # Pixels are a poor space to measure distances in: if you shift a letter by two pixels, it is far
-# from where it was. So we let a network choose the space. An **embedding** is the vector $z =
+# from where it was. So we let a network choose the space. An embedding is the vector $z =
 # f_\phi(x)$ that the **encoder** $f_\phi$ computes for an item. Our encoder has four blocks: 3x3
 # convolution with 64 filters, normalisation, ReLU. Each block halves the height and the width of
 # the image; averaging the last maps gives 64 numbers.
@@ -458,7 +458,7 @@ plt.show()
 #
 # ## 7. Training
 #
-# Now the encoder learns. One **outer step** draws episodes from meta-train, computes prototypes
+# Now the encoder learns. One outer step draws episodes from meta-train, computes prototypes
 # from the support set, and lowers the cross-entropy of the queries with Adam; the **outer loop**
 # repeats it. Other methods have an **inner loop** too, the gradient steps that adapt a network to
 # one task. Here there is none, because learning a new task means taking a mean.

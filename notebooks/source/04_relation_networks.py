@@ -17,7 +17,7 @@
 # - find two bugs with tests that need no training.
 #
 # **Time:** 60 minutes to read and try, of which about 2 minutes are computing; the exercises take
-# another 23.
+# another 35.
 #
 # **Prerequisites:** [03_prototypical_networks](03_prototypical_networks.ipynb) (embeddings,
 # prototypes, distances); convolutions; sigmoid and cross-entropy.

@@ -29,10 +29,10 @@
 # | paper | here | meaning |
 # |---|---|---|
 # | $\theta$ | `model.parameters()` | the start, which the outer loop learns |
-# | $\mathcal{T}_i$ | one task of an `EpisodeBatch` | a support set and a query set |
+# | $\mathcal{T}_i$ | one task, `batch[i]` | a support set and a query set |
 # | $\theta'_i$ | `fast_params` | the weights after adapting to task $i$ |
-# | $\alpha$ | `inner_lr` | step size of the **inner loop**, which adapts to one task |
-# | $\beta$ | `meta_lr` | step size of the **outer loop**, which moves the start (with Adam) |
+# | $\alpha$ | `inner_lr` | step size of the inner loop, which adapts to one task |
+# | $\beta$ | `meta_lr` | step size of the outer loop, which moves the start (with Adam) |
 # | $k$ | `num_inner_steps` | gradient steps in the inner loop |
 # | $\mathcal{L}_S$, $\mathcal{L}_Q$ | support loss, query loss | mean loss on one task's support and query set |
 

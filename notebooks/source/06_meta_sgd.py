@@ -17,7 +17,7 @@
 # - find two bugs in an inner loop that no error message reports.
 #
 # **Time:** 60 minutes to read and try, of which about 2 minutes are computing; the exercises take
-# another 40.
+# another 45.
 #
 # **Prerequisites:** [05_maml](05_maml.ipynb) (inner and outer loop, meta-gradient),
 # [02_honest_evaluation](02_honest_evaluation.ipynb) (paired comparisons).

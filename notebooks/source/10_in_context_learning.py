@@ -18,7 +18,7 @@
 # - tell a network that generalises from a network that remembers its training tasks;
 # - recognise a score that is too good to be true, and find the mask that gives away the answer.
 #
-# **Time:** 60 minutes, and 40 more with all the exercises; about a minute is computing.
+# **Time:** 60 minutes, and 45 more with all the exercises; about a minute is computing.
 #
 # **Prerequisites:** [09_task_representations](09_task_representations.ipynb) (a task as a vector),
 # [05_maml](05_maml.ipynb) (gradient steps on a task, the waves); matrix products.
