@@ -237,7 +237,7 @@ def _contents(head: bytes) -> str:
         return "its contents are PostScript or PDF, which is not read"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "it is a TIFF of a kind that is not read, such as of double precision"
-    return "its contents are not a picture"
+    return "its contents are no picture"
 
 
 # ---------------------------------------------------------------- what Pillow decodes wrongly

@@ -192,7 +192,7 @@ def test_whatever_lies_in_a_folder_it_is_read_to_the_end(folder):
     assert broken["pipe.png"] == "it is not an ordinary file"
     assert broken["gone.png"] == "it is a link to nothing"
     assert "symbolic links" in broken["loop.png"] and "PostScript" in broken["eps.png"]
-    assert broken["text.png"] == "its contents are not a picture"
+    assert broken["text.png"] == "its contents are no picture"
     assert ".#lock.png" not in str(report)
     assert figure_png(plot_findings(report, fig=new_figure()))
 

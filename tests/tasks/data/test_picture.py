@@ -321,9 +321,9 @@ def test_contents_decide_not_the_name(tmp_path):
         (b"\0\0\0\x18ftypheic" + bytes(20), "pip install pillow-heif"),
         (b"", "it is empty"),
         (tiff(RAMP.astype("f8")), "a TIFF of a kind that is not read"),
-        (b"no picture", "its contents are not a picture"),
-        (bytes(3000), "its contents are not a picture"),
-        (b"\x01\x00\x09\x00" + bytes(60), "its contents are not a picture"),  # WMF
+        (b"no picture", "its contents are no picture"),
+        (bytes(3000), "its contents are no picture"),
+        (b"\x01\x00\x09\x00" + bytes(60), "its contents are no picture"),  # WMF
     ],
 )
 def test_no_other_reader_is_started(tmp_path, monkeypatch, contents, reason):
