@@ -29,8 +29,12 @@ SCOPE = (
     "notebooks/source/*.py",
 )
 # Lessons that are still to be revised, with the modules of their exercises.
-TO_REVISE = ("08_memory_augmented_networks", "09_task_representations", "11_which_algorithm")
-TO_REVISE += ("12_capstone",)
+TO_REVISE = (
+    "08_memory_augmented_networks",
+    "09_task_representations",
+    "11_which_algorithm",
+    "12_capstone",
+)
 LATER = (
     *(f"notebooks/source/{lesson}.py" for lesson in TO_REVISE),
     *(f"metalearn_edu/exercises/hints/{lesson}.txt" for lesson in TO_REVISE),

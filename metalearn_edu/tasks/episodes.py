@@ -146,7 +146,7 @@ class EpisodeBatch:
         return x[task, self.order], y[task, self.order]
 
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
-        """The same tasks in batches of at most `chunk_size` (None: all in one), as equal as possible.
+        """Batches of the same tasks, at most `chunk_size` (None: all in one), as equal as possible.
 
         So we avoid the fixed cost of a call for a few remaining tasks.
         """
