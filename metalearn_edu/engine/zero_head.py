@@ -1,4 +1,4 @@
-"""Which linear layer gives a model's scores? Found by what it does, not by where it is named."""
+"""Which linear layer gives a model's scores? We find it by what it does, not by its name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Head:
     Args:
         moving: names of the parameters that move in the inner loop.
     Raises:
-        ValueError: the model has no linear layer, or that which gives the scores does not move.
+        ValueError: the model has no linear layer, or the one that gives the scores does not move.
     """
 
     def __init__(self, model: nn.Module, moving: Collection[str]) -> None:
@@ -30,13 +30,13 @@ class Head:
         self._hold(model)
 
     def look(self, model: nn.Module, x: Tensor) -> None:
-        """Find the layer, if that is still to do, by the scores of items x (B, *item)."""
+        """Find the layer, if it has not been found, from the scores of items x (B, *item)."""
         if self.name is None:
             self.name = find_head(model, x)
             self._hold(model)
 
     def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        """Those of the layer, by their names in the model; empty before it is found."""
+        """The parameters of the layer, by their names in the model; empty before it is found."""
         if self.name is None:
             return {}
         own = {id(p) for p in model.get_submodule(self.name).parameters()}
@@ -52,7 +52,7 @@ class Head:
 
 
 def last_layer(model: nn.Module) -> str | None:
-    """The name of the linear layer that a plain sequence of layers ends in; None: one must look."""
+    """The name of the linear layer that ends a plain sequence of layers; None: not such a model."""
     plain = {nn.Sequential.forward, MLP.forward, ConvNet.forward}
     names: list[str] = []
     for name, layer in model.named_modules(remove_duplicate=False):
@@ -70,8 +70,8 @@ def last_layer(model: nn.Module) -> str | None:
 def find_head(model: nn.Module, x: Tensor) -> str:
     """The name of the linear layer that gives the scores of items x (B, *item).
 
-    It is the last one called which, with its parameters at 0, leaves all scores equal and can learn
-    from there, and which has as many outputs as there are scores. What comes after it (softmax, a
+    It is the last layer called that leaves all scores equal if its parameters are 0, that can learn
+    from there, and that has as many outputs as there are scores. What comes after it (softmax, a
     scale, another shape) must keep equal scores equal.
 
     Raises:
@@ -137,7 +137,7 @@ def _answers(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _is_tied(model: nn.Module, layer: nn.Module) -> bool:
-    """Whether another layer has a parameter of this one."""
+    """Whether another layer shares a parameter with this one."""
     own = {id(p) for p in layer._parameters.values() if p is not None}
     others = (other for other in model.modules() if other is not layer)
     return any(id(p) in own for other in others for p in other._parameters.values())

@@ -1,4 +1,4 @@
-"""The algorithms, one file each."""
+"""The algorithms, each in its own file."""
 
 from .base import MetaLearner
 from .conditional_neural_process import ConditionalNeuralProcess
