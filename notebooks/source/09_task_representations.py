@@ -396,7 +396,7 @@ print("weights:", sizes)
 # concatenation 0.14, 0.16 and 0.14. Paired on the same tasks, FiLM was ahead by
 # 0.018 ± 0.006, 0.028 ± 0.009 and 0.021 ± 0.006. So it is a little ahead here. But it also has 28 %
 # more weights, and we have not tested which of the two is the reason. And neither
-# has converged: a FiLM run of 2,000 steps came to 0.051 ± 0.006 (one seed).
+# has converged: FiLM runs of 2,000 steps came to 0.051 and 0.054, each ± 0.007 (two seeds).
 #
 # <details><summary>How to remake these numbers (two minutes)</summary>
 #
@@ -808,9 +808,9 @@ assert 0.6 < mean[0] < 1.1 and mean[1] < mean[0] / 2 and kept[0] > 0.8 > 0.2 > k
 # and nothing of $b$ (three training seeds: 0.79 to 0.82 on these tasks, $R^2$ of $a$ 0.93 to 0.94
 # and of $b$ 0.00). With two numbers it falls to 0.17 to 0.19, and that is most of the way. Sixteen
 # come to 0.13 to 0.14, although a task has no more than two numbers to say. Is it only that
-# training is quicker with more of them? After 2,000 steps instead of 800, two numbers had 0.088 ±
-# 0.011 and sixteen 0.051 ± 0.006 (one seed, on the other tasks): both were lower, and the gap was
-# still there. Why further numbers help we have not found out.
+# training is quicker with more of them? After 2,000 steps instead of 800, two numbers had 0.088 and
+# 0.090 and sixteen 0.051 and 0.054 (two seeds, on the other tasks, each ± 0.01): both were lower, and
+# the gap was still there. Why further numbers help we have not found out.
 #
 # ## 8. Explore: few points, and how sure we are
 #
@@ -956,7 +956,7 @@ assert first[0] > 2 * first[-1] and inside["10 points alone"][0] < 0.5, lines
 # the band holds the truth in 96 % of the cases at one point, in 89 to 90 % at two and in 99 % at
 # ten (three trainings with other seeds: 96, 90 and 99 %). Trained on ten points alone, the same
 # network with the same two outputs is as sure with one point as with ten, and then its band holds
-# the truth in only a quarter of the cases (16 % in a training with another seed). So the second
+# the truth in only a quarter of the cases (16 % in another training). So the second
 # output is not enough: a network knows that it does not know only where training has punished it
 # for being too sure.
 #
@@ -1079,10 +1079,10 @@ assert one_shot > 0.55, f"meta-test accuracy {one_shot:.3f}"
 
 # %% [markdown]
 # With one shot it has about 72 ± 1 %, with five about 80 ± 1 % (95 % intervals over 600 meta-test
-# episodes). The next training gives other figures: with three seeds we had 68, 72
-# and 78 % with one shot, and 77, 80 and 85 % with five. The interval over episodes says
-# nothing of that (lesson 02). So this learner is far above nearest pixel, about level with MAML in
-# lesson 05, and far below ProtoNet in lesson 03, all after a similar time of training.
+# episodes). The next training gives other figures: with three seeds we had 68, 72 and 78 % with one
+# shot, and 77, 80 and 85 % with five. The interval over episodes says nothing of that (lesson 02). So
+# this learner is far above nearest pixel, about level with MAML in lesson 05, and far below ProtoNet
+# in lesson 03, all after a similar time of training.
 #
 # Why so far below? Is it that ProtoNet is given a distance, while our network has to learn to
 # compare? The Relation Network of lesson 04 has to learn that, too. It is nearly the same
@@ -1094,15 +1094,16 @@ assert one_shot > 0.55, f"meta-test accuracy {one_shot:.3f}"
 # |---|---|---|
 # | task-conditioned, FiLM | vectors of 32 numbers | 73, 76 and 82 (three seeds) |
 # | task-conditioned, concatenation | vectors of 32 numbers | 76 and 77 (two seeds) |
-# | Relation Network, vectors | vectors of 32 numbers | 78.6 ± 1.4 (one seed) |
+# | Relation Network, vectors | vectors of 32 numbers | 79 and 87 (two seeds) |
 # | Relation Network, maps | maps of 7 x 7 places, place by place | 92.2 ± 0.8 (one seed) |
 # | ProtoNet | vectors of 32 numbers, by Euclid's distance | 94.2 ± 0.7 (one seed) |
 #
-# On pooled vectors, our learner and the Relation Network are nearly level, as we should expect, and
-# both stay far behind the given distance. On maps a learned comparison comes close to it. So
-# "ProtoNet is given a distance" is not the whole answer: a comparison can be learned in this time,
-# if it sees the places. (The network on maps also has a costlier encoder, with half as much
-# computing again per step; we have not taken the two apart.)
+# On pooled vectors the Relation Network is a little ahead of ours, by 2 and 5 points in the two seeds
+# that both have, and both stay well behind the given distance. On maps a learned comparison comes
+# close to it. So "ProtoNet is given a distance" is not the whole answer: a comparison can be learned
+# in this time, if it sees the places. (The network on maps also computes half as much again in each
+# step; we have not taken the two apart.) Lesson 11 compares our learner with the Relation Network on
+# maps.
 #
 # ### What the spread does with one shot
 #
@@ -1123,8 +1124,8 @@ print("gradients", three.grad.tolist())
 print("weights after one step", [f"{value:.4f}" for value in three.tolist()])
 
 # %% [markdown]
-# Adam divides the gradient by its own size, so an input of 0.001 moves its weight as far as an
-# input of 1 does. With an input of exactly 0 there is no gradient, and the weight stays where it
+# Adam rescales all gradients to about the same size, so an input of 0.001 moves its weight as far as
+# an input of 1 does. With an input of exactly 0 there is no gradient, and the weight stays where it
 # began: the 128 columns of the spread are still at 0 after 550 steps.
 #
 # What if they had started at small random values, like all others? They would still be there now.
