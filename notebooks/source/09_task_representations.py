@@ -809,8 +809,8 @@ assert 0.6 < mean[0] < 1.1 and mean[1] < mean[0] / 2 and kept[0] > 0.8 > 0.2 > k
 # and of $b$ 0.00). With two numbers it falls to 0.17 to 0.19, and that is most of the way. Sixteen
 # come to 0.13 to 0.14, although a task has no more than two numbers to say. Is it only that
 # training is quicker with more of them? After 2,000 steps instead of 800, two numbers had 0.088 and
-# 0.090 and sixteen 0.051 and 0.054 (two seeds, on the other tasks, each ± 0.01): both were lower, and
-# the gap was still there. Why further numbers help we have not found out.
+# 0.090 and sixteen 0.051 and 0.054 (two seeds, on the other tasks, each ± 0.01): both were lower,
+# and the gap was still there. Why further numbers help we have not found out.
 #
 # ## 8. Explore: few points, and how sure we are
 #
@@ -931,20 +931,28 @@ for row, (name, learner) in zip(axes, sure.items(), strict=True):
         _ = ax.set_title(f"{n} point{'s' * (n > 1)}: {share:.0f} % inside", loc="left")
     _ = row[0].set_ylabel(f"trained on\n{name}")
 lines = [
-    f"{name}: " + ", ".join(f"{n} points {c:.2f} claimed, {a:.2f} true, {100 * i:.0f} % inside"
-    for n, c, a, i in zip(few_points, claimed[name], actual[name], inside[name], strict=True))
+    f"trained on {name}, at "
+    + ", ".join(
+        f"{n}: {c:.2f} claimed, {a:.2f} true"
+        for n, c, a in zip(few_points, claimed[name], actual[name], strict=True)
+    )
     for name in sure
-]  # fmt: skip
+]
 describe(
     fig,
     "A wave with 1, 2 and 10 support points, the mean of two learners and a band of two standard "
     "deviations. In the upper row the band is wide at one point and narrows; in the lower row it is "
-    f"narrow everywhere. Root mean square error and standard deviation on 300 tasks. {'; '.join(lines)}",
+    "narrow everywhere. Standard deviation and error (roots of mean squares) on 300 tasks: "
+    f"{'; '.join(lines)}",
 )
 plt.show()
 
+# %% tags=["nbval-ignore-output"]
+print("standard deviation claimed and error, roots of mean squares, by number of points")
+print("\n".join(lines))
+
 # %%
-first, second = (claimed[name] for name in sure)
+first = claimed["1 to 10 points"]
 print("1 to 10 points: claims more than twice as much at 1 as at 10:", first[0] > 2 * first[-1])
 print("1 to 10 points: at least 80 % inside at every size:", min(inside["1 to 10 points"]) > 0.8)
 print("10 points alone: less than half inside at 1 point:", inside["10 points alone"][0] < 0.5)
@@ -953,19 +961,19 @@ assert first[0] > 2 * first[-1] and inside["10 points alone"][0] < 0.5, lines
 # %% [markdown]
 # The titles show how often the truth is within two standard deviations, over 300 tasks (95 % would
 # be right for a normal distribution). Trained on 1 to 10 points, the network says how sure it is:
-# the band holds the truth in 96 % of the cases at one point, in 89 to 90 % at two and in 99 % at
-# ten (three trainings with other seeds: 96, 90 and 99 %). Trained on ten points alone, the same
-# network with the same two outputs is as sure with one point as with ten, and then its band holds
-# the truth in only a quarter of the cases (16 % in another training). So the second
-# output is not enough: a network knows that it does not know only where training has punished it
-# for being too sure.
+# the band holds the truth in 95 to 96 % of the cases at one point, in 89 to 90 % at two and in 98
+# to 99 % at ten (three seeds). Trained on ten points alone, the same network with the same two
+# outputs is as sure with one point as with ten, and then its band holds the truth in only 17 to
+# 28 %. So the second output is not enough: this network knows that it does not know only if training
+# has shown it sets of few points.
 #
 # How can it see the number of points at all? Mean and spread are the same when every point is given
-# twice. But one point has the spread 0, and with few points both are more extreme. The conditional
-# neural process pools by the mean alone. With the spread taken out of our encoder and the same
-# training, the claimed standard deviation fell only from 1.1 at one point to 0.7 at ten, instead of
-# from 1.5 to 0.5 (means over queries, one training each). Lesson 10 has that learner as
-# `ConditionalNeuralProcess`, and beside it one that reads every point.
+# twice. But one point has the spread 0, and with few points mean and spread vary more from set to
+# set. The conditional neural process pools by the mean alone. With the spread taken out of our
+# encoder and the same training, the claimed standard deviation is 0.96 to 0.98 at one point and
+# still 0.73 to 0.77 at ten; with the spread it is 1.39 to 1.47 and 0.50 to 0.53 (three seeds each).
+# Lesson 10 has such a learner, `ConditionalNeuralProcess`, and beside it one that reads every
+# point.
 #
 # ## 9. Classes: a vector for each
 #
@@ -1080,9 +1088,9 @@ assert one_shot > 0.55, f"meta-test accuracy {one_shot:.3f}"
 # %% [markdown]
 # With one shot it has about 72 ± 1 %, with five about 80 ± 1 % (95 % intervals over 600 meta-test
 # episodes). The next training gives other figures: with three seeds we had 68, 72 and 78 % with one
-# shot, and 77, 80 and 85 % with five. The interval over episodes says nothing of that (lesson 02). So
-# this learner is far above nearest pixel, about level with MAML in lesson 05, and far below ProtoNet
-# in lesson 03, all after a similar time of training.
+# shot, and 77, 80 and 85 % with five. The interval over episodes says nothing of that (lesson 02).
+# So this learner is far above nearest pixel, about level with MAML in lesson 05, and far below
+# ProtoNet in lesson 03, all after a similar time of training.
 #
 # Why so far below? Is it that ProtoNet is given a distance, while our network has to learn to
 # compare? The Relation Network of lesson 04 has to learn that, too. It is nearly the same
@@ -1094,16 +1102,15 @@ assert one_shot > 0.55, f"meta-test accuracy {one_shot:.3f}"
 # |---|---|---|
 # | task-conditioned, FiLM | vectors of 32 numbers | 73, 76 and 82 (three seeds) |
 # | task-conditioned, concatenation | vectors of 32 numbers | 76 and 77 (two seeds) |
-# | Relation Network, vectors | vectors of 32 numbers | 79 and 87 (two seeds) |
+# | Relation Network, vectors | vectors of 32 numbers | 78, 79 and 87 (three seeds) |
 # | Relation Network, maps | maps of 7 x 7 places, place by place | 92.2 ± 0.8 (one seed) |
 # | ProtoNet | vectors of 32 numbers, by Euclid's distance | 94.2 ± 0.7 (one seed) |
 #
-# On pooled vectors the Relation Network is a little ahead of ours, by 2 and 5 points in the two seeds
-# that both have, and both stay well behind the given distance. On maps a learned comparison comes
-# close to it. So "ProtoNet is given a distance" is not the whole answer: a comparison can be learned
-# in this time, if it sees the places. (The network on maps also computes half as much again in each
-# step; we have not taken the two apart.) Lesson 11 compares our learner with the Relation Network on
-# maps.
+# On pooled vectors the Relation Network is a little ahead of ours, by 2 to 5 points per seed, and
+# both stay well behind the given distance. On maps a learned comparison comes close to it. So
+# "ProtoNet is given a distance" is not the whole answer: a comparison can be learned in this time,
+# if it sees the places. (The network on maps also computes half as much again in each step; we have
+# not taken the two apart.) Lesson 11 compares our learner with the Relation Network on maps.
 #
 # ### What the spread does with one shot
 #
@@ -1124,9 +1131,9 @@ print("gradients", three.grad.tolist())
 print("weights after one step", [f"{value:.4f}" for value in three.tolist()])
 
 # %% [markdown]
-# Adam rescales all gradients to about the same size, so an input of 0.001 moves its weight as far as
-# an input of 1 does. With an input of exactly 0 there is no gradient, and the weight stays where it
-# began: the 128 columns of the spread are still at 0 after 550 steps.
+# Adam rescales all gradients to about the same size, so an input of 0.001 moves its weight as far
+# as an input of 1 does. With an input of exactly 0 there is no gradient, and the weight stays where
+# it began: the 128 columns of the spread are still at 0 after 550 steps.
 #
 # What if they had started at small random values, like all others? They would still be there now.
 # So we can put them there after training and see what it does.
@@ -1474,10 +1481,10 @@ print("one point, trained on 1 to 10: below the blind 3.01:", error["1 to 10 poi
 # %% [markdown]
 # Trained on ten points, the network gains from more: from about 0.13 at ten to 0.04 at a hundred.
 # Fewer points hurt fast. With a single point the error is about 3.6, **above** the 3.01 of looking
-# at nothing. The control is the network that has met one to ten points in training. With one point
-# it has an error of 1.6, and with ten it pays a little for that (0.15). So it is not the vector
-# that fails with few points but the training. **A vector is a language, and the network knows only
-# the words that it heard in training.**
+# at nothing. Beside it is the mean of the network that has met one to ten points in training. With
+# one point it has an error of 1.6, and with ten it pays a little for that (0.15). So vectors can
+# serve few points, too, if training has shown them. (The two also differ in the loss.) **A vector is
+# a language, and the network knows only the words that it heard in training.**
 #
 # The second question:
 
@@ -1508,7 +1515,7 @@ assert shifted["phase pi to 2 pi"].mean > 5 * shifted["as in training"].mean
 # though twenty to thirty times that on the waves of training (three seeds: 2.7 to 3.8). With phases
 # from $\pi$ to $2\pi$ the waves are those of training turned upside down, the other half of the
 # disc. There the network is worse than predicting zero, 7 to 8 against 4.3 (600 tasks, three
-# seeds). It answers with waves that it knows.
+# seeds).
 #
 # - **Everything must fit through the vector.** Waves need two numbers. A task that is a picture, or
 #   a function with many bends, needs more. The remedy is to let each query look at the support
