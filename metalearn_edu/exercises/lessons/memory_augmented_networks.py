@@ -460,6 +460,7 @@ EXERCISES: list[Exercise | Question] = [
     LEAST,
     STEP,
     question_of("missing_fifth", lesson=LESSON),
+    question_of("eight_slots", lesson=LESSON),
     question_of("too_good_at_first", lesson=LESSON),
     INPUTS,
     HEARD,
