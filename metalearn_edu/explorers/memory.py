@@ -267,7 +267,7 @@ class MemoryExplorer(Explorer):
         """How many of the classes that came before this step are still in memory."""
         y, holds = self.y[stream], record.holds[stream, step]
         seen, kept = set(y[:step].tolist()), set(y[holds[holds >= 0]].tolist())
-        return f"memory of {len(holds)} slots: holds {len(kept)} of {len(seen)} classes seen"
+        return f"memory of {len(holds)} slots holds {len(kept)} of {len(seen)} classes seen"
 
     def describe(self, **state: Any) -> str:
         step, stream = state["step"] - 1, state["stream"]
@@ -275,9 +275,7 @@ class MemoryExplorer(Explorer):
         label, probabilities = int(self.y[stream, step]), record.probabilities[stream, step]
         answer, number = int(probabilities.argmax()), int(self.numbers[stream, step])
         weight, slot = record.read[stream, step].max(dim=0)
-        wiped = ", ".join(
-            str(s) for s in record.least_used[stream, step].nonzero().flatten().tolist()
-        )
+        wiped = record.least_used[stream, step].nonzero().flatten().tolist()
         verdict = "right" if answer == label else f"wrong, it is {label}"
         return (
             f"Step {step + 1} of stream {stream}, item {number} of its class. The answer is label "

@@ -148,7 +148,7 @@ def test_what_is_kept_is_counted_in_the_title(explorer):
         kept = {y[h] for h in holds if h >= 0}
         assert (
             title
-            == f"memory of 8 slots: holds {len(kept)} of {len(set(y[: step - 1]))} classes seen"
+            == f"memory of 8 slots holds {len(kept)} of {len(set(y[: step - 1]))} classes seen"
         )
 
 
@@ -176,7 +176,7 @@ def test_says_what_was_read_and_whether_the_answer_is_right(explorer):
             assert "no item was written" in text
         else:
             label = int(explorer.y[1, origin])
-            assert f"the item of step {origin + 1}, of the class with label {label}." in text
+            assert f"the item of step {origin + 1}, of the class with label {label}. " in text
 
 
 def test_two_rows_of_items_and_a_training_learner_stays_in_training(streams):

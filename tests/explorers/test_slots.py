@@ -88,7 +88,7 @@ def test_another_number_of_slots_takes_the_same_weights_and_shares_none(rule):
     for name, weights in second.state_dict().items():
         assert torch.equal(weights, first.state_dict()[name])
         assert weights.data_ptr() != first.state_dict()[name].data_ptr()
-    with pytest.raises(ValueError, match="memory_size must be .* at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"memory_size must be .* at least 1, got 0"):
         with_slots(first, 0, rule)
 
 

@@ -140,6 +140,8 @@ LEAST = exercise_of(
             (torch.tensor([0.3, 2.0, 0.1, 0.9, 0.6]), 3),
             torch.tensor([[0.0, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]),
         ),
+        # far apart: the second least is used more than the least and 1
+        Case((torch.tensor([5.0, 0.5, 3.0]), 2), torch.tensor([[0.0, 1, 0], [0, 0, 1]])),
         # a fresh memory: all equal, so the first two
         Case((torch.zeros(4), 2), torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])),
     ],
