@@ -13,6 +13,7 @@ import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ TABLE = ROOT / "metalearn_edu" / "results" / "memory_slots.csv"
 SEEDS = (0, 1, 2)
 
 
-def rows() -> Iterator[dict[str, str | float]]:
+def rows() -> Iterator[dict[str, Any]]:
     """A row for each rule, number of slots and seed, as soon as it is measured."""
     from metalearn_edu.explorers.slots import RULES, SLOTS
 

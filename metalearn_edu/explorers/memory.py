@@ -72,12 +72,7 @@ def record_streams(learner: MANN, x: Tensor, y: Tensor) -> StreamRecord:
     Raises:
         ValueError: the learner has no memory to look at.
     """
-    controller = learner.controller
-    if not isinstance(controller, MANNController):
-        raise ValueError(
-            f"learner needs a MANNController, which has a memory; it has a "
-            f"{type(controller).__name__}"
-        )
+    controller = memory_of(learner)
     outputs, states = zip(*learner.steps(x, y), strict=True)
     usage = torch.stack([state.usage for state in states], dim=1)
     before = torch.cat([torch.zeros_like(usage[:, :1]), usage[:, :-1]], dim=1)
@@ -94,6 +89,16 @@ def record_streams(learner: MANN, x: Tensor, y: Tensor) -> StreamRecord:
         holds,
         (classes == y[:, :, None]) & (holds >= 0),
     )
+
+
+def memory_of(learner: MANN) -> MANNController:
+    """The learner's controller. Raises ValueError if it has no memory to look at."""
+    if not isinstance(learner.controller, MANNController):
+        raise ValueError(
+            f"learner needs a MANNController, which has a memory; it has a "
+            f"{type(learner.controller).__name__}"
+        )
+    return learner.controller
 
 
 def items_held(wiped: Tensor, write_first: bool) -> Tensor:
@@ -141,20 +146,15 @@ class MemoryExplorer(Explorer):
     ) -> None:
         self.x, self.y = streams.episodes(seed, 0, n_streams).stream()
         self.numbers = instance_numbers(self.y)
-        self.learner, self.embedded = learner, _embedded(learner, self.x)
+        self.controller, self.learner = memory_of(learner), learner
+        self.embedded = _embedded(learner, self.x)
         self.records: dict[tuple[int, str], StreamRecord] = {}
         super().__init__(**state)
 
     def controls(self) -> dict[str, Any]:
         n_streams, length = self.y.shape
-        controller = self.learner.controller
-        if not isinstance(controller, MANNController):
-            raise ValueError(
-                f"learner needs a MANNController, which has a memory; it has a "
-                f"{type(controller).__name__}"
-            )
-        own = controller.memory_size
-        least = max(self.learner.n_way, controller.num_reads)
+        own = self.controller.memory_size
+        least = max(self.learner.n_way, self.controller.num_reads)
         slots = sorted({n for n in SLOTS if n >= least} | {own})
         narrow: Any = {"style": {"button_width": "max-content"}}
         return {
@@ -168,7 +168,7 @@ class MemoryExplorer(Explorer):
         """What the learner's weights do with this number of slots and this rule."""
         key = (slots, RULE_NAMES[rule])
         if key not in self.records:
-            controller = with_slots(self.learner.controller, *key)
+            controller = with_slots(self.controller, *key)
             reader = MANN(None, controller, self.learner.n_way).eval()
             reader.head = self.learner.head
             self.records[key] = record_streams(reader, self.embedded, self.y)
