@@ -582,8 +582,8 @@ print("no first answer above the ceiling:", max(first_answers) < first_instance_
 
 # %% [markdown]
 # **What we saw.** Two curves lie on each other at 1.61. The third is flat, then it falls off a cliff,
-# and then it is flat again. After 130 outer steps the memory has about 80 % at the second instance
-# and 97 to 98 % at the third (two seeds): it learns a class from one or two examples, and no weight
+# and then it is flat again. After 130 outer steps the memory has 79 to 80 % at the second instance
+# and 97 to 98 % at the third (three seeds): it learns a class from one or two examples, and no weight
 # changes.
 #
 # With sharpness 1, none of this happens, with the same network and the same streams. And the LSTM has
