@@ -30,7 +30,6 @@ SCOPE = (
 )
 # Lessons that are still to be revised, with the modules of their exercises.
 TO_REVISE = (
-    "08_memory_augmented_networks",
     "11_which_algorithm",
     "12_capstone",
 )
