@@ -327,7 +327,9 @@ LEARNERS = {
         first_order=True,
     ),
     "IMAML": Entry(lambda: imaml(MAMLModel(4, 6, N_WAY)), relabel=relabel_maml),
-    "IMAML, zero head": Entry(lambda: imaml(MAMLModel(4, 6, N_WAY), zero_head=True)),
+    "IMAML, zero head": Entry(
+        lambda: imaml(MAMLModel(4, 6, N_WAY), rate=0.4, lam=1.0, zero_head=True)
+    ),
     "IMAML, head alone moves": Entry(
         lambda: imaml(MAMLModel(4, 6, N_WAY), inner_params=["5"]), relabel=relabel_maml
     ),
