@@ -1,7 +1,7 @@
 """metalearn_edu: a hands-on course on learning to learn.
 
-The one idea: a meta-learner turns a support set into a predictor. All that a lesson needs for it
-can be imported from here; figures are in `metalearn_edu.plotting`, widgets in
+The one idea: a meta-learner turns a support set into a predictor. Everything that a lesson needs
+for this can be imported from here; figures are in `metalearn_edu.plotting`, widgets in
 `metalearn_edu.explorers`, the exercises' solutions in `metalearn_edu.exercises`.
 """
 
@@ -180,10 +180,10 @@ _ROOMS = {
     "training": "History meta_train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
-"""The room of each name, where it is not tasks."""
+"""The room of each name that is not in tasks."""
 
 _PLAIN_ROOMS = {*(room.split(".")[0] for room in _ROOMS), "basics", "checkpoints", "tasks"}
-"""The rooms that are attributes without an import of their own."""
+"""The rooms that are attributes of the package without being imported first."""
 
 
 def __getattr__(name: str) -> Any:

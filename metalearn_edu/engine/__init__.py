@@ -1,6 +1,6 @@
 """One network for many tasks: what learners with an inner loop need, and how it is computed.
 
-The public names; everything else is for the engine alone.
+These are the public names; everything else is only for the engine itself.
 """
 
 from .chunks import Params, with_gradient

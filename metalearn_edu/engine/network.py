@@ -1,4 +1,4 @@
-"""A network that answers for many tasks at once, each task with parameters of its own.
+"""A network that answers for many tasks at once, each task with its own parameters.
 
 All that a learner with an inner loop needs to call:
 
@@ -40,7 +40,7 @@ QueryLoss = Callable[[Params, EpisodeBatch], Tensor]
 
 
 def as_model(model: nn.Module, batch_norm: str) -> nn.Module:
-    """The model as it is run: without wrappers, its batch normalisation as asked for (norms.py).
+    """The model as it is run: without wrappers, with batch normalisation as requested (norms.py).
 
     Raises:
         ValueError: not a module, or one that cannot run with other weights; an unknown
@@ -62,8 +62,8 @@ class Support:
     Attributes:
         x: (T, S, *item).
         y: (T, S) labels, or (T, S, out) targets.
-        width: how many scores; None: any number, for targets with a loss of one's own.
-        exact: whether the network may give no more, of which the first would count.
+        width: how many scores; None: any number, for targets with a custom loss.
+        exact: whether the network must not give more scores, of which the first would count.
     """
 
     x: Tensor
@@ -73,7 +73,7 @@ class Support:
 
 
 class Network:
-    """A model, which of its parameters move in an inner loop, and how it is run for many tasks.
+    """A model, the parameters that move in an inner loop, and a way to run many tasks.
 
     Args:
         model: from `as_model`.
@@ -201,7 +201,8 @@ class Network:
         No task's loss depends on another's parameters, so the gradient of the sum holds them all.
 
         Args:
-            second_order: it can be differentiated in turn, where gradients are taken at all.
+            second_order: the gradient can itself be differentiated, if gradients are enabled at
+                all.
         """
         second_order = second_order and torch.is_grad_enabled()
         if not second_order:
@@ -221,7 +222,7 @@ class Network:
         return losses
 
     def fitting(self, scores: Tensor, x: Tensor, support: Support) -> Tensor:
-        """Scores (T, B, width) of items x; those of classes that the tasks lack are left out."""
+        """Scores (T, B, width) of items x, without those for classes that the tasks lack."""
         return self._fitting(scores, x, support.width, exact=support.exact)
 
     def _fitting(self, scores: Tensor, x: Tensor, width: int | None, *, exact: bool) -> Tensor:
@@ -233,10 +234,11 @@ class Network:
     # -------------------------------------------------------------- the scores
 
     def state(self, params: Params, support: Support, *, seen: bool = True) -> Params:
-        """All that `scores` needs: the fast parameters, and what it must know of the support sets.
+        """All that `scores` needs: the fast parameters, and some facts about the support sets.
 
         Args:
-            seen: the scores of the support sets have been looked at; if not, one task's are now.
+            seen: the scores of the support sets have been checked; if not, those of one task are
+                checked.
         """
         if not seen and not hasattr(self.model, "output_dim"):
             with torch.no_grad():
@@ -292,7 +294,7 @@ class Network:
         return loss_in_pieces(loss_of, unmoved | state, tasks, size)
 
     def tasks_at_once(self, tasks: EpisodeBatch, learn: Learn, n_steps: int) -> int:
-        """As many as run fast, by the work of an inner loop, and at most 8 pieces of queries."""
+        """As many as run fast, by the work of one inner loop, and at most 8 pieces of queries."""
         task = tasks.support_x[:1], tasks.support_y[:1]
         size = self._sizes.of(learn, KEPT, *task, also=n_steps)
         return min(size, 8 * self._queries_at_once(tasks))

@@ -1,9 +1,9 @@
-"""Draw your own characters, and see which of them a network recognises in the next.
+"""Draw your own characters, and see which of them a network recognises in the next drawing.
 
 Introduced in notebook 00. What is unusual:
 
-- The pad sends strokes and not pixels. Python redraws them in the size, place and pen width of
-  Glyphs, so that a network trained on Glyphs does not stumble over a thick pen or a small hand.
+- The pad sends strokes, not pixels. Python redraws them in the size, place and pen width of
+  Glyphs, so that a thick pen or a small drawing does not confuse a network trained on Glyphs.
 - A mouse, a pen and a finger draw; a keyboard cannot. So each drawing can also be picked from a
   list of samples, which is what the tests do as well.
 """
@@ -46,12 +46,12 @@ FINE = 8  # dots a pixel, along each axis, before they are averaged
 MOST = 10  # characters
 QUERY = "query"
 NO_SAMPLE = "none"
-# Learners that take any number of classes; MAML's last layer, for one, has a fixed number.
+# Learners that take any number of classes; MAML's last layer, for example, has a fixed number.
 ANY_WAY = ("prototypical", "relation", "task-conditioned")
 
 
 def draw_strokes(strokes: Sequence[Sequence[Sequence[float]]]) -> Tensor:
-    """Strokes as an item like those of Glyphs: (1, 28, 28) floats in [0, 1], ink bright.
+    """Strokes as an item like those of Glyphs: (1, 28, 28) floats in [0, 1], with bright ink.
 
     Args:
         strokes: each a list of points (x, y), in any unit, y downwards; a single point is a dot.
@@ -84,8 +84,8 @@ class DrawingPad(anywidget.AnyWidget):
             Setting it draws it.
     """
 
-    # While a stroke is being drawn, the pad alone knows how far it is, so it listens to no one.
-    # It tells Python ten times a second; if the kernel is busy, only the newest news is kept.
+    # While a stroke is being drawn, only the pad knows its state, so it ignores all messages.
+    # It tells Python ten times a second; if the kernel is busy, only the newest message is kept.
     _esm = """
     function render({ model, el }) {
       const side = 240, fine = 2;
@@ -161,8 +161,8 @@ class DrawingPad(anywidget.AnyWidget):
 class DrawYourOwn(Explorer):
     """One drawing each of 2 to 10 characters, and a query that a pretrained network names.
 
-    Draw a character, choose the next number, and so on; then choose "query". What was drawn stays
-    while the kernel runs, and `save` writes it to a folder that `load_image_folder` reads.
+    Draw a character, choose the next number, and so on; then choose "query". Drawings stay while
+    the kernel runs, and `save` writes them to a folder that `load_image_folder` reads.
 
     Args:
         state: first values of the controls.
@@ -180,7 +180,7 @@ class DrawYourOwn(Explorer):
         self.drawings: dict[str, Tensor] = {}  # by place: items (1, 28, 28)
         self._strokes: dict[str, list[Any]] = {}
         self._picked: dict[str, str] = {}  # by place: the name of the sample in it
-        self._left: list[Any] = []  # strokes of the place before, which the pad may still show
+        self._left: list[Any] = []  # strokes of the previous place, which the pad may still show
         self.pad, self.folder = DrawingPad(), Text("my_characters", description="folder")
         super().__init__(**state)
         self.pad.observe(lambda _: self._pad_changed(), names="strokes")
@@ -195,7 +195,7 @@ class DrawYourOwn(Explorer):
         }
 
     def arrange(self) -> list[Any]:
-        """The pad on the left, what is done with it on the right."""
+        """The pad on the left, the controls for it on the right."""
         places = self.inputs["place"]
         places.style.button_width, places.style.description_width = "62px", "initial"
         places.layout.width = "760px"
@@ -234,7 +234,7 @@ class DrawYourOwn(Explorer):
         self.pad.strokes = self.pad.strokes[:-1]
 
     def clear(self) -> None:
-        """Throw the drawing in this place away."""
+        """Delete the drawing in this place."""
         self._put(self.state["place"], None)
         self._show_place()
         self.refresh()
@@ -242,8 +242,8 @@ class DrawYourOwn(Explorer):
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Add each character's drawing, dark on white: `folder`/character 0/drawing 1.png, ...
 
-        `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that is there
-        already is not written twice, so that characters drawn again become further drawings.
+        `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that already
+        exists is not written twice, so that characters drawn again become further drawings.
 
         Raises:
             ValueError: fewer than two characters are drawn.
@@ -277,7 +277,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def scores(self, learner: str) -> dict[str, float]:
-        """The probability that a learner gives to each character; empty until there are two."""
+        """The probability of each character for a learner; empty until there are two characters."""
         places = self._characters()
         if len(places) < 2 or QUERY not in self.drawings:
             return {}
@@ -298,7 +298,7 @@ class DrawYourOwn(Explorer):
             self.pad.strokes = self._strokes.get(place, [])
 
     def _put(self, place: str, item: Tensor | None) -> None:
-        """An item instead of all that was in the place, or none."""
+        """Replace the content of the place by an item, or empty it."""
         for known in (self._strokes, self._picked, self.drawings):
             known.pop(place, None)
         if item is not None:
@@ -321,7 +321,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def _without_left(self, strokes: list[Any]) -> list[Any]:
-        """Only those of this place: right after a change, the pad still shows the last place's."""
+        """Take only strokes of this place: after a change, the pad still shows the previous one."""
         n, left, self._left = len(self._left), self._left, []
         if not 0 < n < len(strokes) or strokes[:n] != left:
             return strokes
@@ -386,7 +386,10 @@ class DrawYourOwn(Explorer):
 
 def _shows(file: Path, page: np.ndarray) -> bool:
     """Whether a file holds this very picture."""
-    with contextlib.suppress(Exception), open_picture(file) as image:  # damaged ones raise any kind
+    with (
+        contextlib.suppress(Exception),
+        open_picture(file) as image,
+    ):  # damaged: any error
         return np.array_equal(page, np.asarray(image))
     return False
 

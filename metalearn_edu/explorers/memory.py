@@ -82,7 +82,7 @@ def record_streams(learner: MANN, x: Tensor, y: Tensor) -> StreamRecord:
 
 
 class MemoryExplorer(Explorer):
-    """A step of a stream, and what the memory does at it.
+    """A step of a stream, and what the memory does in it.
 
     Above, the stream so far, with a bar under each item: green if the answer was right, red if it
     was wrong. Below on the left the item to be named and the probabilities of the labels; on the

@@ -1,4 +1,4 @@
-"""The algorithms, one file each."""
+"""The algorithms, each in its own file."""
 
 from .anil import ANIL, BOIL
 from .base import MetaLearner

@@ -1,4 +1,4 @@
-"""What several learners make of a support set: embeddings, and their sums and means by class."""
+"""What several learners compute from a support set: embeddings, their sums and means by class."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def embed_to_width(encoder: Callable[[Tensor], Tensor], x: Tensor, input_dim: int) -> Tensor:
-    """Items as `embed_items` gives them, (T, B, input_dim); another width is a ValueError."""
+    """Items as `embed_items` returns them, (T, B, input_dim); another width is a ValueError."""
     z = embed_items(encoder, x)
     if z.shape[-1] != input_dim:
         raise ValueError(

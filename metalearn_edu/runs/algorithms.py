@@ -1,7 +1,7 @@
-"""The algorithms that `metalearn-edu train` knows, one entry each, with the settings of their own.
+"""The algorithms that `metalearn-edu train` knows, one entry each, with their own settings.
 
-Nothing here loads PyTorch before a learner is built: the options of the command line are made from
-these settings, and `--help` need not wait.
+Nothing here loads PyTorch before a learner is built: the options of the command line come from
+these settings, and `--help` must not wait.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class WithHidden(Recipe):
 
 
 def _image_size(item_shape: Shape) -> Any:
-    """Height and width as the backbones take them: one number where they are equal."""
+    """Height and width as the backbones take them: one number if they are equal."""
     _, height, width = item_shape
     return width if height == width else (height, width)
 
@@ -97,7 +97,8 @@ def _image_model(recipe: Recipe, item_shape: Shape, output_dim: int | None) -> M
         norm=recipe.norm,
         n_halvings=3 if grows else None,
     )
-    # Channels last in memory: a quarter faster with batch normalisation, and the same numbers.
+    # Channels last in memory are a quarter faster with batch normalisation; the numbers are the
+    # same.
     layout = torch.channels_last if grows else torch.contiguous_format
     return network.to(memory_format=layout)  # type: ignore[call-overload]
 
@@ -408,7 +409,7 @@ class InContext(Recipe):
 
 
 def _sizes_in_context(recipe: InContext, item_shape: Shape) -> dict[str, Any]:
-    """What the learners of both are told about items and answers."""
+    """What both learners need to know about items and answers."""
     regression = recipe.data in FUNCTIONS
     encoder = None if regression else _image_model(recipe, item_shape, None)
     return {
@@ -520,7 +521,7 @@ ALGORITHMS["mann"] = Algorithm(
     _mann,
     Mann,
     {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
-    without=("n_query",),  # its streams have 10 items per class
+    without=("n_query",),  # mann's streams have 10 items per class
     streams=True,
     study={"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},
     classes_per_step=40,

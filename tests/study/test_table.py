@@ -29,7 +29,7 @@ def test_files_that_do_not_belong_together_are_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match="not of one study"):
         load_study(tmp_path)
     (tmp_path / "study.csv").write_text("algorithm,accuracy\nmaml,high\n")
-    with pytest.raises(ValueError, match="no table of a study"):
+    with pytest.raises(ValueError, match="not a table of a study"):
         load_study(tmp_path)
     with pytest.raises(FileNotFoundError, match="metalearn-edu study --output"):
         load_study(tmp_path / "nowhere")
