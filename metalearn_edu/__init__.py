@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     )
     from .exact_posterior import ExactPosterior
     from .learners import (
+        ANIL,
+        BOIL,
+        IMAML,
         MAML,
         MANN,
         ConditionalNeuralProcess,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
         MetaSGD,
         PrototypicalNetwork,
         RelationNetwork,
+        Reptile,
         TaskConditionedNetwork,
         TaskEncoder,
         class_prototypes,
@@ -83,6 +87,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANIL",
+    "BOIL",
+    "IMAML",
     "MAML",
     "MANN",
     "MLP",
@@ -113,6 +120,7 @@ __all__ = [
     "Recommendation",
     "RelationNetwork",
     "Report",
+    "Reptile",
     "Sinusoids",
     "Streams",
     "Study",
@@ -160,10 +168,10 @@ _ROOMS = {
     ),
     "exact_posterior": "ExactPosterior",
     "learners": (
-        "ConditionalNeuralProcess EnhancedProtoNet InContextLearner InContextTransformer "
-        "LSTMController LinearSelfAttention MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
-        "PrototypicalNetwork RelationNetwork TaskConditionedNetwork TaskEncoder class_prototypes "
-        "embed_dataset gaussian_nll"
+        "ANIL BOIL ConditionalNeuralProcess EnhancedProtoNet IMAML InContextLearner "
+        "InContextTransformer LSTMController LinearSelfAttention MAML MAMLModel MANN "
+        "MANNController MetaLearner MetaSGD PrototypicalNetwork RelationNetwork Reptile "
+        "TaskConditionedNetwork TaskEncoder class_prototypes embed_dataset gaussian_nll"
     ),
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"

@@ -91,7 +91,7 @@ def meta_train(
     checkpoint_every: int = 500,
     progress: bool = True,
 ) -> History:
-    """Take `n_steps` outer steps with Adam; the learner is changed in place.
+    """Take `n_steps` outer steps; the learner is changed in place.
 
     With `val_tasks`, the learner is scored on the same meta-val episodes every `val_every` steps
     and after the last, and ends with the best weights. Ctrl-C (or the notebook's stop button) ends
@@ -106,7 +106,8 @@ def meta_train(
         n_tasks_per_batch: episodes per outer step.
         seed: of the episodes and of dropout; step k uses n_tasks_per_batch episodes from k *
             n_tasks_per_batch on. The state of torch's own random numbers does not change.
-        meta_lr: Adam's step size; default: the learner's own `meta_lr`.
+        meta_lr: step size of Adam, or of the optimiser that the learner makes instead; default: the
+            learner's own `meta_lr`.
         schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor of
             at least 0.
         max_grad_norm: shrink the meta-gradient to at most this norm.
@@ -212,7 +213,7 @@ class _Run:
         require_trainable(self.learner)
         self.factor = _schedule(self.schedule)
         self.history = History()
-        self.optimizer = torch.optim.Adam(self.learner.parameters(), lr=self.meta_lr)
+        self.optimizer = self.learner.new_optimizer(self.learner.parameters(), self.meta_lr)
         self.best: dict[str, Tensor] = {}
         self.before: dict[str, Tensor] = {}
         self.batch: EpisodeBatch | None = None

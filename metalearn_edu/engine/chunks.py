@@ -31,6 +31,7 @@ __all__ = [
     "bytes_computed",
     "loss_in_pieces",
     "tasks_at_once",
+    "with_gradient",
 ]
 
 WORK = 2**28
@@ -123,7 +124,17 @@ def loss_in_pieces(
         for whole, part in zip(gradient, found, strict=True):
             whole[piece] = part
         losses.append(loss.detach())
-    return _Known.apply(torch.stack(losses).sum(), gradient, *params.values())
+    return with_gradient(
+        torch.stack(losses).sum(), dict(zip(params, gradient, strict=True)), params
+    )
+
+
+def with_gradient(value: Tensor, gradient: Params, params: Params) -> Tensor:
+    """A number that is `value` and has, for `params`, the gradient that is given.
+
+    It can be differentiated once: create_graph=True is refused.
+    """
+    return _Known.apply(value, [gradient[name] for name in params], *params.values())
 
 
 class _Known(Function):
@@ -138,7 +149,7 @@ class _Known(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError(
-                "the loss of a large network can be differentiated once; to do it again, call "
-                "MetaLearner.loss(learner, tasks), which keeps all that this takes"
+                "the loss of a large network, and of Reptile, can be differentiated once; for a "
+                "large network, MetaLearner.loss(learner, tasks) keeps all that a second time takes"
             )
         return None, None, *(g * known for known in ctx.saved_tensors)

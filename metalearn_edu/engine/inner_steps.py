@@ -27,6 +27,7 @@ __all__ = [
     "clipped",
     "inner_rule",
     "moving_names",
+    "part_around",
     "rates_of",
 ]
 
@@ -139,26 +140,59 @@ def chosen_names(model: nn.Module, which: Names | None) -> frozenset[str]:
     Raises:
         ValueError: a name that fits no parameter, or nothing is chosen.
     """
-    parameters = dict(model.named_parameters())
     if which is None:
-        return frozenset(parameters)
-    if callable(which):
-        chosen = frozenset(n for n, p in parameters.items() if which(n, p))
-    else:
-        names = [which] if isinstance(which, str) else _names(which)
-        chosen = frozenset(n for key in names for n in _fitting(model, "inner_params", key))
-    if not any(parameters[name].requires_grad for name in chosen):
+        return frozenset(name for name, _ in model.named_parameters())
+    chosen = _chosen(model, "inner_params", which)
+    if not any(model.get_parameter(name).requires_grad for name in chosen):
         raise ValueError("inner_params chooses no parameter that requires a gradient")
     return chosen
 
 
-def _names(which: Any) -> list[Any]:
+def _chosen(model: nn.Module, argument: str, which: Names) -> frozenset[str]:
+    if callable(which):
+        return frozenset(n for n, p in model.named_parameters() if which(n, p))
+    return frozenset(n for key in _names(argument, which) for n in _fitting(model, argument, key))
+
+
+def _names(argument: str, which: Any) -> list[Any]:
     try:
-        return list(which)
+        return [which] if isinstance(which, str) else list(which)
     except TypeError:
         raise ValueError(
-            f"inner_params must be names, or a function of a name and a parameter; got {which!r}"
+            f"{argument} must be names, or a function of a name and a parameter; got {which!r}"
         ) from None
+
+
+def part_around(model: nn.Module, head: Names, part: str) -> frozenset[str]:
+    """Names of the parameters of a model's "head", or of its "body", which is all the rest.
+
+    Args:
+        head: names of parameters or of modules that hold them, or a function of a parameter's name
+            and the parameter.
+    Raises:
+        ValueError: a name that fits no parameter, a head that is nothing or is tied to the body, or
+            no body.
+    """
+    if not callable(head):
+        head = _names("head", head)
+    chosen = _chosen(model, "head", head)
+    if not callable(head):
+        _refuse_ties(model, head, chosen)
+    found = chosen if part == "head" else chosen_names(model, None) - chosen
+    if not found:
+        raise ValueError(f"head={head!r} leaves no parameter to the {part}, which is to move")
+    return found
+
+
+def _refuse_ties(model: nn.Module, head: list[str], chosen: frozenset[str]) -> None:
+    """A weight that head and body share would move as one and stay as the other."""
+    inside = {id(p) for n, p in model.named_parameters() if n in chosen}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        if id(p) in inside and not any(f"{name}.".startswith(f"{key}.") for key in head if key):
+            raise ValueError(
+                f"the head shares a weight with {name} in the body, where it must not move; untie "
+                "them, or say by inner_params of MAML what moves"
+            )
 
 
 def moving_names(

@@ -27,7 +27,7 @@ from .layers import run
 from .losses import LossFunction, check_loss, check_losses, is_distance
 from .norms import converted, needs_support
 from .outputs import check_scores, check_width
-from .zero_head import Head
+from .zero_head import Head, hold_at_zero
 
 __all__ = ["Network", "Support", "as_model", "for_each_task"]
 
@@ -92,8 +92,12 @@ class Network:
         zero_head: bool = False,
         one_by_one: bool = False,
     ) -> None:
-        self.model, self.moving = model, moving
-        self._head = Head(model, moving) if zero_head else None
+        self.model, self.moving = model, frozenset(moving)
+        self._zero_head, self._part, self._needs = zero_head, "", "zero_head"
+        self._head: Head | None = None
+        if zero_head:
+            self._head = Head(model, "zero_head", "leave out zero_head")
+            self._settle()
         self._models = OverTasks(f"the model ({type(model).__name__})", one_by_one=one_by_one)
         self._losses = OverTasks("loss_fn", one_by_one=one_by_one)
         self._sizes = Sizes()
@@ -103,7 +107,55 @@ class Network:
     @property
     def head(self) -> dict[str, nn.Parameter]:
         """What starts at 0, by name; empty without zero_head, or before the layer is found."""
+        return self._found() if self._zero_head else {}
+
+    def move_only(self, part: str, needs: str, instead: str) -> None:
+        """Let only the "head" move of what moves now, or only the "body", which is all the rest.
+
+        The head is the linear layer that gives the scores. It is found at once in a plain sequence
+        of layers, else in the first call; what cannot be is refused then.
+
+        Args:
+            needs, instead: who wants it, and what would work without such a layer, for messages.
+        Raises:
+            ValueError: there is no such layer, or nothing is left that could move.
+        """
+        self._part, self._needs = part, needs
+        self._head = Head(self.model, needs, instead)
+        self._settle()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all is known of the head that needs to be."""
+        return self._head is None or self._head.name is not None
+
+    def _settle(self) -> None:
+        """Once the head is found: what moves, and what starts at 0."""
+        head = self._found()
+        if head and self._part:
+            own = head.keys() if self._part == "head" else self._every_name() - head.keys()
+            self.moving &= own
+            self._check_moving(own)
+        if head and self._zero_head:
+            hold_at_zero(head, self.moving)
+
+    def _check_moving(self, own: Collection[str]) -> None:
+        missing = sorted(set(own) - self.moving)
+        if missing:
+            raise ValueError(
+                f"inner_lr has no step size for {missing[0]}, which {self._needs} moves"
+            )
+        if not self._zero_head and not any(n in self.moving for n in self._learned()):
+            raise ValueError(
+                f"{self._needs} moves the {self._part} of the model, in which no parameter "
+                "requires a gradient: nothing can adapt"
+            )
+
+    def _found(self) -> dict[str, nn.Parameter]:
         return {} if self._head is None else self._head.parameters(self.model)
+
+    def _every_name(self) -> set[str]:
+        return {name for name, _ in self.model.named_parameters()}
 
     def start(self, width: int | None = None) -> Params:
         """The parameters that move, where they start; a zero head for `width` scores."""
@@ -113,12 +165,17 @@ class Network:
             params[name] = p.new_zeros(shape).requires_grad_()
         return params
 
+    def unmoved(self) -> Params:
+        """What only the outer loop learns; all losses depend on it too."""
+        return {n: p for n, p in self._learned().items() if n not in self.moving}
+
     def _learned(self) -> dict[str, nn.Parameter]:
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
 
     def _look_for_head(self, x: Tensor) -> None:
-        if self._head is not None:
+        if self._head is not None and not self.is_settled:
             self._head.look(self.model, x)
+            self._settle()
 
     # -------------------------------------------------------------- one step of the inner loop
 
@@ -131,7 +188,7 @@ class Network:
             ValueError: the loss or the model cannot do what they need.
         """
         check_loss(loss_fn, y)
-        width = check_width(self.model, y, any_width=self._head is not None, exact=exact)
+        width = check_width(self.model, y, any_width=self._zero_head, exact=exact)
         own_loss = y.is_floating_point() and not is_distance(loss_fn)
         self._look_for_head(x[0])
         return Support(x, y, None if own_loss else width, exact)
@@ -151,14 +208,18 @@ class Network:
         if not second_order:
             params = {name: p.detach().requires_grad_() for name, p in params.items()}
         with torch.enable_grad():
-            scores = self.fitting(self._run(params, support.x), support.x, support)
-            losses = self._losses(loss_fn, scores, support.y)
-            check_losses(losses)
-            total = losses.sum()
+            total = self.losses(params, support, loss_fn).sum()
         gradient = torch.autograd.grad(
             total, list(params.values()), create_graph=second_order, materialize_grads=True
         )
         return dict(zip(params, gradient, strict=True))
+
+    def losses(self, params: Params, support: Support, loss_fn: LossFunction) -> Tensor:
+        """Each task's support loss under its own parameters, (T,)."""
+        scores = self.fitting(self._run(params, support.x), support.x, support)
+        losses = self._losses(loss_fn, scores, support.y)
+        check_losses(losses)
+        return losses
 
     def fitting(self, scores: Tensor, x: Tensor, support: Support) -> Tensor:
         """Scores (T, B, width) of items x, without those for classes that the tasks lack."""
@@ -229,9 +290,7 @@ class Network:
         state = learn(tasks.support_x, tasks.support_y)
         if whole:
             return loss_of(state, tasks)
-        # What only the outer loop learns; the query loss depends on it, too.
-        unmoved: Params = {n: p for n, p in self._learned().items() if n not in self.moving}
-        unmoved = {n: p.expand(len(tasks), *p.shape) for n, p in unmoved.items()}
+        unmoved = {n: p.expand(len(tasks), *p.shape) for n, p in self.unmoved().items()}
         return loss_in_pieces(loss_of, unmoved | state, tasks, size)
 
     def tasks_at_once(self, tasks: EpisodeBatch, learn: Learn, n_steps: int) -> int:

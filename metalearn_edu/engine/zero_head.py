@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,30 +10,31 @@ from torch import Tensor, nn
 from ..backbones import MLP, ConvNet
 from .any_model import call, wearing
 
-__all__ = ["Head", "find_head", "last_layer"]
+__all__ = ["Head", "find_head", "hold_at_zero", "last_layer"]
 
 
 class Head:
-    """The layer of a model that starts at 0 in every inner loop, found now or when first used.
+    """The layer of a model that gives its scores, found now or when first used.
 
     Args:
-        moving: names of the parameters that move in the inner loop.
+        needs: who looks for it, for messages.
+        instead: what would work for a model in which there is none.
     Raises:
-        ValueError: the model has no linear layer, or the one that gives the scores does not move.
+        ValueError: the model has no linear layer.
     """
 
-    def __init__(self, model: nn.Module, moving: Collection[str]) -> None:
+    def __init__(self, model: nn.Module, needs: str, instead: str) -> None:
         if not any(isinstance(layer, nn.Linear) for layer in model.modules()):
-            raise ValueError("zero_head needs a model with a linear layer as its last; it has none")
-        self.moving = moving
+            raise ValueError(
+                f"{needs} needs a model with a linear layer as its last; it has none: {instead}"
+            )
+        self.needs, self.instead = needs, instead
         self.name = last_layer(model)
-        self._hold(model)
 
     def look(self, model: nn.Module, x: Tensor) -> None:
         """Find the layer, if it has not been found, from the scores of items x (B, *item)."""
         if self.name is None:
-            self.name = find_head(model, x)
-            self._hold(model)
+            self.name = find_head(model, x, self.needs, self.instead)
 
     def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters of the layer, by their names in the model; empty before it is found."""
@@ -42,13 +43,19 @@ class Head:
         own = {id(p) for p in model.get_submodule(self.name).parameters()}
         return {n: p for n, p in model.named_parameters() if id(p) in own}
 
-    def _hold(self, model: nn.Module) -> None:
-        for name, parameter in self.parameters(model).items():
-            if name not in self.moving:
-                raise ValueError(
-                    f"zero_head: {name} starts at 0 and must be free to move in the inner loop"
-                )
-            parameter.requires_grad_(False)  # always starts at 0: nothing to meta-learn
+
+def hold_at_zero(head: Mapping[str, nn.Parameter], moving: Collection[str]) -> None:
+    """Take a head that starts at 0 out of the outer loop, which has nothing to learn there.
+
+    Raises:
+        ValueError: it does not move in the inner loop.
+    """
+    for name, parameter in head.items():
+        if name not in moving:
+            raise ValueError(
+                f"zero_head: {name} starts at 0 and must be free to move in the inner loop"
+            )
+        parameter.requires_grad_(False)
 
 
 def last_layer(model: nn.Module) -> str | None:
@@ -67,7 +74,9 @@ def last_layer(model: nn.Module) -> str | None:
     return names[-1] if type(last) is nn.Linear and once and not _is_tied(model, last) else None
 
 
-def find_head(model: nn.Module, x: Tensor) -> str:
+def find_head(
+    model: nn.Module, x: Tensor, needs: str = "zero_head", instead: str = "leave out zero_head"
+) -> str:
     """The name of the linear layer that gives the scores of items x (B, *item).
 
     It is the last layer called that leaves all scores equal if its parameters are 0, that can learn
@@ -83,14 +92,14 @@ def find_head(model: nn.Module, x: Tensor) -> str:
         if _gives_the_scores(model, layer, x):
             if _is_tied(model, layer) or calls.count(name) > 1:
                 raise ValueError(
-                    f"zero_head: layer {name!r} gives the scores, but its weights are used "
-                    "elsewhere too, where they must not be 0; untie them, or leave out zero_head"
+                    f"{needs}: layer {name!r} gives the scores, but its weights are used elsewhere "
+                    f"too, where they must not be 0; untie them, or {instead}"
                 )
             return name
     raise ValueError(
-        "zero_head needs one nn.Linear that gives the scores, so that all are equal while it is 0; "
+        f"{needs} needs one nn.Linear that gives the scores, so that all are equal while it is 0; "
         f"none of {', '.join(dict.fromkeys(calls)) or 'its layers'} does; let the model end in "
-        "one, or leave out zero_head"
+        f"one, or {instead}"
     )
 
 

@@ -1,7 +1,9 @@
 """The algorithms, each in its own file."""
 
+from .anil import ANIL, BOIL
 from .base import MetaLearner
 from .conditional_neural_process import ConditionalNeuralProcess
+from .imaml import IMAML
 from .in_context import InContextLearner, gaussian_nll
 from .in_context_transformer import InContextTransformer
 from .linear_self_attention import LinearSelfAttention
@@ -10,9 +12,13 @@ from .mann import MANN, LSTMController, MANNController
 from .meta_sgd import MetaSGD
 from .prototypical import EnhancedProtoNet, PrototypicalNetwork, class_prototypes, embed_dataset
 from .relation import RelationNetwork
+from .reptile import Reptile
 from .task_conditioned import TaskConditionedNetwork, TaskEncoder
 
 __all__ = [
+    "ANIL",
+    "BOIL",
+    "IMAML",
     "MAML",
     "MANN",
     "ConditionalNeuralProcess",
@@ -27,6 +33,7 @@ __all__ = [
     "MetaSGD",
     "PrototypicalNetwork",
     "RelationNetwork",
+    "Reptile",
     "TaskConditionedNetwork",
     "TaskEncoder",
     "class_prototypes",

@@ -155,9 +155,17 @@ class MetaLearner(Settable, ABC):
 
     @cached_property
     def meta_optimizer(self) -> torch.optim.Optimizer:
-        """The Adam optimiser that `outer_loop` uses when none is given."""
+        """The optimiser that `outer_loop` uses when none is given."""
         group = {"params": self.parameters(), "meta_lr": self.meta_lr}
-        return torch.optim.Adam([group], lr=self.meta_lr)
+        return self.new_optimizer([group], self.meta_lr)
+
+    def new_optimizer(self, params: Any, meta_lr: float) -> torch.optim.Optimizer:
+        """The optimiser that `outer_loop` and `meta_train` use: Adam for most methods.
+
+        Args:
+            params: the meta-parameters, or groups of them.
+        """
+        return torch.optim.Adam(params, lr=meta_lr)
 
     def _present_optimizer(self) -> torch.optim.Optimizer:
         """`meta_optimizer` with the `meta_lr` and the parameters that the learner has now."""

@@ -12,7 +12,9 @@ one thing: losses are means over items, so our inner_lr is n_way times the publi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch.nn.functional as F
@@ -82,8 +84,7 @@ class MAML(MetaLearner):
             eval mode they may have fewer, which then use the first outputs.
         inner_params: what moves in the inner loop: names of parameters, or of modules that hold
             them, or a function of a parameter's name and the parameter; None: all. The outer loop
-            learns all of them. Moving only the head is ANIL, moving all but the head is BOIL (Raghu
-            et al. 2020; Oh et al. 2021).
+            learns all of them. ANIL and BOIL are two settings of it.
         inner_optimizer: rule of the inner steps: "sgd", "momentum" (0.9) or "adam"; or
             torch.optim.SGD or torch.optim.Adam, plain or as functools.partial with momentum, or
             with betas and eps. Its state is reset for each task, and gradients run through it.
@@ -179,14 +180,20 @@ class MAML(MetaLearner):
     def _descend(self, support: Support, steps: int) -> Params:
         """`steps` steps down each task's support loss, from the common start."""
         params = for_each_task(self._network.start(support.width), len(support.x))
+        return self._walk(params, repeat(partial(self._slope, support), steps))
+
+    def _walk(self, params: Params, slopes: Iterable[Callable[[Params], Params]]) -> Params:
+        """One inner step for each of `slopes`, which say the gradient at a point."""
         memory = None  # what the rule remembers, momentum or moments
-        for _ in range(steps):
-            gradient = self._network.gradient(
-                params, support, self.loss_fn, second_order=not self.first_order
-            )
-            direction, memory = self.inner_rule.direction(self._clip(gradient), memory)
+        for slope in slopes:
+            direction, memory = self.inner_rule.direction(self._clip(slope(params)), memory)
             params = self._step(params, direction)
         return params
+
+    def _slope(self, support: Support, params: Params) -> Params:
+        """Gradient of each task's support loss."""
+        further = not self.first_order
+        return self._network.gradient(params, support, self.loss_fn, second_order=further)
 
     def _clip(self, gradient: Params) -> Params:
         """Each task's inner gradient, shrunk to max_inner_grad_norm."""

@@ -48,6 +48,8 @@ LOOK: dict[str, dict[str, Any]] = {
     "FOMAML": {"color": ORANGE, "marker": "D"},
     "Reptile": {"color": OLIVE, "marker": "v"},
     "ANIL": {"color": INDIGO, "marker": "<"},
+    "BOIL": {"color": SKY, "marker": ">"},
+    "iMAML": {"color": PURPLE, "marker": "d"},
     "Meta-SGD": {"color": WINE, "marker": "*"},
     "Relation Network": {"color": GREEN, "marker": "^"},
     "MANN": {"color": PURPLE, "marker": "P"},

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .recipe import ALGORITHMS, FUNCTIONS, Algorithm, Recipe
-from .settings import WIDE, amount, either, one_of, step_size, whole
+from .settings import MANY, WIDE, amount, either, one_of, step_size, whole
 
 if TYPE_CHECKING:
     from ..backbones import MLP, ConvNet
@@ -36,18 +36,35 @@ WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, 
 
 
 @dataclass(frozen=True)
-class GradientBased(Recipe):
-    """Of maml and meta-sgd."""
+class InnerLoop(Recipe):
+    """Of all that adapt by gradient descent."""
 
     inner_lr: float = step_size(0.4, "Step size of the inner loop.")
     num_inner_steps: int = whole(1, 0, 10_000, "Inner steps in training.", flag="inner-steps")
     num_test_steps: int = whole(3, 0, 10_000, "Inner steps in testing.", flag="test-steps")
+
+
+@dataclass(frozen=True)
+class FirstOrder(InnerLoop):
+    """Of maml, meta-sgd, anil and boil."""
+
     first_order: bool = either(
         False, "first-order", "second-order", "Whether the outer gradient leaves out curvature."
     )
+
+
+@dataclass(frozen=True)
+class ZeroHead(InnerLoop):
+    """Of maml, meta-sgd, anil and imaml."""
+
     zero_head: bool = either(
         False, "zero-head", "learned-head", "Where the last layer starts in each task."
     )
+
+
+@dataclass(frozen=True)
+class GradientBased(ZeroHead, FirstOrder):
+    """Of maml, meta-sgd and anil."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +172,12 @@ ALGORITHMS["relation"] = Algorithm(
 )
 
 
-# ---------------------------------------------------------------- maml and meta-sgd
+# ---------------------------------------------------------------- maml and its kind
 
 
-def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+def _inner_loop(
+    learner: type[MAML], recipe: InnerLoop, item_shape: Shape, **settings: Any
+) -> MetaLearner:
     import torch.nn.functional as F
 
     from ..learners import MAMLModel
@@ -174,10 +193,14 @@ def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shap
         recipe.meta_lr,
         recipe.num_inner_steps,
         F.mse_loss if regression else F.cross_entropy,
-        first_order=recipe.first_order,
         num_test_steps=recipe.num_test_steps,
-        zero_head=recipe.zero_head,
+        **settings,
     )
+
+
+def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    own = {"first_order": recipe.first_order, "zero_head": recipe.zero_head}
+    return _inner_loop(learner, recipe, item_shape, **own)
 
 
 def _maml(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
@@ -190,6 +213,70 @@ def _meta_sgd(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
     from ..learners import MetaSGD
 
     return _gradient_based(MetaSGD, recipe, item_shape)
+
+
+def _anil(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    from ..learners import ANIL
+
+    return _gradient_based(ANIL, recipe, item_shape)
+
+
+def _boil(recipe: FirstOrder, item_shape: Shape) -> MetaLearner:
+    from ..learners import BOIL
+
+    return _inner_loop(BOIL, recipe, item_shape, first_order=recipe.first_order)
+
+
+@dataclass(frozen=True)
+class OfReptile(InnerLoop):
+    """Of reptile."""
+
+    inner_optimizer: str = one_of("sgd", ("sgd", "adam"), "Rule of the inner steps.")
+    inner_batch_size: int | None = whole(
+        None, 1, MANY, "Items of an inner step in training; default: all of the task."
+    )
+    with_queries: bool = either(
+        True, "with-queries", "support-alone", "Train on a task's query items too."
+    )
+    outer_optimizer: str = one_of(
+        "adam", ("adam", "sgd"), "Rule of the outer steps; sgd: interpolation, as published."
+    )
+
+
+def _reptile(recipe: OfReptile, item_shape: Shape) -> MetaLearner:
+    from functools import partial
+
+    from torch.optim import SGD, Adam
+
+    from ..learners import Reptile
+
+    rules = {"sgd": SGD, "adam": partial(Adam, betas=(0.0, 0.999))}  # without momentum: published
+    return _inner_loop(
+        Reptile,
+        recipe,
+        item_shape,
+        inner_optimizer=rules[recipe.inner_optimizer],
+        inner_batch_size=recipe.inner_batch_size,
+        with_queries=recipe.with_queries,
+        outer_optimizer=recipe.outer_optimizer,
+    )
+
+
+@dataclass(frozen=True)
+class Imaml(ZeroHead):
+    """Of imaml."""
+
+    lam: float = step_size(2.0, "Lambda, the pull of the inner loop to its start.", flag="lambda")
+    num_cg_steps: int = whole(
+        5, 1, 10_000, "Steps of conjugate gradients for the outer gradient.", flag="cg-steps"
+    )
+
+
+def _imaml(recipe: Imaml, item_shape: Shape) -> MetaLearner:
+    from ..learners import IMAML
+
+    own = {"lam": recipe.lam, "num_cg_steps": recipe.num_cg_steps, "zero_head": recipe.zero_head}
+    return _inner_loop(IMAML, recipe, item_shape, **own)
 
 
 ONE_STEP_OF_THE_HEAD = {
@@ -223,6 +310,50 @@ ALGORITHMS["meta-sgd"] = Algorithm(
     ONE_STEP_OF_THE_HEAD,
     FIVE_STEPS,
     **IN_A_STUDY,
+)
+
+
+LEARNED_HEAD = {"downsample": "stride", "n_steps": 3000}
+ALGORITHMS["anil"] = Algorithm(
+    "ANIL",
+    "anil.ANIL",
+    _anil,
+    GradientBased,
+    LEARNED_HEAD | {"inner_lr": 0.4, "num_inner_steps": 3, "num_test_steps": 3},
+    FIVE_STEPS,
+)
+ALGORITHMS["boil"] = Algorithm(
+    "BOIL",
+    "anil.BOIL",
+    _boil,
+    FirstOrder,
+    LEARNED_HEAD | {"inner_lr": 0.4, "num_inner_steps": 1, "num_test_steps": 1},
+    FIVE_STEPS,
+)
+ALGORITHMS["reptile"] = Algorithm(
+    "Reptile",
+    "reptile.Reptile",
+    _reptile,
+    OfReptile,
+    LEARNED_HEAD
+    | {
+        "inner_optimizer": "adam",
+        "inner_lr": 1e-3,
+        "inner_batch_size": 10,
+        "num_inner_steps": 5,
+        "num_test_steps": 50,
+        "n_query": 9,
+        "n_tasks_per_batch": 5,
+    },
+    WAVES | {"inner_lr": 0.02, "num_inner_steps": 10, "num_test_steps": 32},
+)
+ALGORITHMS["imaml"] = Algorithm(
+    "iMAML",
+    "imaml.IMAML",
+    _imaml,
+    Imaml,
+    LEARNED_HEAD | {"inner_lr": 0.05, "num_inner_steps": 8, "num_test_steps": 8, "lam": 0.5},
+    WAVES | {"inner_lr": 0.01, "num_inner_steps": 16, "num_test_steps": 16, "meta_lr": 2e-3},
 )
 
 

@@ -41,10 +41,15 @@ def _algorithm() -> inspect.Parameter:
 
 def _option(name: str, setting: Setting) -> inspect.Parameter:
     spelt = f"--{setting.option(name)}" + (f"/--{setting.off}" if setting.off else "")
-    panel = setting.panel or f"Of {' and '.join(algorithms_with(name))}"
+    panel = setting.panel or f"Of {_listed(algorithms_with(name))}"
     info = typer.Option(spelt, min=setting.least, help=setting.help, rich_help_panel=panel)
     kind: Any = setting.kind
     return _parameter(name, Annotated[kind | None, info], _usual(name, setting))
+
+
+def _listed(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _parameter(

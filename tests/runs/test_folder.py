@@ -523,7 +523,7 @@ def test_classes_with_too_few_pictures_are_counted_out_by_name(capsys, tmp_path)
         ("maml --data sinusoids --n-way 5", "--n-way is for images"),
         ("maml --data sinusoids --width 5", "--width is for images"),
         ("maml --test-views 2", "--test-views is for prototypical"),
-        ("relation --inner-lr 1", "--inner-lr is for maml or meta-sgd"),
+        ("relation --inner-lr 1", "--inner-lr is for maml or meta-sgd or anil"),
         ("relation --backbone pyramid", "pyramid is not for relation"),
         ("relation --backbone mlp --norm group", "--norm is for backbone other than mlp"),
         ("mann --memory none --memory-dim 5", "--memory-dim is for memory other than none"),
