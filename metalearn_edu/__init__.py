@@ -39,8 +39,10 @@ if TYPE_CHECKING:
         MANNController,
         MetaLearner,
         MetaSGD,
+        OrdinaryClassifier,
         PrototypicalNetwork,
         RelationNetwork,
+        RidgeHead,
         TaskConditionedNetwork,
         TaskEncoder,
         class_prototypes,
@@ -108,11 +110,13 @@ __all__ = [
     "MetaLearner",
     "MetaSGD",
     "OneShotTasks",
+    "OrdinaryClassifier",
     "Preparation",
     "PrototypicalNetwork",
     "Recommendation",
     "RelationNetwork",
     "Report",
+    "RidgeHead",
     "Sinusoids",
     "Streams",
     "Study",
@@ -162,8 +166,8 @@ _ROOMS = {
     "learners": (
         "ConditionalNeuralProcess EnhancedProtoNet InContextLearner InContextTransformer "
         "LSTMController LinearSelfAttention MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
-        "PrototypicalNetwork RelationNetwork TaskConditionedNetwork TaskEncoder class_prototypes "
-        "embed_dataset gaussian_nll"
+        "OrdinaryClassifier PrototypicalNetwork RelationNetwork RidgeHead TaskConditionedNetwork "
+        "TaskEncoder class_prototypes embed_dataset gaussian_nll"
     ),
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"

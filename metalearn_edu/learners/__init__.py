@@ -8,8 +8,10 @@ from .linear_self_attention import LinearSelfAttention
 from .maml import MAML, MAMLModel
 from .mann import MANN, LSTMController, MANNController
 from .meta_sgd import MetaSGD
+from .ordinary_classifier import OrdinaryClassifier
 from .prototypical import EnhancedProtoNet, PrototypicalNetwork, class_prototypes, embed_dataset
 from .relation import RelationNetwork
+from .ridge_head import RidgeHead
 from .task_conditioned import TaskConditionedNetwork, TaskEncoder
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "MANNController",
     "MetaLearner",
     "MetaSGD",
+    "OrdinaryClassifier",
     "PrototypicalNetwork",
     "RelationNetwork",
+    "RidgeHead",
     "TaskConditionedNetwork",
     "TaskEncoder",
     "class_prototypes",

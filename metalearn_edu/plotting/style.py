@@ -50,6 +50,7 @@ LOOK: dict[str, dict[str, Any]] = {
     "ANIL": {"color": INDIGO, "marker": "<"},
     "Meta-SGD": {"color": WINE, "marker": "*"},
     "Relation Network": {"color": GREEN, "marker": "^"},
+    "Ordinary classifier": {"color": BLACK, "marker": "x"},
     "MANN": {"color": PURPLE, "marker": "P"},
     "Task-conditioned": {"color": SKY, "marker": "X"},
     "Transformer": {"color": GREEN, "marker": "p"},

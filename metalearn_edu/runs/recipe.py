@@ -226,6 +226,10 @@ class Recipe:
         """That a training holds for each item, beside the item itself."""
         return 0
 
+    def settled(self, n_classes: int) -> Recipe:
+        """The recipe as its card has it, once the number of meta-training classes is known."""
+        return self
+
     def look_at(self, given: Collection[str]) -> None:
         """Say what would be ignored, by the rules of the algorithm.
 

@@ -36,13 +36,17 @@ from metalearn_edu.learners import (
     MANNController,
     MetaLearner,
     MetaSGD,
+    OrdinaryClassifier,
     PrototypicalNetwork,
     RelationNetwork,
+    RidgeHead,
     TaskConditionedNetwork,
 )
 from metalearn_edu.tasks import EpisodeBatch
 
 N_WAY = 3
+N_CLASSES = 7
+"""Of the data set from which the episodes come."""
 
 
 def same_learner(learner, permutation):
@@ -137,6 +141,10 @@ def conv(output_dim=None):
 
 def maml(**options):
     return MAML(MAMLModel(4, 6, N_WAY), inner_lr=0.3, num_inner_steps=2, **options)
+
+
+def ordinary(**options):
+    return OrdinaryClassifier(MLP(4, 6, 5), 5, N_CLASSES, **options)
 
 
 def conditioned(**options):
@@ -284,6 +292,15 @@ LEARNERS = {
         lambda: transformer(1, 1, True), item=(1,), regression=True
     ),
     "LinearSelfAttention": Entry(lambda: LinearSelfAttention(1), item=(1,), regression=True),
+    "OrdinaryClassifier": Entry(ordinary),
+    "OrdinaryClassifier, cosine": Entry(lambda: ordinary(rule="cosine")),
+    "OrdinaryClassifier, logistic": Entry(lambda: ordinary(rule="logistic")),
+    "OrdinaryClassifier, ridge": Entry(lambda: ordinary(rule="ridge")),
+    "OrdinaryClassifier, convolutions": Entry(
+        lambda: OrdinaryClassifier(conv(), 64, N_CLASSES), item=(1, 8, 8)
+    ),
+    "RidgeHead": Entry(lambda: RidgeHead(MLP(4, 6, 5))),
+    "RidgeHead, convolutions": Entry(lambda: RidgeHead(conv()), item=(1, 8, 8)),
     "RelationNetwork": Entry(lambda: RelationNetwork(4, 6)),
     "RelationNetwork, mean": Entry(lambda: RelationNetwork(4, 6, aggregate="mean")),
     "RelationNetwork, logits": Entry(
@@ -372,7 +389,11 @@ def draw_episodes(entry, n_tasks=2, n_shot=2, n_query=2, seed=0):
         keys = torch.rand(n_tasks, n, generator=generator)
         return x, torch.arange(n_way).repeat(per_class)[keys.argsort(dim=1)]
 
-    return EpisodeBatch(*side(n_shot), *side(n_query))
+    sides = *side(n_shot), *side(n_query)
+    if entry.regression:
+        return EpisodeBatch(*sides)
+    classes = torch.rand(n_tasks, N_CLASSES, generator=generator).argsort(dim=1)[:, :N_WAY]
+    return EpisodeBatch(*sides, classes)
 
 
 def trained(learner):

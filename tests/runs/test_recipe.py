@@ -146,6 +146,26 @@ def test_names_of_settings_and_options_are_different():
     assert all(setting.help.endswith(".") for setting in every.values())
 
 
+# ---------------------------------------------------------------- the ordinary classifier
+
+
+def test_an_ordinary_classifier_is_loaded_without_its_data_and_goes_on(tmp_path, monkeypatch):
+    """Its last layer has an output for each class of meta-training, which the card tells."""
+    recipe = make_recipe("ordinary-classifier", width=4, n_steps=2, train_way=5)
+    train.train_recipe(recipe, tmp_path, progress=False)
+    train.train_recipe(recipe, tmp_path, progress=False)  # finished: the same run, not another
+    monkeypatch.setattr("metalearn_edu.runs.sources.load_glyphs", None)
+    learner, loaded, card = train.load_run(tmp_path)
+    assert loaded == replace(recipe, n_classes=890) and "--n-classes 890" in card["command"]
+    assert learner.n_classes == 4 * 890 and not learner.training
+
+
+@pytest.mark.parametrize(("turned", "outputs"), [(True, 80), (False, 20)])
+def test_an_ordinary_classifier_has_an_output_for_each_class(turned, outputs):
+    recipe = make_recipe("ordinary-classifier", n_classes=20, rotations=turned, width=4)
+    assert runs.build_learner(recipe, (1, 28, 28)).n_classes == outputs
+
+
 # ---------------------------------------------------------------- scripts from before
 
 
