@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         MANN,
         ConditionalNeuralProcess,
         EnhancedProtoNet,
+        FineTuned,
         InContextLearner,
         InContextTransformer,
         LinearSelfAttention,
@@ -98,6 +99,7 @@ __all__ = [
     "Evaluation",
     "ExactPosterior",
     "FewShotDataset",
+    "FineTuned",
     "GaussianProcesses",
     "History",
     "InContextLearner",
@@ -164,10 +166,11 @@ _ROOMS = {
     ),
     "exact_posterior": "ExactPosterior",
     "learners": (
-        "ConditionalNeuralProcess EnhancedProtoNet InContextLearner InContextTransformer "
-        "LSTMController LinearSelfAttention MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
-        "OrdinaryClassifier PrototypicalNetwork RelationNetwork RidgeHead TaskConditionedNetwork "
-        "TaskEncoder class_prototypes embed_dataset gaussian_nll"
+        "ConditionalNeuralProcess EnhancedProtoNet FineTuned InContextLearner "
+        "InContextTransformer LSTMController LinearSelfAttention MAML MAMLModel MANN "
+        "MANNController MetaLearner MetaSGD OrdinaryClassifier PrototypicalNetwork "
+        "RelationNetwork RidgeHead TaskConditionedNetwork TaskEncoder class_prototypes "
+        "embed_dataset gaussian_nll"
     ),
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"

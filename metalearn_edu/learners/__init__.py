@@ -2,6 +2,7 @@
 
 from .base import MetaLearner
 from .conditional_neural_process import ConditionalNeuralProcess
+from .fine_tuned import FineTuned
 from .in_context import InContextLearner, gaussian_nll
 from .in_context_transformer import InContextTransformer
 from .linear_self_attention import LinearSelfAttention
@@ -19,6 +20,7 @@ __all__ = [
     "MANN",
     "ConditionalNeuralProcess",
     "EnhancedProtoNet",
+    "FineTuned",
     "InContextLearner",
     "InContextTransformer",
     "LSTMController",

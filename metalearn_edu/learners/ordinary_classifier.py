@@ -45,7 +45,7 @@ class OrdinaryClassifier(MetaLearner):
         encoder: maps items (B, *item) to embeddings (B, embedding_dim).
         embedding_dim: numbers in an embedding.
         n_classes: classes of meta-training; turned ones count (`rotations` of EpisodeSampler).
-        rule: which of them; may be changed at any time.
+        rule: which of them; `with_rule` gives the same network another.
         strength: of the penalty on the weights of "logistic" and "ridge".
     Raises:
         ValueError: an unknown rule, or a number out of bounds.
@@ -63,9 +63,21 @@ class OrdinaryClassifier(MetaLearner):
         self.encoder = as_function("encoder", encoder)
         self.embedding_dim = as_integer("embedding_dim", embedding_dim)
         self.n_classes = as_integer("n_classes", n_classes, 2)
-        self.rule = as_choice("rule", rule, RULES)
+        self._rule = as_choice("rule", rule, RULES)
         self.strength = as_number("strength", strength, above=0)
         self.head = nn.Linear(embedding_dim, n_classes)
+
+    @property
+    def rule(self) -> str:
+        """The name of the rule; it stays, because predictors that are in use depend on it."""
+        return self._rule
+
+    def with_rule(self, rule: str, strength: float | None = None) -> OrdinaryClassifier:
+        """A learner with the same encoder and last layer (not copies) and another rule."""
+        strength = self.strength if strength is None else strength
+        other = OrdinaryClassifier(self.encoder, self.embedding_dim, self.n_classes, rule, strength)
+        other.head, other.training = self.head, self.training
+        return other
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, B, *item) to embeddings (T, B, embedding_dim)."""

@@ -51,6 +51,7 @@ LOOK: dict[str, dict[str, Any]] = {
     "Meta-SGD": {"color": WINE, "marker": "*"},
     "Relation Network": {"color": GREEN, "marker": "^"},
     "Ordinary classifier": {"color": BLACK, "marker": "x"},
+    "Ridge head": {"color": ORANGE, "marker": "h"},
     "MANN": {"color": PURPLE, "marker": "P"},
     "Task-conditioned": {"color": SKY, "marker": "X"},
     "Transformer": {"color": GREEN, "marker": "p"},

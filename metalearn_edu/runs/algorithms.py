@@ -264,6 +264,32 @@ ALGORITHMS["ordinary-classifier"] = Algorithm(
 )
 
 
+# ---------------------------------------------------------------- ridge head
+
+
+@dataclass(frozen=True)
+class Ridge(Recipe):
+    """Of ridge-head."""
+
+    strength: float = step_size(1.0, "Lambda of the ridge regression.")
+
+
+def _ridge_head(recipe: Ridge, item_shape: Shape) -> MetaLearner:
+    from ..learners import RidgeHead
+
+    return RidgeHead(_image_model(recipe, item_shape, None), recipe.strength)
+
+
+ALGORITHMS["ridge-head"] = Algorithm(
+    "Ridge head",
+    "ridge_head.RidgeHead",
+    _ridge_head,
+    Ridge,
+    {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
+    study={"n_steps": 850, "meta_lr": 4e-3},
+)
+
+
 # ---------------------------------------------------------------- task-conditioned
 
 

@@ -29,6 +29,7 @@ from metalearn_edu.learners import (
     MANN,
     ConditionalNeuralProcess,
     EnhancedProtoNet,
+    FineTuned,
     InContextTransformer,
     LinearSelfAttention,
     LSTMController,
@@ -145,6 +146,10 @@ def maml(**options):
 
 def ordinary(**options):
     return OrdinaryClassifier(MLP(4, 6, 5), 5, N_CLASSES, **options)
+
+
+def tuned(encoder=None, width=5, **options):
+    return FineTuned(encoder or MLP(4, 6, 5), width, **{"num_inner_steps": 2} | options)
 
 
 def conditioned(**options):
@@ -298,6 +303,17 @@ LEARNERS = {
     "OrdinaryClassifier, ridge": Entry(lambda: ordinary(rule="ridge")),
     "OrdinaryClassifier, convolutions": Entry(
         lambda: OrdinaryClassifier(conv(), 64, N_CLASSES), item=(1, 8, 8)
+    ),
+    "FineTuned": Entry(tuned),
+    "FineTuned, head": Entry(lambda: tuned(moving="head")),
+    "FineTuned, biases": Entry(lambda: tuned(moving="biases")),
+    "FineTuned, FiLM": Entry(lambda: tuned(moving="film")),
+    "FineTuned, LoRA": Entry(lambda: tuned(moving="lora", rank=2)),
+    "FineTuned, convolutions, LoRA": Entry(
+        lambda: tuned(conv(), 64, moving="lora", rank=2), item=(1, 8, 8)
+    ),
+    "FineTuned, convolutions, FiLM": Entry(
+        lambda: tuned(conv(), 64, moving="film"), item=(1, 8, 8)
     ),
     "RidgeHead": Entry(lambda: RidgeHead(MLP(4, 6, 5))),
     "RidgeHead, convolutions": Entry(lambda: RidgeHead(conv()), item=(1, 8, 8)),

@@ -170,6 +170,20 @@ def test_a_query_counts_alone_and_any_number_of_ways_will_do(glyphs, rule):
         torch.testing.assert_close(predictor(task.query_x[:1]), scores[:1])
 
 
+def test_another_rule_on_the_same_network(glyphs):
+    learner, task = make(), draw(glyphs)[0]
+    predictor = learner.adapt(task.support_x, task.support_y)
+    before = predictor(task.query_x)
+    other = learner.with_rule("ridge", 0.2)
+    assert other.encoder is learner.encoder and other.head is learner.head
+    scores = [each.adapt(task.support_x, task.support_y)(task.query_x) for each in (other, learner)]
+    assert torch.equal(scores[1], before) and torch.equal(predictor(task.query_x), before)
+    fresh = make("ridge", strength=0.2).adapt(task.support_x, task.support_y)
+    assert torch.equal(scores[0], fresh(task.query_x))
+    with pytest.raises(AttributeError):
+        learner.rule = "ridge"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
