@@ -70,7 +70,7 @@ class RidgeHead(MetaLearner):
         ValueError: strength or scale is no number above 0.
     """
 
-    def __init__(self, encoder: nn.Module, strength: float = 1.0, scale: float = 10.0) -> None:
+    def __init__(self, encoder: nn.Module, strength: float = 0.1, scale: float = 10.0) -> None:
         super().__init__()
         self.encoder = as_function("encoder", encoder)
         self.strength = as_number("strength", strength, above=0)
