@@ -1,7 +1,7 @@
 """Fine-tuning: some gradient steps from a network that somebody trained, on all or few numbers.
 
-Introduced in notebook 13. The steps are MAML's inner loop; there need be no outer one. A last layer
-for the classes of the task starts at 0, and with it move:
+The steps are MAML's inner loop; there need be no outer one. A last layer for the classes of the
+task starts at 0, and with it move:
 
     head      nothing else
     biases    the biases                                            (Ben Zaken et al. 2022)
@@ -203,15 +203,13 @@ class FiLM:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        layers = _film_layers(model.get_submodule("encoder"))
         names = {id(p): name for name, p in model.named_parameters()}
-        pairs = [
-            (layer, *(getattr(layer, part) for part in ("weight", "bias"))) for layer in layers
-        ]
-        self.layers = {
-            names[id(w)]: (w.shape if isinstance(layer, NORMS) else w.shape[:1], names.get(id(b)))
-            for layer, w, b in pairs
-        }
+        self.layers: dict[str, tuple[torch.Size, str | None]] = {}
+        for layer in _film_layers(model.get_submodule("encoder")):
+            weight = layer.get_parameter("weight")
+            bias = names.get(id(layer._parameters.get("bias")))  # of the layer, or there is none
+            shape = weight.shape if isinstance(layer, NORMS) else weight.shape[:1]
+            self.layers[names[id(weight)]] = shape, bias
         if not self.layers:
             raise ValueError(
                 "moving is film, but the encoder has no normalisation with a scale, no linear "
@@ -241,7 +239,7 @@ class FiLM:
 
 
 def _film_layers(encoder: nn.Module) -> list[nn.Module]:
-    scaled = [layer for layer in encoder.modules() if getattr(layer, "weight", None) is not None]
+    scaled = [layer for layer in encoder.modules() if layer._parameters.get("weight") is not None]
     after_norms = [layer for layer in scaled if isinstance(layer, NORMS)]
     return after_norms or [layer for layer in scaled if isinstance(layer, UNITS)]
 

@@ -1,6 +1,6 @@
 """An ordinary classifier: is its embedding all that few shots need?
 
-Chen et al. (2019), Tian et al. (2020), Chen et al. (2021). Introduced in notebook 13.
+Chen et al. (2019), Tian et al. (2020), Chen et al. (2021).
 
     training    one softmax over ALL meta-training classes, as if there were no episodes
     in use      that last layer is dropped; a rule that learns nothing new about embeddings tells

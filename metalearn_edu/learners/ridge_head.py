@@ -1,6 +1,6 @@
 """R2-D2: the last layer of each task by ridge regression, in closed form, trained through.
 
-Bertinetto, Henriques, Torr & Vedaldi (2019). Introduced in notebook 13.
+Bertinetto, Henriques, Torr & Vedaldi (2019).
 
     W = Z'(ZZ' + lambda I)^-1 Y   where a task has few items: S equations
     W = (Z'Z + lambda I)^-1 Z'Y   where it has many: d equations; the same W

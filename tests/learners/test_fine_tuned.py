@@ -303,6 +303,27 @@ def _at_the_start(learner):
     }
 
 
+NORMALISED = {
+    "layer norm": (nn.LayerNorm(7), ["2.weight", "2.bias"]),
+    "RMS norm, which has no shift": (nn.RMSNorm(7), ["2.weight"]),
+    "none with a scale": (nn.LayerNorm(7, elementwise_affine=False), ["4.weight", "4.bias"]),
+}
+
+
+@pytest.mark.parametrize(("norm", "changed"), NORMALISED.values(), ids=NORMALISED.keys())
+def test_film_is_where_the_scales_are(norm, changed):
+    """The first linear layer's own weight is normalised, and so it is no parameter."""
+    torch.manual_seed(0)
+    first = nn.utils.parametrizations.weight_norm(nn.Linear(64, 7))
+    encoder = nn.Sequential(nn.Flatten(), first, nn.Tanh(), nn.Linear(7, 16))
+    encoder = nn.Sequential(*encoder[:2], norm, *encoder[2:]).double()
+    learner = FineTuned(encoder, 16, "film", RATE, STEPS)
+    weights = learner.weights(SUPPORT, SUPPORT_Y)
+    own = dict(encoder.named_parameters())
+    moved = [n for n, p in own.items() if not torch.equal(weights[f"encoder.{n}"], p)]
+    assert moved == changed
+
+
 def test_a_frozen_encoder_is_tuned_by_the_numbers_beside_it():
     encoder = conv().requires_grad_(False)
     for moving in ("film", "lora"):
