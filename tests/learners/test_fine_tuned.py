@@ -9,7 +9,9 @@ from torch import nn
 from torch.func import functional_call
 
 from metalearn_edu.backbones import MLP, ConvNet
+from metalearn_edu.engine import network as network_module
 from metalearn_edu.learners import MAML, FineTuned
+from metalearn_edu.tasks import EpisodeBatch
 
 MOVING = ["head", "biases", "film", "lora", "all"]
 N_WAY, RATE, STEPS = 3, 0.3, 4
@@ -250,6 +252,27 @@ def test_exactly_these_weights_change(moving, norm, expected):
     learner = make(moving, conv(norm=norm))
     weights, own = learner.weights(SUPPORT, SUPPORT_Y), learner.model.encoder.named_parameters()
     assert {n for n, p in own if not torch.equal(weights[f"encoder.{n}"], p)} == expected
+
+
+# ------------------------------------------------------------------ trained through
+
+
+@pytest.mark.parametrize("moving", MOVING)
+def test_the_meta_gradient_is_the_same_with_queries_taken_piece_by_piece(moving, monkeypatch):
+    """The encoder's own weights, beside which the numbers move, have their gradient too."""
+    query_y = torch.tensor([[0, 1, 2, 0]]).repeat(3, 1)
+    x, y = torch.stack([SUPPORT, 2 * SUPPORT, -SUPPORT]), SUPPORT_Y.repeat(3, 1)
+    episodes = EpisodeBatch(x, y, torch.stack([QUERY, QUERY + 1, 2 * QUERY]), query_y)
+    gradients = []
+    for piece in (None, 1):
+        if piece:
+            monkeypatch.setattr(network_module, "PIECE", piece)
+        learner = make(moving)
+        learner.loss(episodes).backward()
+        gradients.append({n: p.grad for n, p in learner.named_parameters() if p.requires_grad})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        close(gradients[1][name], gradient)
 
 
 # ------------------------------------------------------------------ what people bring
