@@ -226,6 +226,43 @@ ALGORITHMS["meta-sgd"] = Algorithm(
 )
 
 
+# ---------------------------------------------------------------- task-conditioned
+
+
+@dataclass(frozen=True)
+class TaskConditioned(WithHidden):
+    """Of task-conditioned."""
+
+    conditioning: str = one_of("film", ("concat", "film"), "How the task's vector comes in.")
+    task_embedding_dim: int = whole(64, 1, WIDE, "Width of the task's vector.")
+
+
+def _task_conditioned(recipe: TaskConditioned, item_shape: Shape) -> MetaLearner:
+    from ..learners import TaskConditionedNetwork
+
+    regression = recipe.data in FUNCTIONS
+    encoder = None if regression else _image_model(recipe, item_shape, None)
+    return TaskConditionedNetwork(
+        math.prod(item_shape) if encoder is None else encoder.output_dim,
+        recipe.task_embedding_dim,
+        recipe.hidden_dim,
+        conditioning=recipe.conditioning,
+        item_encoder=encoder,
+        regression=regression,
+    )
+
+
+ALGORITHMS["task-conditioned"] = Algorithm(
+    "Task-conditioned",
+    "task_conditioned.TaskConditionedNetwork",
+    _task_conditioned,
+    TaskConditioned,
+    {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
+    WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
+    study={"n_steps": 1500, "n_tasks_per_batch": 1, "meta_lr": 1e-3},
+)
+
+
 # ---------------------------------------------------------------- ordinary classifier
 
 
@@ -287,43 +324,6 @@ ALGORITHMS["ridge-head"] = Algorithm(
     Ridge,
     {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
     study={"n_steps": 850, "meta_lr": 8e-3},
-)
-
-
-# ---------------------------------------------------------------- task-conditioned
-
-
-@dataclass(frozen=True)
-class TaskConditioned(WithHidden):
-    """Of task-conditioned."""
-
-    conditioning: str = one_of("film", ("concat", "film"), "How the task's vector comes in.")
-    task_embedding_dim: int = whole(64, 1, WIDE, "Width of the task's vector.")
-
-
-def _task_conditioned(recipe: TaskConditioned, item_shape: Shape) -> MetaLearner:
-    from ..learners import TaskConditionedNetwork
-
-    regression = recipe.data in FUNCTIONS
-    encoder = None if regression else _image_model(recipe, item_shape, None)
-    return TaskConditionedNetwork(
-        math.prod(item_shape) if encoder is None else encoder.output_dim,
-        recipe.task_embedding_dim,
-        recipe.hidden_dim,
-        conditioning=recipe.conditioning,
-        item_encoder=encoder,
-        regression=regression,
-    )
-
-
-ALGORITHMS["task-conditioned"] = Algorithm(
-    "Task-conditioned",
-    "task_conditioned.TaskConditionedNetwork",
-    _task_conditioned,
-    TaskConditioned,
-    {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
-    WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
-    study={"n_steps": 1500, "n_tasks_per_batch": 1, "meta_lr": 1e-3},
 )
 
 
