@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         MANN,
         ConditionalNeuralProcess,
         EnhancedProtoNet,
+        FineTuned,
         InContextLearner,
         InContextTransformer,
         LinearSelfAttention,
@@ -42,9 +43,11 @@ if TYPE_CHECKING:
         MANNController,
         MetaLearner,
         MetaSGD,
+        OrdinaryClassifier,
         PrototypicalNetwork,
         RelationNetwork,
         Reptile,
+        RidgeHead,
         TaskConditionedNetwork,
         TaskEncoder,
         class_prototypes,
@@ -103,6 +106,7 @@ __all__ = [
     "Evaluation",
     "ExactPosterior",
     "FewShotDataset",
+    "FineTuned",
     "GaussianProcesses",
     "History",
     "InContextLearner",
@@ -115,12 +119,14 @@ __all__ = [
     "MetaLearner",
     "MetaSGD",
     "OneShotTasks",
+    "OrdinaryClassifier",
     "Preparation",
     "PrototypicalNetwork",
     "Recommendation",
     "RelationNetwork",
     "Report",
     "Reptile",
+    "RidgeHead",
     "Sinusoids",
     "Streams",
     "Study",
@@ -168,10 +174,11 @@ _ROOMS = {
     ),
     "exact_posterior": "ExactPosterior",
     "learners": (
-        "ANIL BOIL ConditionalNeuralProcess EnhancedProtoNet IMAML InContextLearner "
+        "ANIL BOIL ConditionalNeuralProcess EnhancedProtoNet FineTuned IMAML InContextLearner "
         "InContextTransformer LSTMController LinearSelfAttention MAML MAMLModel MANN "
-        "MANNController MetaLearner MetaSGD PrototypicalNetwork RelationNetwork Reptile "
-        "TaskConditionedNetwork TaskEncoder class_prototypes embed_dataset gaussian_nll"
+        "MANNController MetaLearner MetaSGD OrdinaryClassifier PrototypicalNetwork "
+        "RelationNetwork Reptile RidgeHead TaskConditionedNetwork TaskEncoder class_prototypes "
+        "embed_dataset gaussian_nll"
     ),
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"

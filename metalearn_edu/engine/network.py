@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from .norms import converted, needs_support
 from .outputs import check_scores, check_width
 from .zero_head import Head, hold_at_zero
 
-__all__ = ["Network", "Support", "as_model", "for_each_task"]
+__all__ = ["Change", "Network", "Support", "as_model", "for_each_task"]
 
 SUPPORT, CLASSES = "..support_x", "..classes"
 """What predictions may need beside the fast parameters: the support set, and a row of 0 for each
@@ -72,6 +73,20 @@ class Support:
     exact: bool
 
 
+class Change(Protocol):
+    """Few numbers that move instead of a model's parameters, and what they make of these."""
+
+    def start(self, model: nn.Module) -> Params:
+        """Where the numbers start, by names that no parameter has."""
+
+    def weights(self, model: nn.Module, params: Params) -> Params:
+        """The parameters of T tasks, (T, *shape) each, that differ from the model's.
+
+        Args:
+            params: the numbers, and parameters in the place of the model's own, (T, *shape) each.
+        """
+
+
 class Network:
     """A model, the parameters that move in an inner loop, and a way to run many tasks.
 
@@ -80,6 +95,7 @@ class Network:
         moving: names of the parameters that move.
         zero_head: the layer that gives the scores starts at 0.
         one_by_one: do not try vmap.
+        change: numbers that move beside these parameters, and change others.
     Raises:
         ValueError: zero_head without a linear layer that gives the scores and moves.
     """
@@ -91,8 +107,9 @@ class Network:
         *,
         zero_head: bool = False,
         one_by_one: bool = False,
+        change: Change | None = None,
     ) -> None:
-        self.model, self.moving = model, frozenset(moving)
+        self.model, self.moving, self.change = model, frozenset(moving), change
         self._zero_head, self._part, self._needs = zero_head, "", "zero_head"
         self._head: Head | None = None
         if zero_head:
@@ -158,8 +175,9 @@ class Network:
         return {name for name, _ in self.model.named_parameters()}
 
     def start(self, width: int | None = None) -> Params:
-        """The parameters that move, where they start; a zero head for `width` scores."""
+        """What moves, where it starts; a zero head for `width` scores."""
         params: Params = {n: p for n, p in self._learned().items() if n in self.moving}
+        params |= {} if self.change is None else self.change.start(self.model)
         for name, p in self.head.items():
             shape = (p.shape[0] if width is None else width, *p.shape[1:])
             params[name] = p.new_zeros(shape).requires_grad_()
@@ -258,6 +276,7 @@ class Network:
         return self._fitting(scores, x, n_way, exact=False)
 
     def _run(self, params: Params, x: Tensor, support_x: Tensor | None = None) -> Tensor:
+        params = params if self.change is None else self.change.weights(self.model, params)
         return run(self.model, params, x, self._models, support_x)
 
     def _beside(self, support_x: Tensor, n_way: int | None) -> Params:

@@ -24,7 +24,7 @@ from ..tasks import FewShotDataset
 from ..tasks.augmented import N_NUMBERS, warp
 from .base import MetaLearner
 from .checks import as_items, as_tensor, check_shapes
-from .classes import class_means, embed_items
+from .classes import class_means, embed_vectors
 
 __all__ = [
     "EnhancedProtoNet",
@@ -104,13 +104,7 @@ class PrototypicalNetwork(MetaLearner):
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, B, *item) to embeddings (T, B, d)."""
-        z = embed_items(self.encoder, x)
-        if z.ndim != 3:
-            raise ValueError(
-                f"the encoder must give vectors (B, d), but gives {tuple(z.shape[2:])} an item; "
-                "end it with nn.Flatten()"
-            )
-        return z
+        return embed_vectors(self.encoder, x)
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Tensor:
         """The prototypes, (T, n_way, d)."""

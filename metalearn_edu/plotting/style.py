@@ -52,6 +52,8 @@ LOOK: dict[str, dict[str, Any]] = {
     "iMAML": {"color": PURPLE, "marker": "d"},
     "Meta-SGD": {"color": WINE, "marker": "*"},
     "Relation Network": {"color": GREEN, "marker": "^"},
+    "Ordinary classifier": {"color": BLACK, "marker": "x"},
+    "Ridge head": {"color": ORANGE, "marker": "h"},
     "MANN": {"color": PURPLE, "marker": "P"},
     "Task-conditioned": {"color": SKY, "marker": "X"},
     "Transformer": {"color": GREEN, "marker": "p"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .recipe import ALGORITHMS, FUNCTIONS, Algorithm, Recipe
@@ -24,10 +24,11 @@ __all__ = ["ALGORITHMS"]
 Shape = tuple[int, ...]
 
 # `study` and `classes_per_step` were measured once, in processor time on one thread, on 200 classes
-# of Glyphs, for 40 s a training: 47 ms a step for prototypical, 96 relation, 41 maml and meta-sgd
-# in 5-way episodes (29 in 20-way), 26 task-conditioned, 151 mann in 5-way streams (293 in 20-way:
-# twice the time of the others). The step sizes are the best of two or three on meta-val. Many small
-# steps did better in the same time than few large ones; mann needs larger ones.
+# of Glyphs, for 40 s a training: 47 ms a step for prototypical and ridge-head, 96 relation, 41 maml
+# and meta-sgd in 5-way episodes (29 in 20-way), 20 ordinary-classifier, 26 task-conditioned, 151
+# mann in 5-way streams (293 in 20-way: twice the time of the others). The step sizes are the best
+# of two or three on meta-val. Many small steps did better in the same time than few large ones;
+# mann needs larger ones.
 
 WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, "n_steps": 3000}
 
@@ -391,6 +392,70 @@ ALGORITHMS["task-conditioned"] = Algorithm(
     {"train_way": 20, "n_tasks_per_batch": 2, "width": 48, "n_steps": 2000},
     WAVES | {"hidden_dim": 64, "task_embedding_dim": 16},
     study={"n_steps": 1500, "n_tasks_per_batch": 1, "meta_lr": 1e-3},
+)
+
+
+# ---------------------------------------------------------------- ordinary classifier
+
+
+@dataclass(frozen=True)
+class Ordinary(Recipe):
+    """Of ordinary-classifier."""
+
+    rule: str = one_of(
+        "nearest_mean",
+        ("nearest_mean", "cosine", "logistic", "ridge"),
+        "How the embeddings of the shots tell classes apart.",
+    )
+
+    def settled(self, n_classes: int) -> Recipe:
+        """With as many classes as its last layer has, so that a run is loaded without its data."""
+        return replace(self, n_classes=n_classes)
+
+
+def _ordinary_classifier(recipe: Ordinary, item_shape: Shape) -> MetaLearner:
+    from ..learners import OrdinaryClassifier
+    from .sources import recipe_data
+
+    encoder = _image_model(recipe, item_shape, None)
+    n_classes = recipe.n_classes or recipe_data(recipe, "meta-train").n_classes
+    turns = 4 if recipe.rotations else 1
+    return OrdinaryClassifier(encoder, encoder.output_dim, turns * n_classes, recipe.rule)
+
+
+ALGORITHMS["ordinary-classifier"] = Algorithm(
+    "Ordinary classifier",
+    "ordinary_classifier.OrdinaryClassifier",
+    _ordinary_classifier,
+    Ordinary,
+    {"train_way": 60, "n_query": 1, "n_tasks_per_batch": 1, "width": 48, "n_steps": 6000},
+    study={"n_steps": 2000, "meta_lr": 4e-3},
+)
+
+
+# ---------------------------------------------------------------- ridge head
+
+
+@dataclass(frozen=True)
+class Ridge(Recipe):
+    """Of ridge-head."""
+
+    strength: float = step_size(0.1, "Lambda of the ridge regression.")
+
+
+def _ridge_head(recipe: Ridge, item_shape: Shape) -> MetaLearner:
+    from ..learners import RidgeHead
+
+    return RidgeHead(_image_model(recipe, item_shape, None), recipe.strength)
+
+
+ALGORITHMS["ridge-head"] = Algorithm(
+    "Ridge head",
+    "ridge_head.RidgeHead",
+    _ridge_head,
+    Ridge,
+    {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
+    study={"n_steps": 850, "meta_lr": 8e-3},
 )
 
 

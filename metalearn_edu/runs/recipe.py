@@ -226,6 +226,10 @@ class Recipe:
         """Numbers that training holds for each item, besides the item itself."""
         return 0
 
+    def settled(self, n_classes: int) -> Recipe:
+        """The recipe as its card has it, once the number of meta-training classes is known."""
+        return self
+
     def look_at(self, given: Collection[str]) -> None:
         """Refuse settings that the algorithm would ignore.
 

@@ -75,6 +75,8 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     """
     folder = Path(folder)
     seen = parts_seen(recipe)
+    if "meta-train" in seen:
+        recipe = recipe.settled(seen["meta-train"].n_classes)
     _check_memory(recipe, seen.get("meta-train"))
     tasks, val = training_source(recipe, seen.get("meta-train")), None
     if recipe.data in FUNCTIONS or "meta-val" in seen:
