@@ -1,7 +1,7 @@
 """Measure what warped training images, and several looks at each test image, are worth.
 
 Run `python tools/warping_ablation.py` from the folder of the course, where Omniglot is on the
-computer: 15 runs, about 12 minutes of one core. It writes metalearn_edu/results/warping.csv, which
+computer: 15 runs, about 10 minutes of one core. It writes metalearn_edu/results/warping.csv, which
 lesson 12 shows: a row for each run and number of looks, with the errors in % on 2,000 tasks like
 Lake's (20 characters of one alphabet, one drawing of each, the questions by another person) and
 half of their 95 % interval. Rows that the table has already are not measured again.

@@ -21,7 +21,7 @@ import anywidget
 import numpy as np
 import torch
 import traitlets
-from ipywidgets import Dropdown, HBox, Text, ToggleButtons, VBox
+from ipywidgets import Dropdown, HBox, Text, ToggleButtons
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle

@@ -131,7 +131,7 @@ class ProjectReport:
             "measured": f"{_percent(self.measured)} ({n_seeds} seeds, {n_episodes} episodes)",
             "by seed": f"{by_seed} %",
             "prediction": _in_words(self.surprise),
-            "the other": f"{100 * np.mean(self.other):.1f} % on the same episodes",
+            "the other": f"{100 * np.asarray(self.other).mean():.1f} % on the same episodes",
             "difference": f"{_points(self.difference)}: {self.verdict}",
             "claim": self.claim,
             "tried": f"{len(self.tried)}, chosen on {self.chosen_on}: {'; '.join(self.tried)}",
