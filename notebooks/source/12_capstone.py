@@ -295,7 +295,7 @@ for steps, amount in arms:
 #
 # A seed stands for first weights and training episodes. Two trainings with the same seed share
 # them, so we subtract seed by seed, as lesson 02 did episode by episode. With $n$ differences of
-# standard deviation $s$, half of the 95 % interval of their mean is $t \\, s / \\sqrt n$. Student's
+# standard deviation $s$, half of the 95 % interval of their mean is $t \, s / \sqrt n$. Student's
 # factor $t$ replaces 1.96 where $n$ is small; for three seeds it is 4.30.
 
 
@@ -337,17 +337,18 @@ for steps, amount in arms:
 # - **Nine looks lower the errors in every row**, by 2.3 to 4.8 points, and the intervals exclude 0.
 # - **Warping by 0.25 shows no gain here.** In 1,000 steps it is -0.3 ± 1.5 points with one look and
 #   +1.0 ± 1.4 with nine: whatever it does is smaller than three seeds can show.
-# - **Warping by the full amount costs errors in these runs.** With one look, it is 6.5 ± 5.7 points
-#   in 1,000 steps and 3.2 ± 1.3 in 3,000; with nine looks, 4.0 ± 6.7 (which includes 0) and 1.3 ±
-#   1.2.
+# - **Warping by the full amount costs errors in these runs.** With one look they are 6.5 ± 5.7
+#   points in 1,000 steps and 3.2 ± 1.3 in 3,000; with nine looks, 4.0 ± 6.7 (which includes 0) and
+#   1.3 ± 1.2.
 # - **The two work together:** nine looks gain 1.3 ± 0.8 points more after warping by 0.25 than
 #   without it, and 2.0 ± 0.5 more after warping by 1 in 3,000 steps (differences of the
 #   differences, seed by seed).
 #
-# The cost of the full amount is smaller in the longer runs. Whether it turns into a gain in runs as
-# long as that of the shipped network, which used it, these runs cannot say. The intervals count the
-# luck of training. All rows share five alphabets and their 2,000 tasks, and eight intervals at once
-# are likelier to contain a false one than a single interval (lesson 11).
+# The mean cost of the full amount is smaller in the longer runs, but the interval of the short ones
+# is too wide to call that a trend. Whether it turns into a gain in runs as long as that of the
+# shipped network, which used it, these runs cannot say. The intervals count the luck of training.
+# All rows share five alphabets and their 2,000 tasks, and eleven intervals at once are likelier to
+# contain a false one than a single interval (lesson 11).
 #
 # Now train a small network yourself, for half a minute, on letters of the alphabets for
 # meta-training. `rotations=True` counts rotated letters as further classes.
