@@ -154,7 +154,7 @@ plt.show()
 # well. It works on a **closed set**: its answer is one of the characters drawn, and the shares add
 # up to 100 %, whatever the query is. The warning is lost in the softmax, which sees only by how
 # much one distance exceeds another. The distance itself still has it: of a known letter and a
-# stranger, the stranger is the farther one in 98 % of all pairs, and has the smaller share in 79 %.
+# stranger, the stranger is the farther one in 98 % of all pairs, and has the smaller share in 80 %.
 # A program that must refuse strangers needs a limit for the distance, chosen on meta-val.
 #
 # One answer is an impression. The rest of the lesson asks for figures: on real handwriting, on a
