@@ -21,7 +21,7 @@ import anywidget
 import numpy as np
 import torch
 import traitlets
-from ipywidgets import Dropdown, HBox, Text, ToggleButtons, VBox
+from ipywidgets import Dropdown, HBox, Text, ToggleButtons
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -173,7 +173,8 @@ class DrawYourOwn(Explorer):
         "Invent three characters, then draw one of them again. How different may the second "
         "drawing be (turned, larger, with a loop left out) before the network takes it for another?"
     )
-    size = (8.9, 3.3)
+    size = (7.0, 3.35)  # as high as the pad, and beside it within 760 pixels
+    text_height = 66
 
     def __init__(self, **state: Any) -> None:
         self.learners, self._samples = _learners(), _samples()
@@ -195,21 +196,27 @@ class DrawYourOwn(Explorer):
         }
 
     def arrange(self) -> list[Any]:
-        """The pad on the left, the controls for it on the right."""
-        places = self.inputs["place"]
-        places.style.button_width, places.style.description_width = "62px", "initial"
-        places.layout.width = "760px"
-        undo = self.button("Undo", "take back the last stroke", self.undo)
-        clear = self.button("Clear", "an empty pad", self.clear)
+        """The pad beside the picture; below them, in two rows, what is done with a drawing."""
+        title, learner, place, sample, buttons, message, picture, *rest = super().arrange()
+        place.style.button_width, place.style.description_width = "48px", "initial"
+        place.layout.width = "760px"
+        for menu in (learner, sample):
+            menu.style.description_width, menu.layout.width = "initial", "270px"
+        self.undo_button = self.button("Undo", "take back the last stroke", self.undo)
+        self.clear_button = self.button("Clear", "an empty pad", self.clear)
         self.save_button = self.button(
             "Save", "add a drawing of each character to the folder", self._save_here
         )
         self.load_button = self.button("Load", "read characters from the folder", self._load_here)
-        title, learner, place, sample, buttons, message, *rest = super().arrange()
-        files = HBox([self.save_button, self.load_button])
-        side = [HBox([undo, clear]), sample, learner, buttons, self.folder, files]
-        board = HBox([self.pad, VBox(side)], layout={"grid_gap": "16px"})
-        return [title, place, board, message, *rest]
+        self.folder.layout.width = "300px"
+        changes = [self.undo_button, self.clear_button, self.reset_button]
+        files = [self.folder, self.save_button, self.load_button]
+        for button in (*changes, *files[1:]):
+            button.layout.width = "84px"
+        buttons.children = (*changes, *files)
+        board = HBox([self.pad, picture], layout={"grid_gap": "12px"})
+        self._enable()
+        return [title, place, board, buttons, HBox([sample, learner]), message, *rest]
 
     def after_change(self, name: str) -> None:
         place, sample = self.state["place"], self.state["sample"]
@@ -296,6 +303,12 @@ class DrawYourOwn(Explorer):
         with self._hold():
             self.inputs["sample"].value = self._picked.get(place, NO_SAMPLE)
             self.pad.strokes = self._strokes.get(place, [])
+        self._enable()
+
+    def _enable(self) -> None:
+        """Only buttons that have something to do can be pressed."""
+        self.undo_button.disabled = not self.pad.strokes
+        self.clear_button.disabled = self.state["place"] not in self.drawings
 
     def _put(self, place: str, item: Tensor | None) -> None:
         """Replace the content of the place by an item, or empty it."""
@@ -351,22 +364,22 @@ class DrawYourOwn(Explorer):
         """The query on the left, the characters on the right with the share that each gets."""
         ax, scores = blank_page(fig), self.scores(state["learner"])
         best = max(scores, key=scores.__getitem__, default=None)
-        ax.text(8, 16, "query", va="center", fontsize=13)
-        self._tile(ax, QUERY, 8, 30, 120, state["place"])
+        ax.text(4, 14, "query", va="center", fontsize=13)
+        self._tile(ax, QUERY, 4, 28, 96, state["place"])
         if best is not None:
-            ax.text(8, 170, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
-            ax.text(8, 190, f"({state['learner']})", va="center", fontsize=SMALL)
+            ax.text(4, 142, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
+            ax.text(4, 162, f"of these {len(scores)}", va="center", fontsize=SMALL)
         for place in range(MOST):
             row, column = divmod(place, MOST // 2)
-            left, top, name = 170 + 96 * column, 8 + 116 * row, str(place)
-            self._tile(ax, name, left, top, 76, state["place"])
+            left, top, name = 120 + 78 * column, 6 + 120 * row, str(place)
+            self._tile(ax, name, left, top, 68, state["place"])
             weight = "bold" if name == best else "normal"
             color = DARK_GREEN if name == best else "black"
-            ax.text(left, top + 88, name, va="center", fontsize=13, color=color, weight=weight)
+            ax.text(left, top + 81, name, va="center", fontsize=13, color=color, weight=weight)
             if name in scores:
-                ax.add_patch(Rectangle((left, top + 97), 76 * scores[name], 6, color=color))
+                ax.add_patch(Rectangle((left, top + 91), 68 * scores[name], 6, color=color))
                 text: Any = {"ha": "right", "va": "center", "color": color, "weight": weight}
-                ax.text(left + 76, top + 88, f"{100 * scores[name]:.0f} %", fontsize=13, **text)
+                ax.text(left + 68, top + 81, f"{100 * scores[name]:.0f} %", fontsize=13, **text)
 
     def _tile(
         self, ax: Axes, place: str, left: float, top: float, side: float, chosen: str
@@ -381,7 +394,8 @@ class DrawYourOwn(Explorer):
             return f"{start} With two characters and a query, {state['learner']} gives an answer."
         shares = ", ".join(f"{place}: {100 * share:.0f} %" for place, share in scores.items())
         best = max(scores, key=scores.__getitem__)
-        return f"{start} {state['learner']} takes the query for {best} ({shares})."
+        answer = f"{start} {state['learner']} takes the query for {best} ({shares})."
+        return f'{answer} "None of these" is not among its answers: the shares add up to 100 %.'
 
 
 def _shows(file: Path, page: np.ndarray) -> bool:
