@@ -1,7 +1,7 @@
 """metalearn_edu: a hands-on course on learning to learn.
 
-The one idea: a meta-learner turns a support set into a predictor. All that a lesson needs for it
-can be imported from here; figures are in `metalearn_edu.plotting`, widgets in
+The one idea: a meta-learner turns a support set into a predictor. Everything that a lesson needs
+for this can be imported from here; figures are in `metalearn_edu.plotting`, widgets in
 `metalearn_edu.explorers`, the exercises' solutions in `metalearn_edu.exercises`.
 """
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         MANN,
         ConditionalNeuralProcess,
         EnhancedProtoNet,
+        FineTuned,
         InContextLearner,
         InContextTransformer,
         LinearSelfAttention,
@@ -42,9 +43,11 @@ if TYPE_CHECKING:
         MANNController,
         MetaLearner,
         MetaSGD,
+        OrdinaryClassifier,
         PrototypicalNetwork,
         RelationNetwork,
         Reptile,
+        RidgeHead,
         TaskConditionedNetwork,
         TaskEncoder,
         class_prototypes,
@@ -103,6 +106,7 @@ __all__ = [
     "Evaluation",
     "ExactPosterior",
     "FewShotDataset",
+    "FineTuned",
     "GaussianProcesses",
     "History",
     "InContextLearner",
@@ -115,12 +119,14 @@ __all__ = [
     "MetaLearner",
     "MetaSGD",
     "OneShotTasks",
+    "OrdinaryClassifier",
     "Preparation",
     "PrototypicalNetwork",
     "Recommendation",
     "RelationNetwork",
     "Report",
     "Reptile",
+    "RidgeHead",
     "Sinusoids",
     "Streams",
     "Study",
@@ -168,10 +174,11 @@ _ROOMS = {
     ),
     "exact_posterior": "ExactPosterior",
     "learners": (
-        "ANIL BOIL ConditionalNeuralProcess EnhancedProtoNet IMAML InContextLearner "
+        "ANIL BOIL ConditionalNeuralProcess EnhancedProtoNet FineTuned IMAML InContextLearner "
         "InContextTransformer LSTMController LinearSelfAttention MAML MAMLModel MANN "
-        "MANNController MetaLearner MetaSGD PrototypicalNetwork RelationNetwork Reptile "
-        "TaskConditionedNetwork TaskEncoder class_prototypes embed_dataset gaussian_nll"
+        "MANNController MetaLearner MetaSGD OrdinaryClassifier PrototypicalNetwork "
+        "RelationNetwork Reptile RidgeHead TaskConditionedNetwork TaskEncoder class_prototypes "
+        "embed_dataset gaussian_nll"
     ),
     "study": (
         "Recommendation Study judge_rule load_study rule_of_thumb select_meta_learning_algorithm"
@@ -180,10 +187,10 @@ _ROOMS = {
     "training": "History meta_train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
-"""The room of each name, where it is not tasks."""
+"""The room of each name that is not in tasks."""
 
 _PLAIN_ROOMS = {*(room.split(".")[0] for room in _ROOMS), "basics", "checkpoints", "tasks"}
-"""The rooms that are attributes without an import of their own."""
+"""The rooms that are attributes of the package without being imported first."""
 
 
 def __getattr__(name: str) -> Any:

@@ -137,6 +137,8 @@ def test_a_small_folder_is_trained_on_with_the_usual_settings(capsys, tmp_path, 
 
 OF_IMAGES = [
     ["prototypical", "--n-classes", 5],
+    ["ordinary-classifier", "--rule", "ridge"],
+    ["ridge-head", "--strength", 0.5],
     ["relation", "--objective", "mse", "--aggregate", "sum"],
     ["relation", "--backbone", "mlp"],
     ["maml", "--inner-steps", 1],

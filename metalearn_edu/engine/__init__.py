@@ -1,6 +1,6 @@
 """One network for many tasks: what learners with an inner loop need, and how it is computed.
 
-The public names; everything else is for the engine alone.
+These are the public names; everything else is only for the engine itself.
 """
 
 from .chunks import Params, with_gradient
@@ -15,10 +15,11 @@ from .inner_steps import (
     part_around,
     rates_of,
 )
-from .network import Network, Support, as_model, for_each_task
+from .network import Change, Network, Support, as_model, for_each_task
 from .with_higher import check_engine, inner_loop_of_higher
 
 __all__ = [
+    "Change",
     "Names",
     "Network",
     "Params",

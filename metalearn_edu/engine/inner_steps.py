@@ -2,7 +2,7 @@
 
 A rule turns the gradient of a step into its direction, for all tasks at once, and can be
 differentiated through; MAML multiplies the direction by its step size, Meta-SGD by learned ones.
-What a rule remembers starts afresh with every task.
+What a rule remembers is reset for every task.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Names = Iterable[str] | Callable[[str, nn.Parameter], bool]
 
 @dataclass(frozen=True)
 class Descent:
-    """Gradient descent, with momentum (0: none) as torch.optim.SGD counts it."""
+    """Gradient descent, with momentum (0: none) as torch.optim.SGD defines it."""
 
     momentum: float = 0.0
 
@@ -51,7 +51,7 @@ class Descent:
 
 @dataclass(frozen=True)
 class Adam:
-    """Kingma & Ba (2015), as torch.optim.Adam counts it."""
+    """Kingma & Ba (2015), as torch.optim.Adam defines it."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -76,7 +76,7 @@ def _mixed(before: Tensor | None, new: Tensor, share: float) -> Tensor:
 
 
 def clipped(gradient: Params, limit: float) -> Params:
-    """Each task's gradient, (T, *shape) each, shrunk to at most this Euclidean norm."""
+    """Each task's gradient, tensors of (T, *shape), shrunk to at most this Euclidean norm."""
     flat = {n: g.reshape(len(g), -1) for n, g in gradient.items()}
     squares = torch.stack([g.square().sum(dim=1) for g in flat.values()])
     norms = (squares.sum(dim=0) + 1e-12).sqrt()[:, None]  # (T, 1)
@@ -85,7 +85,7 @@ def clipped(gradient: Params, limit: float) -> Params:
 
 
 def _root(squares: Tensor) -> Tensor:
-    """The square root, with derivative 0 at 0 instead of infinity: units that are off are so."""
+    """The square root, with derivative 0 at 0 instead of infinity, as for units that are off."""
     off = squares == 0
     return squares.masked_fill(off, 1).sqrt().masked_fill(off, 0)
 
@@ -97,7 +97,7 @@ def inner_rule(inner_optimizer: Any) -> InnerRule:
         inner_optimizer: "sgd", "momentum" (0.9) or "adam"; or torch.optim.SGD or torch.optim.Adam,
             plain or as functools.partial with momentum, or with betas and eps.
     Raises:
-        ValueError: any other.
+        ValueError: anything else.
     """
     if isinstance(inner_optimizer, str) and inner_optimizer in BY_NAME:
         return BY_NAME[inner_optimizer]
@@ -201,7 +201,7 @@ def moving_names(
     """Names of the parameters that move in the inner loop, each with a step size.
 
     Raises:
-        ValueError: as `chosen_names` and `rates_of`; or one that is chosen has no step size.
+        ValueError: as `chosen_names` and `rates_of`; or a chosen parameter has no step size.
     """
     chosen, rated = chosen_names(model, inner_params), rates_of(model, inner_lr).keys()
     if inner_params is not None and chosen - rated:
@@ -217,7 +217,7 @@ def moving_names(
 
 
 def as_rates(inner_lr: Any) -> Any:
-    """The step size or step sizes that were given, as numbers that stay.
+    """The given step size or step sizes, as fixed numbers.
 
     Raises:
         ValueError: not finite numbers of at least 0, or to be learned, which Meta-SGD does.
@@ -228,7 +228,7 @@ def as_rates(inner_lr: Any) -> Any:
 
 
 LARGEST_RATE = 1e30
-"""Beyond it a step leaves the numbers of float32."""
+"""Beyond it, a step exceeds the range of float32."""
 
 
 def _rate(name: str, rate: Any) -> float:
@@ -238,7 +238,7 @@ def _rate(name: str, rate: Any) -> float:
 
 
 def rates_of(model: nn.Module, inner_lr: float | Mapping[str, float]) -> dict[str, float]:
-    """The step size of each parameter that has one; of several that fit, the longest name's.
+    """The step size of each parameter that has one; if several fit, the one with the longest name.
 
     Raises:
         ValueError: a name that fits no parameter.

@@ -1,4 +1,4 @@
-"""A network that answers for many tasks at once, each task with parameters of its own.
+"""A network that answers for many tasks at once, each task with its own parameters.
 
 All that a learner with an inner loop needs to call:
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from .norms import converted, needs_support
 from .outputs import check_scores, check_width
 from .zero_head import Head, hold_at_zero
 
-__all__ = ["Network", "Support", "as_model", "for_each_task"]
+__all__ = ["Change", "Network", "Support", "as_model", "for_each_task"]
 
 SUPPORT, CLASSES = "..support_x", "..classes"
 """What predictions may need beside the fast parameters: the support set, and a row of 0 for each
@@ -40,7 +41,7 @@ QueryLoss = Callable[[Params, EpisodeBatch], Tensor]
 
 
 def as_model(model: nn.Module, batch_norm: str) -> nn.Module:
-    """The model as it is run: without wrappers, its batch normalisation as asked for (norms.py).
+    """The model as it is run: without wrappers, with batch normalisation as requested (norms.py).
 
     Raises:
         ValueError: not a module, or one that cannot run with other weights; an unknown
@@ -62,8 +63,8 @@ class Support:
     Attributes:
         x: (T, S, *item).
         y: (T, S) labels, or (T, S, out) targets.
-        width: how many scores; None: any number, for targets with a loss of one's own.
-        exact: whether the network may give no more, of which the first would count.
+        width: how many scores; None: any number, for targets with a custom loss.
+        exact: whether the network must not give more scores, of which the first would count.
     """
 
     x: Tensor
@@ -72,14 +73,29 @@ class Support:
     exact: bool
 
 
+class Change(Protocol):
+    """Few numbers that move instead of a model's parameters, and what they make of these."""
+
+    def start(self, model: nn.Module) -> Params:
+        """Where the numbers start, by names that no parameter has."""
+
+    def weights(self, model: nn.Module, params: Params) -> Params:
+        """The parameters of T tasks, (T, *shape) each, that differ from the model's.
+
+        Args:
+            params: the numbers, and parameters in the place of the model's own, (T, *shape) each.
+        """
+
+
 class Network:
-    """A model, which of its parameters move in an inner loop, and how it is run for many tasks.
+    """A model, the parameters that move in an inner loop, and a way to run many tasks.
 
     Args:
         model: from `as_model`.
         moving: names of the parameters that move.
         zero_head: the layer that gives the scores starts at 0.
         one_by_one: do not try vmap.
+        change: numbers that move beside these parameters, and change others.
     Raises:
         ValueError: zero_head without a linear layer that gives the scores and moves.
     """
@@ -91,8 +107,9 @@ class Network:
         *,
         zero_head: bool = False,
         one_by_one: bool = False,
+        change: Change | None = None,
     ) -> None:
-        self.model, self.moving = model, frozenset(moving)
+        self.model, self.moving, self.change = model, frozenset(moving), change
         self._zero_head, self._part, self._needs = zero_head, "", "zero_head"
         self._head: Head | None = None
         if zero_head:
@@ -158,8 +175,9 @@ class Network:
         return {name for name, _ in self.model.named_parameters()}
 
     def start(self, width: int | None = None) -> Params:
-        """The parameters that move, where they start; a zero head for `width` scores."""
+        """What moves, where it starts; a zero head for `width` scores."""
         params: Params = {n: p for n, p in self._learned().items() if n in self.moving}
+        params |= {} if self.change is None else self.change.start(self.model)
         for name, p in self.head.items():
             shape = (p.shape[0] if width is None else width, *p.shape[1:])
             params[name] = p.new_zeros(shape).requires_grad_()
@@ -201,7 +219,8 @@ class Network:
         No task's loss depends on another's parameters, so the gradient of the sum holds them all.
 
         Args:
-            second_order: it can be differentiated in turn, where gradients are taken at all.
+            second_order: the gradient can itself be differentiated, if gradients are enabled at
+                all.
         """
         second_order = second_order and torch.is_grad_enabled()
         if not second_order:
@@ -221,7 +240,7 @@ class Network:
         return losses
 
     def fitting(self, scores: Tensor, x: Tensor, support: Support) -> Tensor:
-        """Scores (T, B, width) of items x; those of classes that the tasks lack are left out."""
+        """Scores (T, B, width) of items x, without those for classes that the tasks lack."""
         return self._fitting(scores, x, support.width, exact=support.exact)
 
     def _fitting(self, scores: Tensor, x: Tensor, width: int | None, *, exact: bool) -> Tensor:
@@ -233,10 +252,11 @@ class Network:
     # -------------------------------------------------------------- the scores
 
     def state(self, params: Params, support: Support, *, seen: bool = True) -> Params:
-        """All that `scores` needs: the fast parameters, and what it must know of the support sets.
+        """All that `scores` needs: the fast parameters, and some facts about the support sets.
 
         Args:
-            seen: the scores of the support sets have been looked at; if not, one task's are now.
+            seen: the scores of the support sets have been checked; if not, those of one task are
+                checked.
         """
         if not seen and not hasattr(self.model, "output_dim"):
             with torch.no_grad():
@@ -256,6 +276,7 @@ class Network:
         return self._fitting(scores, x, n_way, exact=False)
 
     def _run(self, params: Params, x: Tensor, support_x: Tensor | None = None) -> Tensor:
+        params = params if self.change is None else self.change.weights(self.model, params)
         return run(self.model, params, x, self._models, support_x)
 
     def _beside(self, support_x: Tensor, n_way: int | None) -> Params:
@@ -292,7 +313,7 @@ class Network:
         return loss_in_pieces(loss_of, unmoved | state, tasks, size)
 
     def tasks_at_once(self, tasks: EpisodeBatch, learn: Learn, n_steps: int) -> int:
-        """As many as run fast, by the work of an inner loop, and at most 8 pieces of queries."""
+        """As many as run fast, by the work of one inner loop, and at most 8 pieces of queries."""
         task = tasks.support_x[:1], tasks.support_y[:1]
         size = self._sizes.of(learn, KEPT, *task, also=n_steps)
         return min(size, 8 * self._queries_at_once(tasks))

@@ -1,4 +1,4 @@
-"""Which linear layer gives a model's scores? Found by what it does, not by where it is named."""
+"""Which linear layer gives a model's scores? We find it by what it does, not by its name."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Head:
         self.name = last_layer(model)
 
     def look(self, model: nn.Module, x: Tensor) -> None:
-        """Find the layer, if that is still to do, by the scores of items x (B, *item)."""
+        """Find the layer, if it has not been found, from the scores of items x (B, *item)."""
         if self.name is None:
             self.name = find_head(model, x, self.needs, self.instead)
 
     def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        """Those of the layer, by their names in the model; empty before it is found."""
+        """The parameters of the layer, by their names in the model; empty before it is found."""
         if self.name is None:
             return {}
         own = {id(p) for p in model.get_submodule(self.name).parameters()}
@@ -59,7 +59,7 @@ def hold_at_zero(head: Mapping[str, nn.Parameter], moving: Collection[str]) -> N
 
 
 def last_layer(model: nn.Module) -> str | None:
-    """The name of the linear layer that a plain sequence of layers ends in; None: one must look."""
+    """The name of the linear layer that ends a plain sequence of layers; None: not such a model."""
     plain = {nn.Sequential.forward, MLP.forward, ConvNet.forward}
     names: list[str] = []
     for name, layer in model.named_modules(remove_duplicate=False):
@@ -79,8 +79,8 @@ def find_head(
 ) -> str:
     """The name of the linear layer that gives the scores of items x (B, *item).
 
-    It is the last one called which, with its parameters at 0, leaves all scores equal and can learn
-    from there, and which has as many outputs as there are scores. What comes after it (softmax, a
+    It is the last layer called that leaves all scores equal if its parameters are 0, that can learn
+    from there, and that has as many outputs as there are scores. What comes after it (softmax, a
     scale, another shape) must keep equal scores equal.
 
     Raises:
@@ -146,7 +146,7 @@ def _answers(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _is_tied(model: nn.Module, layer: nn.Module) -> bool:
-    """Whether another layer has a parameter of this one."""
+    """Whether another layer shares a parameter with this one."""
     own = {id(p) for p in layer._parameters.values() if p is not None}
     others = (other for other in model.modules() if other is not layer)
     return any(id(p) in own for other in others for p in other._parameters.values())

@@ -1,4 +1,4 @@
-"""Way, shot, classes: the measured map, and what to recommend. Introduced in notebook 11."""
+"""Ways, shots, classes: the measured map, and the recommendation. Introduced in notebook 11."""
 
 from __future__ import annotations
 

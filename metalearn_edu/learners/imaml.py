@@ -181,7 +181,7 @@ class _Problem:
 
 
 class _Report:
-    """How inner loops ended, and what was said of it, once."""
+    """How inner loops ended, and the warnings about it, each given once."""
 
     def __init__(self) -> None:
         self.residual, self.said = math.nan, set[str]()

@@ -46,7 +46,7 @@ class Reptile(MAML):
             one of each class and then the next of each, over and over; the paper's code shuffles
             them. Default: all items in every step.
         with_queries: train on the items of an episode's query set too, as further training items
-            of its task. The paper trains with 10 or 15 items a class even for 1-shot tasks.
+            of its task. The paper trains with 10 or 15 items per class even for 1-shot tasks.
             Default: on the support set alone; the query set is then not looked at.
         outer_optimizer: "adam", or "sgd" for the paper's interpolation.
         options: num_test_steps, max_inner_grad_norm, zero_head, inner_optimizer and batch_norm, as

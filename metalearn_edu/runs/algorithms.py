@@ -1,7 +1,7 @@
-"""The algorithms that `metalearn-edu train` knows, one entry each, with the settings of their own.
+"""The algorithms that `metalearn-edu train` knows, one entry each, with their own settings.
 
-Nothing here loads PyTorch before a learner is built: the options of the command line are made from
-these settings, and `--help` need not wait.
+Nothing here loads PyTorch before a learner is built: the options of the command line come from
+these settings, and `--help` must not wait.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .recipe import ALGORITHMS, FUNCTIONS, Algorithm, Recipe
@@ -24,10 +24,11 @@ __all__ = ["ALGORITHMS"]
 Shape = tuple[int, ...]
 
 # `study` and `classes_per_step` were measured once, in processor time on one thread, on 200 classes
-# of Glyphs, for 40 s a training: 47 ms a step for prototypical, 96 relation, 41 maml and meta-sgd
-# in 5-way episodes (29 in 20-way), 26 task-conditioned, 151 mann in 5-way streams (293 in 20-way:
-# twice the time of the others). The step sizes are the best of two or three on meta-val. Many small
-# steps did better in the same time than few large ones; mann needs larger ones.
+# of Glyphs, for 40 s a training: 47 ms a step for prototypical and ridge-head, 96 relation, 41 maml
+# and meta-sgd in 5-way episodes (29 in 20-way), 20 ordinary-classifier, 26 task-conditioned, 151
+# mann in 5-way streams (293 in 20-way: twice the time of the others). The step sizes are the best
+# of two or three on meta-val. Many small steps did better in the same time than few large ones;
+# mann needs larger ones.
 
 WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, "n_steps": 3000}
 
@@ -75,7 +76,7 @@ class WithHidden(Recipe):
 
 
 def _image_size(item_shape: Shape) -> Any:
-    """Height and width as the backbones take them: one number where they are equal."""
+    """Height and width as the backbones take them: one number if they are equal."""
     _, height, width = item_shape
     return width if height == width else (height, width)
 
@@ -97,7 +98,8 @@ def _image_model(recipe: Recipe, item_shape: Shape, output_dim: int | None) -> M
         norm=recipe.norm,
         n_halvings=3 if grows else None,
     )
-    # Channels last in memory: a quarter faster with batch normalisation, and the same numbers.
+    # Channels last in memory are a quarter faster with batch normalisation; the numbers are the
+    # same.
     layout = torch.channels_last if grows else torch.contiguous_format
     return network.to(memory_format=layout)  # type: ignore[call-overload]
 
@@ -393,6 +395,70 @@ ALGORITHMS["task-conditioned"] = Algorithm(
 )
 
 
+# ---------------------------------------------------------------- ordinary classifier
+
+
+@dataclass(frozen=True)
+class Ordinary(Recipe):
+    """Of ordinary-classifier."""
+
+    rule: str = one_of(
+        "nearest_mean",
+        ("nearest_mean", "cosine", "logistic", "ridge"),
+        "How the embeddings of the shots tell classes apart.",
+    )
+
+    def settled(self, n_classes: int) -> Recipe:
+        """With as many classes as its last layer has, so that a run is loaded without its data."""
+        return replace(self, n_classes=n_classes)
+
+
+def _ordinary_classifier(recipe: Ordinary, item_shape: Shape) -> MetaLearner:
+    from ..learners import OrdinaryClassifier
+    from .sources import recipe_data
+
+    encoder = _image_model(recipe, item_shape, None)
+    n_classes = recipe.n_classes or recipe_data(recipe, "meta-train").n_classes
+    turns = 4 if recipe.rotations else 1
+    return OrdinaryClassifier(encoder, encoder.output_dim, turns * n_classes, recipe.rule)
+
+
+ALGORITHMS["ordinary-classifier"] = Algorithm(
+    "Ordinary classifier",
+    "ordinary_classifier.OrdinaryClassifier",
+    _ordinary_classifier,
+    Ordinary,
+    {"train_way": 60, "n_query": 1, "n_tasks_per_batch": 1, "width": 48, "n_steps": 6000},
+    study={"n_steps": 2000, "meta_lr": 4e-3},
+)
+
+
+# ---------------------------------------------------------------- ridge head
+
+
+@dataclass(frozen=True)
+class Ridge(Recipe):
+    """Of ridge-head."""
+
+    strength: float = step_size(0.1, "Lambda of the ridge regression.")
+
+
+def _ridge_head(recipe: Ridge, item_shape: Shape) -> MetaLearner:
+    from ..learners import RidgeHead
+
+    return RidgeHead(_image_model(recipe, item_shape, None), recipe.strength)
+
+
+ALGORITHMS["ridge-head"] = Algorithm(
+    "Ridge head",
+    "ridge_head.RidgeHead",
+    _ridge_head,
+    Ridge,
+    {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
+    study={"n_steps": 850, "meta_lr": 8e-3},
+)
+
+
 # ---------------------------------------------------------------- in context
 
 EVERY_SIZE = "Train on every size of the support set at once, from 0 items to all."
@@ -408,7 +474,7 @@ class InContext(Recipe):
 
 
 def _sizes_in_context(recipe: InContext, item_shape: Shape) -> dict[str, Any]:
-    """What the learners of both are told about items and answers."""
+    """What both learners need to know about items and answers."""
     regression = recipe.data in FUNCTIONS
     encoder = None if regression else _image_model(recipe, item_shape, None)
     return {
@@ -520,7 +586,7 @@ ALGORITHMS["mann"] = Algorithm(
     _mann,
     Mann,
     {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
-    without=("n_query",),  # its streams have 10 items per class
+    without=("n_query",),  # mann's streams have 10 items per class
     streams=True,
     study={"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},
     classes_per_step=40,

@@ -1,4 +1,4 @@
-"""The options of `metalearn-edu train`, made of the settings that the algorithms have.
+"""The options of `metalearn-edu train`, made from the settings of the algorithms.
 
 Nothing here loads PyTorch, so that `--help` is immediate.
 """
@@ -19,12 +19,12 @@ __all__ = ["settings_among", "train_options"]
 
 
 def train_options() -> list[inspect.Parameter]:
-    """The argument and the options of the command, for its signature; typer reads them there."""
+    """The argument and the options of the command, for its signature, where typer reads them."""
     return [_algorithm(), *(_option(name, each) for name, each in every_setting().items())]
 
 
 def settings_among(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among the command's parameters, as a recipe has them; `data` apart.
+    """The settings among the command's parameters, as in a recipe; `data` separately.
 
     Raises:
         ValueError: a text that cannot be read.
@@ -60,7 +60,7 @@ def _parameter(
 
 
 def _usual(name: str, setting: Setting) -> Any:
-    """The default of a setting, for the help; None where algorithms differ in it."""
+    """The default of a setting, for the help; None if algorithms differ in it."""
     found = set()
     for entry in (ALGORITHMS[each] for each in algorithms_with(name)):
         default, kinds = getattr(entry.recipe, name), (entry.images, entry.sinusoids)

@@ -1,4 +1,4 @@
-"""What accuracy to expect at a point of a study, with its interval, also of differences.
+"""The accuracy to expect at a point of a study, with its interval; also for differences.
 
 Between the points of the grid we interpolate the logit of the accuracy, log(p / (1 - p)), linearly
 in the logarithms of n_classes, n_way and n_shot; beyond it we extrapolate in a straight line, and
@@ -70,9 +70,10 @@ def estimate(weighted: np.ndarray) -> Estimate:
 
 
 def student(degrees: float) -> float:
-    """The t that 95 % of Student's distribution lie within: 12.7 for 1, 4.30 for 2, 1.96 for many.
+    """The t within which 95 % of Student's distribution lie: 12.7 for 1, 4.30 for 2, 1.96 for many.
 
-    With t = sqrt(degrees) * tan(a) the density is that of cos(a)^(degrees - 1), which we sum up.
+    With t = sqrt(degrees) * tan(a) the density is proportional to cos(a)^(degrees - 1), which we
+    sum numerically.
     """
     degrees = min(degrees, 1e4)
     edges = np.linspace(0, np.pi / 2, 20_001)
@@ -82,9 +83,9 @@ def student(degrees: float) -> float:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of one algorithm at a point: expected accuracy, its 95 % interval, and how it was made.
+    """For one algorithm at a point: expected accuracy, its 95 % interval, and its ingredients.
 
-    `weighted` sums to the accuracy's changes: what `estimate` takes, also of differences.
+    `weighted` sums to the changes of the accuracy; `estimate` takes it, also for differences.
     """
 
     accuracy: float
@@ -104,7 +105,7 @@ def forecast(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> Fo
     weights = cell_weights(evidence, point)
     inside = cell_weights(evidence, nearest_inside(evidence, point))
     here, edge = float((weights * logit).sum()), float((inside * logit).sum())
-    slopes = (weights / (p * (1 - p)))[..., None, None]  # of the logit, by each cell's accuracy
+    slopes = (weights / (p * (1 - p)))[..., None, None]  # d logit / d accuracy, by cell
     half = estimate(slopes * values).half_width + abs(here - edge)
     accuracy = sigmoid(here)
     weighted = accuracy * (1 - accuracy) * slopes * values
@@ -113,12 +114,12 @@ def forecast(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> Fo
 
 def _logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy of each cell and its logit, from accuracies (*cells, seeds, episodes)."""
-    p = values.mean(axis=(-2, -1)).clip(1e-3, 1 - 1e-3)  # so that all right has a logit
+    p = values.mean(axis=(-2, -1)).clip(1e-3, 1 - 1e-3)  # so that an accuracy of 1 has a logit
     return p, np.log(p / (1 - p))
 
 
 def best_map(evidence: Evidence, sizes: Any, ways: Any, n_shot: int) -> np.ndarray:
-    """Which algorithm is expected to be best: numbers in the order of `evidence.accuracy`.
+    """Which algorithm is expected to be best, as its number in the order of `evidence.accuracy`.
 
     Beyond the measured range it is the best at its edge.
 
@@ -137,7 +138,7 @@ def best_map(evidence: Evidence, sizes: Any, ways: Any, n_shot: int) -> np.ndarr
 
 
 def sigmoid(x: float) -> float:
-    """The accuracy of a logit."""
+    """The accuracy with this logit."""
     return 1 / (1 + math.exp(-x))
 
 

@@ -32,6 +32,7 @@ from metalearn_edu.learners import (
     MANN,
     ConditionalNeuralProcess,
     EnhancedProtoNet,
+    FineTuned,
     InContextTransformer,
     LinearSelfAttention,
     LSTMController,
@@ -39,14 +40,18 @@ from metalearn_edu.learners import (
     MANNController,
     MetaLearner,
     MetaSGD,
+    OrdinaryClassifier,
     PrototypicalNetwork,
     RelationNetwork,
     Reptile,
+    RidgeHead,
     TaskConditionedNetwork,
 )
 from metalearn_edu.tasks import EpisodeBatch
 
 N_WAY = 3
+N_CLASSES = 7
+"""Of the data set from which the episodes come."""
 
 
 def same_learner(learner, permutation):
@@ -147,6 +152,14 @@ def imaml(model, rate=0.08, lam=10.0, **options):
     """Solved to rounding in every task, so that the implicit gradient is the exact one."""
     exact = {"num_inner_steps": 100, "num_cg_steps": 12, "tolerance": 1e-12}
     return IMAML(model, rate, lam=lam, **exact, **options)
+
+
+def ordinary(**options):
+    return OrdinaryClassifier(MLP(4, 6, 5), 5, N_CLASSES, **options)
+
+
+def tuned(encoder=None, width=5, **options):
+    return FineTuned(encoder or MLP(4, 6, 5), width, **{"num_inner_steps": 2} | options)
 
 
 def conditioned(**options):
@@ -327,7 +340,9 @@ LEARNERS = {
         first_order=True,
     ),
     "IMAML": Entry(lambda: imaml(MAMLModel(4, 6, N_WAY)), relabel=relabel_maml),
-    "IMAML, zero head": Entry(lambda: imaml(MAMLModel(4, 6, N_WAY), zero_head=True)),
+    "IMAML, zero head": Entry(
+        lambda: imaml(MAMLModel(4, 6, N_WAY), rate=0.4, lam=1.0, zero_head=True)
+    ),
     "IMAML, head alone moves": Entry(
         lambda: imaml(MAMLModel(4, 6, N_WAY), inner_params=["5"]), relabel=relabel_maml
     ),
@@ -354,6 +369,26 @@ LEARNERS = {
         lambda: transformer(1, 1, True), item=(1,), regression=True
     ),
     "LinearSelfAttention": Entry(lambda: LinearSelfAttention(1), item=(1,), regression=True),
+    "OrdinaryClassifier": Entry(ordinary),
+    "OrdinaryClassifier, cosine": Entry(lambda: ordinary(rule="cosine")),
+    "OrdinaryClassifier, logistic": Entry(lambda: ordinary(rule="logistic")),
+    "OrdinaryClassifier, ridge": Entry(lambda: ordinary(rule="ridge")),
+    "OrdinaryClassifier, convolutions": Entry(
+        lambda: OrdinaryClassifier(conv(), 64, N_CLASSES), item=(1, 8, 8)
+    ),
+    "FineTuned": Entry(tuned),
+    "FineTuned, head": Entry(lambda: tuned(moving="head")),
+    "FineTuned, biases": Entry(lambda: tuned(moving="biases")),
+    "FineTuned, FiLM": Entry(lambda: tuned(moving="film")),
+    "FineTuned, LoRA": Entry(lambda: tuned(moving="lora", rank=2)),
+    "FineTuned, convolutions, LoRA": Entry(
+        lambda: tuned(conv(), 64, moving="lora", rank=2), item=(1, 8, 8)
+    ),
+    "FineTuned, convolutions, FiLM": Entry(
+        lambda: tuned(conv(), 64, moving="film"), item=(1, 8, 8)
+    ),
+    "RidgeHead": Entry(lambda: RidgeHead(MLP(4, 6, 5))),
+    "RidgeHead, convolutions": Entry(lambda: RidgeHead(conv()), item=(1, 8, 8)),
     "RelationNetwork": Entry(lambda: RelationNetwork(4, 6)),
     "RelationNetwork, mean": Entry(lambda: RelationNetwork(4, 6, aggregate="mean")),
     "RelationNetwork, logits": Entry(
@@ -442,7 +477,11 @@ def draw_episodes(entry, n_tasks=2, n_shot=2, n_query=2, seed=0):
         keys = torch.rand(n_tasks, n, generator=generator)
         return x, torch.arange(n_way).repeat(per_class)[keys.argsort(dim=1)]
 
-    return EpisodeBatch(*side(n_shot), *side(n_query))
+    sides = *side(n_shot), *side(n_query)
+    if entry.regression:
+        return EpisodeBatch(*sides)
+    classes = torch.rand(n_tasks, N_CLASSES, generator=generator).argsort(dim=1)[:, :N_WAY]
+    return EpisodeBatch(*sides, classes)
 
 
 def trained(learner):
@@ -707,8 +746,9 @@ def test_no_loop_over_tasks(entry):
     """
     counts, two = [], draw_episodes(entry)
     for times in (1, 3):
-        sides = two.support_x, two.support_y, two.query_x, two.query_y
-        learner, episodes = fresh(entry), EpisodeBatch(*(torch.cat([t] * times) for t in sides))
+        sides = two.support_x, two.support_y, two.query_x, two.query_y, two.classes
+        learner = fresh(entry)
+        episodes = EpisodeBatch(*(t if t is None else torch.cat([t] * times) for t in sides))
         with CountOperations() as operations:
             learner.loss(episodes).backward()
         counts.append(operations.count)

@@ -865,7 +865,7 @@ def test_a_stopped_training_says_how_to_go_on_and_evaluate_that_it_was(
         patch.setattr(training._Run, "step", stop_after_two)
         status, out, err = run(capsys, *words)
     assert status == 130 and "stopped by hand after 2 steps" in out
-    assert "the same command goes on" in err
+    assert "the same command continues" in err
     status, _, err = run(capsys, "evaluate", tmp_path / "run", "--episodes", 4)
     assert status == 0 and "was stopped after 2 of 5 steps" in err
     assert run(capsys, *words)[0] == 0
