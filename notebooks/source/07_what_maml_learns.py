@@ -177,7 +177,10 @@ def layers_said(model, params, x):
     """What each block says about the items, flat, with these parameters: five of (n, features)."""
     said = []
     parts = [*model.blocks, model.embed]
-    hooks = [p.register_forward_hook(lambda m, i, out: said.append(out.flatten(1))) for p in parts]
+    hooks = [
+        p.register_forward_hook(lambda m, i, out: said.append(out.flatten(1).double()))
+        for p in parts
+    ]
     with torch.no_grad():
         functional_call(model, params, (x,))
     for hook in hooks:
@@ -263,10 +266,10 @@ print("all blocks frozen: more than 10 points lower, in three seeds:", True)
 # block is another matter. It does change, and without its change accuracy falls by 16 to 25 points
 # (600 outer steps, 150 episodes each, three seeds).
 #
-# Raghu et al. freeze all but the head of a larger MAML and lose nearly nothing. Ours loses much,
-# because its head was never asked to do the work alone: in training, the last block always helped. That
-# explanation is a guess until we test it. The test is to train without the block's help: **ANIL**,
-# "almost no inner loop", moves the head alone, in training too. Its body still gets an outer gradient.
+# Why does the head fail alone? A guess: it was never asked to do the work alone, because in training
+# the last block always helped. The test is to train without the block's help. **ANIL** ("almost no
+# inner loop"; Raghu et al. 2020) moves the head alone, in training too. Its body still gets an outer
+# gradient.
 
 # %%
 anils = [load_pretrained(f"anil_glyphs_{seed}") for seed in range(3)]
@@ -469,7 +472,7 @@ on_waves = {
 
 # %%
 def plot_errors(ax, results, colors):
-    """One bar of log scale for each result, with its interval and its number."""
+    """A point for each result, with its interval and its number."""
     for place, r in enumerate(results.values()):
         _ = ax.errorbar(
             r.mean, -place, xerr=r.half_width, color=colors[place], marker="o", capsize=3
@@ -851,11 +854,25 @@ fig, ax = plt.subplots(figsize=(7.6, 3), layout="constrained")
 plot_errors(ax, results, [BLUE, ORANGE, PURPLE, GREEN, "0.35"])
 _ = ax.axvline(3.006, color="0.4", ls=":", label="without a support set")
 _ = ax.legend(fontsize=11)
-describe(ax, "Squared error on waves of five ways to learn a start; CONTEST_ALT")
+describe(
+    ax,
+    "Squared error on waves of five ways to learn a start: ANIL lowest at about "
+    "0.15, then second order, Reptile, first order and iMAML at about 0.7; all far below 3.0",
+)
 plt.show()
 
 # %% [markdown]
-# CONTEST_TEXT
+# **What we saw** (one training each; the intervals are over 300 tasks). At this setting second order halves
+# the error of first order, about 0.25 against 0.54. Reptile is between them with 0.3, but it has seen
+# three times as many points of each wave. ANIL is best with 0.15: it goes back through the steps of the head
+# alone, which are 41 numbers of 3,401. iMAML comes last with 0.7. Its 16 steps end far from the
+# minimum, so its gradient is not the one that the formula promises; `IMAML` says so in a warning, which
+# we have silenced here.
+#
+# So the answer to the lesson's question depends. All five ways learn: without a support set, no answer
+# is better than 3.0. How well they do is a matter of settings, too: on a network with two hidden layers
+# and 500 outer steps, we measured 0.38 for second and 0.45 for first order with `inner_lr` 0.02, and
+# 1.06 against 2.14 with 0.05 (one training each). Lesson 05 has the same comparison on letters.
 #
 # ## 10. The papers' figures beside ours
 #
@@ -900,8 +917,9 @@ plt.show()
 # - name the control that an experiment on feature reuse needs: another body;
 # - say why ANIL fails with one unit in the last hidden layer: the head can only scale one curve;
 # - write Reptile's step and the implicit gradient, and say when each is right;
-# - answer the lesson's question for these tasks: second order buys a better start per outer step, and
-#   costs memory for every inner step; first order, Reptile and implicit gradients pay less.
+# - answer the lesson's question for these tasks: second order halved the error of first order on waves,
+#   ANIL needed it through the head alone, and first order, Reptile and implicit gradients keep
+#   memory flat.
 #
 # What you have solved in this lesson:
 
