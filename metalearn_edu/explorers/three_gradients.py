@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..plotting.style import BLACK, GREY, ORANGE, SMALL, VERMILLION, WINE
+from ..plotting.style import BLACK, GREY, ORANGE, WINE
 from .base import Explorer
 from .starts import LOOKS, OPTIMA, curvatures, draw_arrows, draw_floors, path
 
@@ -20,9 +20,11 @@ __all__ = ["GradientsExplorer", "errors", "gradients", "settled", "shares_of_sta
 VALLEYS = "three directions"
 MOST_STEPS = 30
 REACH = 2.6
+LOWEST, HIGHEST = 0.001, 10.0
+LEVELS = ["0.1 %", "1 %", "10 %", "100 %", "1000 %"]
 ARROWS: dict[str, dict[str, Any]] = {
     "first order": {"color": ORANGE, "ls": "--", "marker": "D"},
-    "exact": {"color": VERMILLION, "ls": "-", "marker": "s"},
+    "exact": {"color": BLACK, "ls": "-", "marker": "s"},
     "implicit": {"color": WINE, "ls": ":", "marker": "*"},
 }
 
@@ -89,8 +91,8 @@ class GradientsExplorer(Explorer):
 
     title = "Three gradients for one start"
     question = (
-        "From how many steps on is the implicit arrow right? What makes it later? And is there a "
-        "place where first order is right?"
+        "From how many steps on is the implicit arrow right? What makes it sooner? When is first "
+        "order right?"
     )
     size = (9.6, 4.0)
     text_height = 66
@@ -108,7 +110,7 @@ class GradientsExplorer(Explorer):
     def draw(self, fig: Figure, **state: Any) -> None:
         """The valleys with paths and arrows; the errors by inner steps."""
         fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
-        place: Any = {"left": 0.055, "right": 0.985, "top": 0.92, "bottom": 0.21, "wspace": 0.16}
+        place: Any = {"left": 0.055, "right": 0.985, "top": 0.92, "bottom": 0.21, "wspace": 0.2}
         left, right = fig.subplots(1, 2, width_ratios=(1, 1.25), gridspec_kw=place)
         self._draw_plane(left, **state)
         self._draw_errors(right, **state)
@@ -118,12 +120,12 @@ class GradientsExplorer(Explorer):
         start, how = _start(**state), _how(**state)
         points = path(start, VALLEYS, how["inner_lr"], how["n_steps"], how["pull"])
         for task, style in enumerate(LOOKS):
-            ax.plot(*points[:, task].T.tolist(), ".-", color=style["color"], lw=1, ms=5)
+            ax.plot(*points[:, task].T.tolist(), ".-", color=style["color"], lw=1, ms=5, alpha=0.6)
         for name, gradient in gradients(start, **how).items():
             style = ARROWS[name]
             end = start - gradient[-1]
             draw_arrows(ax, torch.stack([start, end]), style["color"], style["ls"])
-            ax.plot(*end.tolist(), **{**style, "ls": ""}, ms=9, label=name)
+            ax.plot(*end.tolist(), **style, mec="white", ms=12, zorder=5, label=name)
         ax.plot(*start.tolist(), "o", color=BLACK, ms=9)
         ax.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
         ax.set(xticks=[-2, 0, 2], yticks=[-2, 0, 2])
@@ -139,13 +141,12 @@ class GradientsExplorer(Explorer):
             shown = curve.clamp(LOWEST, HIGHEST).tolist()
             ax.plot(range(MOST_STEPS + 1), shown, **style, label=name)
             here = how["n_steps"]
-            ax.plot([here], [shown[here]], **{**ARROWS[name], "ls": ""}, ms=9)
+            ax.plot([here], [shown[here]], **ARROWS[name], mec="white", ms=12, zorder=5)
         ax.axvline(how["n_steps"], color=GREY, lw=1)
         ax.set(yscale="log", ylim=(0.7 * LOWEST, 1.4 * HIGHEST), xlim=(-0.7, MOST_STEPS + 0.7))
-        ax.set_yticks([0.001, 0.01, 0.1, 1, 10], ["0.1 %", "1 %", "10 %", "100 %", "1000 %"])
+        ax.set_yticks([0.001, 0.01, 0.1, 1, 10], LEVELS)
         ax.minorticks_off()
-        ax.text(MOST_STEPS, 1.2 * LOWEST, "inner steps", fontsize=SMALL, ha="right", color=GREY)
-        ax.set_title("error of the gradient, in % of the exact one", loc="left")
+        ax.set_title("error by inner steps, in % of the exact gradient", loc="left")
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, columnspacing=0.8)
 
     def describe(self, **state: Any) -> str:
@@ -165,9 +166,6 @@ class GradientsExplorer(Explorer):
             f"order {_percent(wrong['first order'])}, implicit {_percent(wrong['implicit'])}."
             f"{growth}"
         )
-
-
-LOWEST, HIGHEST = 0.001, 10.0
 
 
 def _start(start_1: float, start_2: float, **rest: Any) -> Tensor:

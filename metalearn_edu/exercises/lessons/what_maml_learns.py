@@ -89,9 +89,7 @@ def cosine_scores(support_z: Tensor, support_y: Tensor, query_z: Tensor, n_way: 
     return cosines @ one_hot / one_hot.sum(dim=0)
 
 
-def _class_by_class(
-    support_z: Tensor, support_y: Tensor, query_z: Tensor, n_way: int
-) -> Tensor:
+def _class_by_class(support_z: Tensor, support_y: Tensor, query_z: Tensor, n_way: int) -> Tensor:
     cosines = F.cosine_similarity(query_z[:, None], support_z[None], dim=-1)
     columns = [cosines[:, support_y == label].mean(dim=1) for label in range(n_way)]
     return torch.stack(columns, dim=1)
@@ -395,9 +393,9 @@ EXERCISES: list[Exercise | Question] = [
     COSINE,
     question_of("waves_from_the_head", lesson=LESSON),
     REPTILE,
-    IMPLICIT,
-    question_of("fifty_steps", lesson=LESSON),
     EACH_TASK,
+    IMPLICIT,
     SOLVED,
     question_of("before_the_minimum", lesson=LESSON),
+    question_of("fifty_steps", lesson=LESSON),
 ]
