@@ -123,7 +123,7 @@ class GradientsExplorer(Explorer):
             ax.plot(*points[:, task].T.tolist(), ".-", color=style["color"], lw=1, ms=5, alpha=0.6)
         for name, gradient in gradients(start, **how).items():
             style = ARROWS[name]
-            end = start - gradient[-1]
+            end = start - _within_reach(gradient[-1])
             draw_arrows(ax, torch.stack([start, end]), style["color"], style["ls"])
             ax.plot(*end.tolist(), **style, mec="white", ms=12, zorder=5, label=name)
         ax.plot(*start.tolist(), "o", color=BLACK, ms=9)
@@ -166,6 +166,11 @@ class GradientsExplorer(Explorer):
             f"order {_percent(wrong['first order'])}, implicit {_percent(wrong['implicit'])}."
             f"{growth}"
         )
+
+
+def _within_reach(gradient: Tensor) -> Tensor:
+    """A gradient no longer than ten pictures: a dashed line has to be drawn dash by dash."""
+    return gradient * min(1.0, 20 * REACH / max(gradient.norm().item(), 1e-12))
 
 
 def _start(start_1: float, start_2: float, **rest: Any) -> Tensor:
