@@ -155,7 +155,7 @@ class GradientsExplorer(Explorer):
         found = {name: gradient[-1] for name, gradient in gradients(start, **how).items()}
         wrong = {name: 100 * error[-1].item() for name, error in errors(start, **how).items()}
         places = "; ".join(
-            f"{name} ({', '.join(f'{-x + 0.0:.2f}' for x in gradient.tolist())})"
+            f"{name} ({', '.join(_short(-x) for x in gradient.tolist())})"
             for name, gradient in found.items()
         )
         steps, factor = how["n_steps"], 1 - how["inner_lr"] * (4 + how["pull"])
@@ -180,6 +180,10 @@ def _start(start_1: float, start_2: float, **rest: Any) -> Tensor:
 def _how(pull: float, inner_lr: float, num_inner_steps: int, **rest: Any) -> dict[str, Any]:
     """The state without the start, as the functions above take it."""
     return {"pull": pull, "inner_lr": inner_lr, "n_steps": num_inner_steps}
+
+
+def _short(number: float) -> str:
+    return f"{round(number, 2) + 0.0:.2f}" if abs(number) < 1000 else f"{number:.0e}"
 
 
 def _percent(error: float) -> str:
