@@ -75,9 +75,7 @@ def shrinks(valleys: str, inner_lr: float, n_steps: int) -> Tensor:
     return torch.linalg.matrix_power(step, n_steps)
 
 
-def path(
-    start: Tensor, valleys: str, inner_lr: float, n_steps: int, pull: float = 0.0
-) -> Tensor:
+def path(start: Tensor, valleys: str, inner_lr: float, n_steps: int, pull: float = 0.0) -> Tensor:
     """Weights (n_steps + 1, 3, 2) of each task after 0, 1, ... inner steps from start (2,).
 
     Args:

@@ -123,7 +123,7 @@ class GradientsExplorer(Explorer):
             ax.plot(*points[:, task].T.tolist(), ".-", color=style["color"], lw=1, ms=5, alpha=0.6)
         for name, gradient in gradients(start, **how).items():
             style = ARROWS[name]
-            end = start - gradient[-1]
+            end = start - _within_reach(gradient[-1])
             draw_arrows(ax, torch.stack([start, end]), style["color"], style["ls"])
             ax.plot(*end.tolist(), **style, mec="white", ms=12, zorder=5, label=name)
         ax.plot(*start.tolist(), "o", color=BLACK, ms=9)
@@ -155,7 +155,7 @@ class GradientsExplorer(Explorer):
         found = {name: gradient[-1] for name, gradient in gradients(start, **how).items()}
         wrong = {name: 100 * error[-1].item() for name, error in errors(start, **how).items()}
         places = "; ".join(
-            f"{name} ({', '.join(f'{-x + 0.0:.2f}' for x in gradient.tolist())})"
+            f"{name} ({', '.join(_short(-x) for x in gradient.tolist())})"
             for name, gradient in found.items()
         )
         steps, factor = how["n_steps"], 1 - how["inner_lr"] * (4 + how["pull"])
@@ -168,6 +168,11 @@ class GradientsExplorer(Explorer):
         )
 
 
+def _within_reach(gradient: Tensor) -> Tensor:
+    """A gradient no longer than ten pictures: a dashed line has to be drawn dash by dash."""
+    return gradient * min(1.0, 20 * REACH / max(gradient.norm().item(), 1e-12))
+
+
 def _start(start_1: float, start_2: float, **rest: Any) -> Tensor:
     return torch.tensor([start_1, start_2], dtype=torch.float64)
 
@@ -175,6 +180,10 @@ def _start(start_1: float, start_2: float, **rest: Any) -> Tensor:
 def _how(pull: float, inner_lr: float, num_inner_steps: int, **rest: Any) -> dict[str, Any]:
     """The state without the start, as the functions above take it."""
     return {"pull": pull, "inner_lr": inner_lr, "n_steps": num_inner_steps}
+
+
+def _short(number: float) -> str:
+    return f"{round(number, 2) + 0.0:.2f}" if abs(number) < 1000 else f"{number:.0e}"
 
 
 def _percent(error: float) -> str:

@@ -1,4 +1,4 @@
-"""The exercises of notebook 07: similarity, cosine labels, Reptile, implicit gradients, two bugs."""
+"""The exercises of notebook 07: likeness, cosine scores, Reptile, implicit gradients, two bugs."""
 
 from __future__ import annotations
 
