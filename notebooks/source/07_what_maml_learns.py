@@ -418,13 +418,13 @@ print("every classifier is trained in less than 30 s:", seconds < 30)
 # %% [markdown]
 # **What we saw** (three seeds, 600 outer steps, 150 episodes):
 #
-# - ANIL reaches 65 to 71 % and is above MAML, 55 to 58 %, in every seed. So the head alone can do the
+# - ANIL reaches 65 to 70 % and is above MAML, 55 to 57 %, in every seed. So the head alone can do the
 #   work, if training asks it to. That was the test of our explanation, and it passed.
-# - ANIL's body needs no head at all: by cosine it has 67 to 72 %. The steps of the head add nothing
+# - ANIL's body needs no head at all: by cosine it has 67 to 71 %. The steps of the head add nothing
 #   that we can see.
-# - MAML's body has 47 to 52 % by cosine, hardly more than bare pixels with 47 %. It is good for the
+# - MAML's body has 46 to 51 % by cosine, about what bare pixels have, 47 %. It is good for the
 #   steps that it was trained with, not by itself.
-# - The ordinary classifier's body has 56 to 66 %, without a single episode. An untrained body has 23 %.
+# - The ordinary classifier's body has 56 to 66 %, without a single episode. An untrained body has 22 %.
 #   So "NIL works" says that a body has good features. It does not say that MAML was needed for them.
 #
 # In the paper the order is another: there MAML's body by cosine is ahead of an ordinary classifier's
@@ -828,8 +828,8 @@ print("first order and implicit keep less than 1.5 times as much:", flat)
 # **What we saw.** Only second order pays for each step in memory: about 0.5 megabytes at one step, and 30
 # times as much at 50. First order and implicit keep the same at 1 and at 50 steps; Reptile keeps next
 # to nothing. Time is another matter. Every method must take the steps, so all lines rise. Implicit pays
-# for its conjugate gradients on top, whatever the number of steps, and is no faster than second order
-# here. What it saves is memory. For networks that fill the memory of a GPU, that decides.
+# for its conjugate gradients on top, whatever the number of steps, and is slower than second order up
+# to about 20 steps. What it saves is memory. For networks that fill the memory of a GPU, that decides.
 #
 # ## 9. Does it need second order?
 #
@@ -928,10 +928,9 @@ plt.show()
 # - name the control that an experiment on feature reuse needs: another body;
 # - say why ANIL fails with one unit in the last hidden layer: the head can only scale one curve;
 # - write Reptile's step and the implicit gradient, and say when each is right;
-# - answer the lesson's question for these tasks: second order halved the error of first order at one
-#   setting on waves,
-#   ANIL needed it through the head alone, and first order, Reptile and implicit gradients keep
-#   memory flat.
+# - answer the lesson's question for these tasks: at one setting on waves, second order halved the error
+#   of first order; ANIL needed it through the head alone; first order, Reptile and implicit
+#   gradients keep memory flat.
 #
 # What you have solved in this lesson:
 
