@@ -295,7 +295,7 @@ for sharpness in (1.0, 10.0):
 # At most 5.5 %, and 2.1 % if the other rows stand at right angles, as random rows nearly do. Such a
 # read is a blur over all slots. It hardly depends on the key, so hardly any gradient reaches the
 # key. The package goes back to neural Turing machines: each head learns its sharpness, which starts
-# at 10. In section 5 we shall see what starting at 1 does.
+# at 10. In section 5 we will see what starting at 1 does.
 #
 # ## 4. By hand: where to write?
 #

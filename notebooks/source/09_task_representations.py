@@ -90,7 +90,7 @@ plt.show()
 
 # %% [markdown]
 # The black dots are the support points, the dashed line is the truth. Three encoders, all fresh and
-# untrained, shall turn such a set into a vector:
+# untrained, will turn such a set into a vector:
 #
 # - **places** embeds the ten $x$ and pools them;
 # - **apart** pools the $x$ in one vector, pools the $y$ in another, and puts the two side by side;
@@ -1088,7 +1088,7 @@ assert one_shot > 0.55, f"meta-test accuracy {one_shot:.3f}"
 # %% [markdown]
 # With one shot it has about 72 ± 1 %, with five about 80 ± 1 % (95 % intervals over 600 meta-test
 # episodes). The next training gives other figures: with three seeds we had 68, 72 and 78 % with one
-# shot, and 77, 80 and 85 % with five. The interval over episodes says nothing of that (lesson 02).
+# shot, and 77, 80 and 85 % with five. The interval over episodes says nothing about that (lesson 02).
 # So this learner is far above nearest pixel, about level with MAML in lesson 05, and far below
 # ProtoNet in lesson 03, all after a similar time of training.
 #
