@@ -18,7 +18,7 @@
 # - find four bugs by their symptoms, and name the test that would have caught each.
 #
 # **Time:** 55 minutes to read and try, of which about 2 minutes are computing; the exercises take
-# another 65.
+# another 60.
 #
 # **Prerequisites:** [03_prototypical_networks](03_prototypical_networks.ipynb) (embeddings);
 # softmax; roughly what an LSTM is: a network with a state that it updates at each step.
