@@ -37,7 +37,7 @@
 # | $w^{lu}_t$ | `least_used_slots` | `(T, heads, slots)` | 1 for the least used slot |
 # | $\sigma(\alpha)$ | `gate` | `(T, heads, 1)` | share that is written where we read last |
 #
-# A **head** in this lesson is what reads and writes. The last linear layer of a network is often
+# A head in this lesson is what reads and writes. The last linear layer of a network is often
 # called a head as well, and has that name in the code (`learner.head`); here we call it the output
 # layer.
 
@@ -185,7 +185,7 @@ print("played within 2 points of it:", abs(played - first_instance_ceiling(5)) <
 # ## 3. By hand: look it up by its content
 #
 # The memory has slots, and each slot holds a row of numbers. To read, the network makes a **key**
-# and compares it with every row by the **cosine**: the scalar product divided by both lengths. It
+# and compares it with every row by the cosine: the scalar product divided by both lengths. It
 # is 1 for the same direction, 0 for a right angle, -1 for the opposite, whatever the lengths.
 #
 # Three slots hold (2, 0), (0, 3) and (3, 4). The key is (1, 0).
@@ -251,7 +251,7 @@ print("equal to the exercise:", torch.allclose(package, read_weights(key, memory
 #
 # $$\mathrm{read} = \mathrm{softmax}(\beta\, q \cdot k)\, v$$
 #
-# with the sharpness $\beta$. This is **attention**. Transformers usually have $1/\sqrt{d}$ instead
+# with the sharpness $\beta$. This is attention. Transformers usually have $1/\sqrt{d}$ instead
 # of $\beta$, and leave $q$ and $k$ at the lengths that they have. PyTorch's own attention computes our
 # read:
 

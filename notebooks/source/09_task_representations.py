@@ -4,7 +4,7 @@
 # **The question: can a task be a vector?**
 #
 # MAML adapts by changing weights, a memory (lesson 08) by writing into rows. Here is a third way,
-# and the shortest. One network, the **encoder**, reads the support set and computes a few numbers,
+# and the shortest. One network, the encoder, reads the support set and computes a few numbers,
 # a **task vector**. A second network reads these numbers beside each query. Adapting is then one
 # forward pass: no gradient, no step size, nothing to tune at test time.
 #
@@ -843,7 +843,7 @@ explorer.set(amplitude=4.5, phase=2.5, n_shot=2)
 # one pair, where the rings lie far from the cross and towards the middle of the half-disc, and 0.6
 # for another. In principle two points determine a wave, but waves that differ a lot may pass close
 # to both. The network gives one curve in either case, and no warning. It has no way to say that it
-# is not sure. That is a limit of its **loss**, the squared error, and not of task vectors.
+# is not sure. That is a limit of its loss, the squared error, and not of task vectors.
 #
 # ### A second output
 #
