@@ -67,7 +67,7 @@ class RidgeHead(MetaLearner):
         strength: lambda.
         scale: what the learned factor s of the scores starts from.
     Raises:
-        ValueError: strength or scale is no number above 0.
+        ValueError: strength or scale is not a number above 0.
     """
 
     def __init__(self, encoder: nn.Module, strength: float = 0.1, scale: float = 10.0) -> None:

@@ -64,7 +64,7 @@ class ProjectReport:
         prediction: written before the training.
         accuracy: (seeds, episodes) fractions, every seed on the same meta-test episodes.
         other: (episodes,) of the network to compare with, on the same episodes.
-        claim: what the author says of the difference: one of CLAIMS.
+        claim: what the author says about the difference: one of CLAIMS.
         tried: every setting that was trained, the reported one included.
         chosen_on: the split on which the reported setting was chosen among them.
         minutes: of training, all seeds of the reported setting together.

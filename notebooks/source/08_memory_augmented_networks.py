@@ -18,7 +18,7 @@
 # - find four bugs by their symptoms, and name the test that would have caught each.
 #
 # **Time:** 55 minutes to read and try, of which about 2 minutes are computing; the exercises take
-# another 65.
+# another 60.
 #
 # **Prerequisites:** [03_prototypical_networks](03_prototypical_networks.ipynb) (embeddings);
 # softmax; roughly what an LSTM is: a network with a state that it updates at each step.
@@ -37,7 +37,7 @@
 # | $w^{lu}_t$ | `least_used_slots` | `(T, heads, slots)` | 1 for the least used slot |
 # | $\sigma(\alpha)$ | `gate` | `(T, heads, 1)` | share that is written where we read last |
 #
-# A **head** in this lesson is what reads and writes. The last linear layer of a network is often
+# A head in this lesson is what reads and writes. The last linear layer of a network is often
 # called a head as well, and has that name in the code (`learner.head`); here we call it the output
 # layer.
 
@@ -185,7 +185,7 @@ print("played within 2 points of it:", abs(played - first_instance_ceiling(5)) <
 # ## 3. By hand: look it up by its content
 #
 # The memory has slots, and each slot holds a row of numbers. To read, the network makes a **key**
-# and compares it with every row by the **cosine**: the scalar product divided by both lengths. It
+# and compares it with every row by the cosine: the scalar product divided by both lengths. It
 # is 1 for the same direction, 0 for a right angle, -1 for the opposite, whatever the lengths.
 #
 # Three slots hold (2, 0), (0, 3) and (3, 4). The key is (1, 0).
@@ -251,7 +251,7 @@ print("equal to the exercise:", torch.allclose(package, read_weights(key, memory
 #
 # $$\mathrm{read} = \mathrm{softmax}(\beta\, q \cdot k)\, v$$
 #
-# with the sharpness $\beta$. This is **attention**. Transformers usually have $1/\sqrt{d}$ instead
+# with the sharpness $\beta$. This is attention. Transformers usually have $1/\sqrt{d}$ instead
 # of $\beta$, and leave $q$ and $k$ at the lengths that they have. PyTorch's own attention computes our
 # read:
 
@@ -295,7 +295,7 @@ for sharpness in (1.0, 10.0):
 # At most 5.5 %, and 2.1 % if the other rows stand at right angles, as random rows nearly do. Such a
 # read is a blur over all slots. It hardly depends on the key, so hardly any gradient reaches the
 # key. The package goes back to neural Turing machines: each head learns its sharpness, which starts
-# at 10. In section 5 we shall see what starting at 1 does.
+# at 10. In section 5 we will see what starting at 1 does.
 #
 # ## 4. By hand: where to write?
 #

@@ -4,7 +4,7 @@
 # **The question: can a task be a vector?**
 #
 # MAML adapts by changing weights, a memory (lesson 08) by writing into rows. Here is a third way,
-# and the shortest. One network, the **encoder**, reads the support set and computes a few numbers,
+# and the shortest. One network, the encoder, reads the support set and computes a few numbers,
 # a **task vector**. A second network reads these numbers beside each query. Adapting is then one
 # forward pass: no gradient, no step size, nothing to tune at test time.
 #
@@ -90,7 +90,7 @@ plt.show()
 
 # %% [markdown]
 # The black dots are the support points, the dashed line is the truth. Three encoders, all fresh and
-# untrained, shall turn such a set into a vector:
+# untrained, will turn such a set into a vector:
 #
 # - **places** embeds the ten $x$ and pools them;
 # - **apart** pools the $x$ in one vector, pools the $y$ in another, and puts the two side by side;
@@ -843,7 +843,7 @@ explorer.set(amplitude=4.5, phase=2.5, n_shot=2)
 # one pair, where the rings lie far from the cross and towards the middle of the half-disc, and 0.6
 # for another. In principle two points determine a wave, but waves that differ a lot may pass close
 # to both. The network gives one curve in either case, and no warning. It has no way to say that it
-# is not sure. That is a limit of its **loss**, the squared error, and not of task vectors.
+# is not sure. That is a limit of its loss, the squared error, and not of task vectors.
 #
 # ### A second output
 #
@@ -1088,7 +1088,7 @@ assert one_shot > 0.55, f"meta-test accuracy {one_shot:.3f}"
 # %% [markdown]
 # With one shot it has about 72 ± 1 %, with five about 80 ± 1 % (95 % intervals over 600 meta-test
 # episodes). The next training gives other figures: with three seeds we had 68, 72 and 78 % with one
-# shot, and 77, 80 and 85 % with five. The interval over episodes says nothing of that (lesson 02).
+# shot, and 77, 80 and 85 % with five. The interval over episodes says nothing about that (lesson 02).
 # So this learner is far above nearest pixel, about level with MAML in lesson 05, and far below
 # ProtoNet in lesson 03, all after a similar time of training.
 #

@@ -305,8 +305,8 @@ print("the trained layer, more than 1.3 times that:", error["layer"] > 1.3 * err
 #
 # ## 3. Attention
 #
-# Now we build the usual attention layer. It makes three vectors from each token: a **query** $q$
-# (what the token looks for), a **key** $k$ (how others find it) and a **value** $v$ (what it
+# Now we build the usual attention layer. It makes three vectors from each token: a *query* $q$
+# (what the token looks for), a *key* $k$ (how others find it) and a *value* $v$ (what it
 # contributes). Token $i$ takes a mean of all values, weighted by how well their keys fit its query:
 #
 # $$\text{weights}_i = \mathrm{softmax}_j\!\left( \frac{\langle q_i, k_j \rangle}{\sqrt d} \right), \qquad

@@ -262,9 +262,9 @@ plt.show()
 # because it has many more parts, and the whole recipe was never trained without one of them. An
 # **ablation** does that. A small network, the one of the next cell, was trained on 25 background
 # alphabets of Omniglot and answered 2,000 tasks like Lake's (next section: 20 letters of one
-# alphabet) from the other five: without warping and with two amounts of it, for 1,000 and 3,000
-# steps, each with three seeds and with one and nine looks. `python tools/warping_ablation.py` makes
-# the table again. No evaluation alphabet is involved.
+# alphabet) from the other five: for 1,000 steps without warping and with two amounts of it, and for
+# 3,000 steps without it and with the full amount, each with three seeds and with one and nine looks.
+# `python tools/warping_ablation.py` makes the table again. No evaluation alphabet is involved.
 #
 # > **Predict.** Which of the two lowers the errors, and by how many points: warping in 1,000 steps
 # > of training, warping in 3,000 steps, nine looks? And is one worth more when the other is there?
@@ -817,6 +817,7 @@ plt.show()
 # happened.
 #
 # There is no model report to copy: your figures are your own.
+#
 # ## 7. Limits
 #
 # - Our images have 28x28 pixels; thin strokes that lie close together merge.
