@@ -172,8 +172,12 @@ class Recipe:
     n_tasks_per_batch: int = whole(
         16, 1, MANY, "Tasks per outer step.", flag="tasks-per-batch", **TRAINING
     )
-    meta_lr: float = step_size(
-        2e-3, "Step size of the outer loop, which falls as a cosine does.", **TRAINING
+    meta_lr: float = step_size(2e-3, "Step size of the outer loop, at its start.", **TRAINING)
+    schedule: str = one_of(
+        "cosine",
+        ("cosine", "constant"),
+        "How that step size changes: it falls to 0 as a cosine does, or stays.",
+        **TRAINING,
     )
     seed: int = whole(0, 0, LARGEST_SEED, "Seed of first weights and of episodes.", **TRAINING)
     backbone: str = one_of(

@@ -66,11 +66,18 @@ def evidence(study: Study, data: str) -> Evidence:
     """What the study says of one data set; seeds that lack a cell are left out.
 
     Raises:
-        ValueError: the study has no such data set, or no seed has every cell.
+        ValueError: the study has no such data set, several training times, or no seed that has
+            every cell.
     """
     part = study.where(data=data)
     if not part.rows:
         raise ValueError(f"data must be one of {', '.join(study.values('data'))}; got {data!r}")
+    if len(times := part.values("after_seconds")) > 1:
+        said = ", ".join(f"{seconds:g}" for seconds in times)
+        raise ValueError(
+            f"the study has scored its trainings after {said} seconds; choose one, as "
+            f"study.where(after_seconds={times[-1]:g})"
+        )
     levels = part.values("n_classes"), part.values("n_way"), part.values("n_shot")
     where = _row_numbers(part, list(product(*levels)))
     if not all(numbers.size for numbers in where.values()):

@@ -10,7 +10,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class Row:
             NaN where the system does not say.
         threads, python, torch, package, commit: with what; commit is empty outside git.
         command: trains such a learner (and, unlike the study, keeps the best weights on meta-val).
+        after_seconds: of processor time, at which a training that goes on was scored, within 1 %;
+            0: it was scored at its end, after the steps of its recipe.
     """
 
     algorithm: str
@@ -84,6 +86,7 @@ class Row:
     package: str
     commit: str
     command: str
+    after_seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,8 @@ RowKey = tuple[Any, ...]
 
 def row_key(row: Mapping[str, Any]) -> RowKey:
     """What tells a row of a study from the others."""
-    return tuple(row[n] for n in ("algorithm", "data", "n_classes", "seed", "n_way", "n_shot"))
+    names = "algorithm", "data", "n_classes", "seed", "n_way", "n_shot"
+    return *(row[n] for n in names), row.get("after_seconds", 0.0)
 
 
 def save_study(study: Study, folder: Path) -> None:
@@ -235,7 +239,8 @@ def _row(line: dict[str, str]) -> Row:
     """A Row from the words of one line of the table."""
     if None in line or None in line.values():
         raise ValueError("a line is longer or shorter than the first")
-    return Row(**{field.name: _KINDS[field.type](line[field.name]) for field in fields(Row)})
+    known = [field for field in fields(Row) if field.name in line]
+    return Row(**{field.name: _KINDS[field.type](line[field.name]) for field in known})
 
 
 class LaterVersionError(ValueError):
@@ -251,7 +256,7 @@ def checked_row(row: Any) -> Row:
         raise ValueError(f"a row is {row!r}")
     _check_columns(row, later=False)
     for field in fields(Row):
-        value = row[field.name]
+        value = row.get(field.name, field.default)
         is_bool = isinstance(value, bool)
         if not isinstance(value, _TYPES[field.type]) or is_bool != (field.type == "bool"):
             raise ValueError(f"{field.name} is {value!r}")
@@ -259,9 +264,13 @@ def checked_row(row: Any) -> Row:
 
 
 def _check_columns(names: Iterable[str], later: bool) -> None:
-    """Refuse a row that lacks a column, or, unless `later`, has more than this version knows."""
+    """Refuse a row that lacks a column, or, unless `later`, has more than this version knows.
+
+    Columns with a default are newer than the first tables and may be missing.
+    """
     known, names = [field.name for field in fields(Row)], list(names)
-    if missing := [name for name in known if name not in names]:
+    old = [field.name for field in fields(Row) if field.default is MISSING]
+    if missing := [name for name in old if name not in names]:
         raise ValueError(f"it has no column {missing[0]}")
     more = [name for name in names if name not in known]
     if more and not later:
