@@ -518,7 +518,9 @@ def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[
         return tuple(kind(word.strip()) for word in text.split(","))
     except ValueError:
         numbers = "numbers" if kind is float else "whole numbers"
-        raise ValueError(f"{option} takes {numbers} with commas between, got {shown(text)}") from None
+        raise ValueError(
+            f"{option} takes {numbers} with commas between, got {shown(text)}"
+        ) from None
 
 
 @app.command()

@@ -261,6 +261,8 @@ class Algorithm:
             are for the other functions too, but for their numbers of points.
         without: the settings for images that it does not use.
         streams: it is trained on streams of items, not on episodes.
+        variant: what its settings in a study change about the published method, in a few words;
+            whatever shows a study says it with the name.
         look: color and marker in figures, where plotting's LOOK has none for its name; {}: those
             of the next class.
         study: what differs from `images` in a study, such as n_steps that take about 40 s.
@@ -276,6 +278,7 @@ class Algorithm:
     sinusoids: Mapping[str, Any] | None = None
     without: tuple[str, ...] = ()
     streams: bool = False
+    variant: str = ""
     look: Mapping[str, str] = field(default_factory=dict)
     study: Mapping[str, Any] = field(default_factory=dict)
     classes_per_step: int | None = None
@@ -291,6 +294,11 @@ class Algorithm:
         """Its class, imported here: PyTorch takes seconds."""
         module, _, name = self.place.rpartition(".")
         return getattr(import_module(f"metalearn_edu.learners.{module}"), name)
+
+    @property
+    def name_in_study(self) -> str:
+        """Its name, with the variant of the method that a study has."""
+        return f"{self.name} ({self.variant})" if self.variant else self.name
 
     @property
     def any_way(self) -> bool:

@@ -19,6 +19,7 @@ from .table import Study, load_study
 __all__ = [
     "Evidence",
     "axis_weights",
+    "by_moment",
     "cell_costs",
     "cell_weights",
     "evidence",
@@ -97,6 +98,21 @@ def evidence(study: Study, data: str) -> Evidence:
         },
         {name: any(part.rows[k].transductive for k in i.flat) for name, i in where.items()},
     )
+
+
+def by_moment(study: Study) -> dict[float, list[Evidence]]:
+    """What the study says of each data set, by the seconds after which trainings were scored.
+
+    Raises:
+        ValueError: as `evidence`, or each training was scored once.
+    """
+    times = study.values("after_seconds") if study.rows else []
+    if len(times) < 2:
+        raise ValueError(
+            "study must have scored each training several times, as load_study(OVER_TIME) has, or "
+            "one that metalearn-edu study --seconds made"
+        )
+    return {t: sources_of(study.where(after_seconds=t)) for t in times}
 
 
 def _row_numbers(part: Study, cells: list[tuple[int, ...]]) -> dict[str, np.ndarray]:

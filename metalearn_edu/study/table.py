@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..basics.files import as_path, load_arrays, open_atomically, read_bounded
 from ..basics.names import for_table
 
 __all__ = [
+    "OVER_TIME",
     "LaterVersionError",
     "Row",
     "Study",
@@ -34,6 +35,9 @@ __all__ = [
 
 RESULTS = Path(__file__).parents[1] / "results"
 """The stored study of the course."""
+
+OVER_TIME = RESULTS / "over_time"
+"""A small one that scores each training several times while it goes on."""
 
 LARGEST_FILE = 2**28
 """Bytes of a run's file, or of the table."""
@@ -112,7 +116,13 @@ class Study:
         """The part of the study whose rows have these values, such as n_way=5."""
         for name in values:
             _check_column(name)
-        keep = [all(getattr(r, n) == v for n, v in values.items()) for r in self.rows]
+        return self._those([all(getattr(r, n) == v for n, v in values.items()) for r in self.rows])
+
+    def with_seeds(self, seeds: Collection[int]) -> Study:
+        """The part of the study that was trained with these seeds."""
+        return self._those([row.seed in seeds for row in self.rows])
+
+    def _those(self, keep: list[bool]) -> Study:
         return Study(tuple(r for r, k in zip(self.rows, keep, strict=True) if k), self.right[keep])
 
     def values(self, name: str) -> list[Any]:
