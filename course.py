@@ -47,7 +47,7 @@ try:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
-except KeyboardInterrupt:  # the imports are most of the time until the first line appears
+except KeyboardInterrupt:  # most of the time until the first line appears goes into imports
     sys.exit(stopped())
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this line is read by the Pythons that are too old
@@ -81,15 +81,15 @@ CACHE_FOLDERS = {
     "RUFF_CACHE_DIR": "ruff",
 }
 LOCK = "set-up.lock"
-# Where Jupyter finds our extension, which gives pictures their text alternative, and templates.
+# Where Jupyter finds our templates and our extension, which gives pictures their text alternative.
 JUPYTER_FOLDERS = {
     "JUPYTER_PATH": "metalearn_edu/jupyter",
     "JUPYTER_CONFIG_PATH": "metalearn_edu/jupyter/config",
 }
 CACHE_NAMES = {Path(folder).parts[0] for folder in CACHE_FOLDERS.values()}
 CACHE_NAMES |= {LOCK, "pytest", "benchmarks.json"}  # the last is from `make bench`
-# Settings of pip that mean another place than .venv, and what undoes them: variables, and, for
-# what is set in files, .venv's own file, where empty means not set.
+# Settings of pip that mean another place than .venv, and how to undo them: variables, and for
+# settings in files, .venv's own file, where empty means not set.
 NOT_HERE = {"user": "false", "target": "", "prefix": "", "root": ""}
 PIP_VARIABLES = {f"PIP_{name.upper()}": value for name, value in NOT_HERE.items()}
 PIP_SECTION = "\n".join(f"{name} = {value}" for name, value in NOT_HERE.items())
@@ -111,7 +111,9 @@ ADVICE = {
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have letters that the console lacks
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a path may have characters unknown to the console
         sys.stdout.reconfigure(errors="backslashreplace")
     commands = {"lab": lab, "test": test, "build": build, "clean": clean, "help": usage}
     name, *rest = arguments or ["help"]
@@ -121,7 +123,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         return commands[name](rest)
-    except BrokenPipeError:  # `| head` had enough; Python writes the rest at its end
+    except BrokenPipeError:  # `| head` has closed the pipe; Python writes the rest at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except OSError as error:
@@ -130,7 +132,7 @@ def main(arguments: list[str]) -> int:
 
 
 def usage(_: list[str]) -> int:
-    """Say what there is."""
+    """Print the commands."""
     print(__doc__, flush=True)
     return 0
 
@@ -191,7 +193,7 @@ def clean(options: list[str]) -> int:
 
 
 def leftovers() -> list[Path]:
-    """Our caches, this user's own first, and what Python and its tools leave behind."""
+    """Our caches, first this user's own, and what Python and its tools leave behind."""
     names = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
     names |= {".hypothesis", "metalearn_edu.egg-info"}
     found = [path for path in own_folders() if is_own(path)]
@@ -203,7 +205,7 @@ def leftovers() -> list[Path]:
 
 
 def prepare() -> None:
-    """Make the environment, or bring it up to date, unless it is ready already."""
+    """Make the environment, or bring it up to date, unless it is ready."""
     if is_ready():
         return
     if not may_write(ROOT):
@@ -213,7 +215,7 @@ def prepare() -> None:
             "build --check` once; or copy the folder to a place of yours and run course.py there."
         )
     with alone():
-        if not is_ready():  # while we waited another course.py may have done it
+        if not is_ready():  # another course.py may have done it while we waited
             set_up()
 
 
@@ -227,7 +229,7 @@ def is_ready() -> bool:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Wait until no other course.py sets up this folder; the system ends the hold of a dead one."""
+    """Wait until no other course.py sets up this folder; the system releases a dead one's lock."""
     make_folder(CACHE)
     with (CACHE / LOCK).open("ab+", buffering=0) as file:  # changes nothing behind a link
         for half_seconds in itertools.count():
@@ -269,7 +271,7 @@ def set_up() -> None:
 
 
 def find_environment() -> None:
-    """Have an environment in .venv to install into; only what course.py made is ever removed."""
+    """Provide an environment in .venv to install into; only remove what course.py made."""
     if is_ours() and not keepable():
         say("The environment in .venv is unfinished or from elsewhere: making it again.")
         remove_environment()
@@ -294,7 +296,7 @@ def is_ours() -> bool:
 
 
 def is_empty() -> bool:
-    """Whether there is nothing in .venv, or behind it where it is a link, that could be missed."""
+    """Whether .venv, or the folder that it links to, holds nothing that anybody could miss."""
     if not os.path.exists(VENV):
         return True
     return VENV.is_dir() and {path.name for path in VENV.iterdir()} <= {"pyvenv.cfg", STAMP.name}
@@ -309,7 +311,7 @@ def stamp() -> str:
 
 
 def mark(text: str) -> None:
-    """Write the stamp; the name of a folder may be no proper text."""
+    """Write the stamp; the name of a folder can be invalid text."""
     STAMP.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
@@ -326,7 +328,7 @@ def wanted_stamp() -> str:
 
 
 def keepable() -> bool:
-    """Whether to install into the .venv that is there: ours and whole, or a person's own."""
+    """Whether to install into the existing .venv: ours and complete, or a person's own."""
     if is_ours() and not stamp().startswith(place() + "\n"):
         return False
     # an environment in .venv, and not a link to a Python that belongs to others
@@ -337,7 +339,7 @@ def keepable() -> bool:
 
 
 def agrees(code: str) -> bool:
-    """Whether the Python in .venv runs, and this code in it without an error."""
+    """Whether the Python in .venv runs, and runs this code without an error."""
     command = [str(PYTHON), "-c", code]
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True)
@@ -347,7 +349,7 @@ def agrees(code: str) -> bool:
 
 
 def make_environment() -> None:
-    """An empty virtual environment in .venv, marked unfinished from its first moment."""
+    """Make an empty virtual environment in .venv, marked as unfinished from the start."""
     if importlib.util.find_spec("venv") is None:
         stop_without_venv()
     say(f"Making an environment in .venv with Python {sys.version.split()[0]}.")
@@ -356,13 +358,13 @@ def make_environment() -> None:
     # Not sys.executable, which may be the one of the .venv that was just removed.
     python = getattr(sys, "_base_executable", None) or sys.executable
     command = [python, "-m", "venv", "--without-pip", os.path.realpath(VENV)]  # it takes no link
-    # Quiet, because Ctrl-C would make it print a traceback; if it fails, once more aloud.
+    # Quiet, because Ctrl-C would make it print a traceback; if it fails, again with output.
     if run(command, quiet=True) != 0 and run(command) != 0:
         sys.exit("course.py: Python could not make .venv; the lines above say why.")
 
 
 def install() -> None:
-    """Install the course and all it needs, at the versions in constraints.txt."""
+    """Install the course and all that it needs, in the versions of constraints.txt."""
     index = torch_index()
     extra = ["--extra-index-url", index] if index else []
     what = [*extra, "--constraint", "constraints.txt", "--editable", ".[test]"]
@@ -386,7 +388,7 @@ def install() -> None:
 
 
 def cpu_build() -> list[str]:
-    """The pinned CPU build of PyTorch by name, where uv shall take that or leave it to pip.
+    """The pinned CPU build of PyTorch by name, or nothing, if pip should choose it.
 
     uv does not read pip's settings, where a machine may name its own source of CPU wheels.
     """
@@ -410,7 +412,7 @@ def add_pip() -> None:
 
 
 def stop_without_venv() -> None:
-    """Say what to install where Python came without its venv module or without pip."""
+    """Say what to install if Python lacks its venv module or pip."""
     sys.exit(
         "course.py: this Python cannot make a full environment (venv or ensurepip is missing). "
         "On Debian and Ubuntu: sudo apt install "
@@ -447,7 +449,7 @@ def wants_cpu_wheels() -> bool:
 
 
 def answers(index: str) -> bool:
-    """Whether a web index lists torch within PATIENCE seconds; a folder is taken at its word."""
+    """Whether a web index lists torch within PATIENCE seconds; a folder is not checked."""
     if not index.startswith(("http://", "https://")):
         return True
     replies = []
@@ -459,7 +461,7 @@ def answers(index: str) -> bool:
         except (OSError, ValueError, http.client.HTTPException):
             pass
 
-    # in a thread, because the look-up of a name has no time limit
+    # in a thread, because looking up a name has no time limit
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
@@ -494,7 +496,7 @@ def environment(**more: str) -> dict[str, str]:
 
 @functools.cache
 def caches() -> Path:
-    """The folder of caches and settings: .cache, or one of the user's own where that is closed."""
+    """The folder of caches and settings: .cache, or one of the user's own if that is closed."""
     if all(may_write(CACHE / folder) for folder in CACHE_FOLDERS.values()):
         return CACHE
     for folder in own_folders():
@@ -521,7 +523,7 @@ def own_folders() -> list[Path]:
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder is this user's: settings are code, and /tmp is open to all."""
+    """Whether a folder belongs to this user: settings are code, and /tmp is open to all."""
     try:
         status = folder.lstat()
     except OSError:
@@ -535,7 +537,7 @@ def user() -> int:
 
 
 def may_write(folder: Path) -> bool:
-    """Whether we may make files in a folder, or the folder itself; only a try tells on Windows."""
+    """Whether we can make files in a folder, or the folder itself; on Windows, we must try."""
     while not os.path.exists(folder):
         folder = folder.parent
     probe = folder / f".course-{os.urandom(4).hex()}"
@@ -553,7 +555,7 @@ def make_folder(path: Path) -> None:
 
 
 def hand_over(arguments: list[str], variables: dict[str, str]) -> int:
-    """Run the environment's Python to the end; it takes our place where the system allows it."""
+    """Run the environment's Python to the end; it replaces this process if the system allows it."""
     command = [str(PYTHON), *arguments]
     module = arguments[1] if arguments[0] == "-m" else "sys"
     if not agrees(f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"):
@@ -574,7 +576,7 @@ def hand_over(arguments: list[str], variables: dict[str, str]) -> int:
 
 
 def run(command: list[str], *, quiet: bool = False) -> int:
-    """Run a program in the repository and return its exit code, 127 where it does not start."""
+    """Run a program in the repository and return its exit code, or 127 if it does not start."""
     output = subprocess.DEVNULL if quiet else None
     variables = environment(**PIP_VARIABLES)
     try:
@@ -586,7 +588,7 @@ def run(command: list[str], *, quiet: bool = False) -> int:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder; of a link the link alone."""
+    """Delete a file or a folder; for a link, only the link."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -597,7 +599,7 @@ def remove(path: Path) -> None:
 
 
 def remove_environment() -> None:
-    """Empty .venv: its Python first, so that it is not ready; its stamp last, so that it is ours.
+    """Empty .venv: first its Python, so that it is not ready; last its stamp, so that it is ours.
 
     A link stays, because a person made it, and so does the root of a disk.
     """

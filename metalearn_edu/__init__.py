@@ -1,7 +1,7 @@
 """metalearn_edu: a hands-on course on learning to learn.
 
-The one idea: a meta-learner turns a support set into a predictor. All that a lesson needs for it
-can be imported from here; figures are in `metalearn_edu.plotting`, widgets in
+The one idea: a meta-learner turns a support set into a predictor. Everything that a lesson needs
+for this can be imported from here; figures are in `metalearn_edu.plotting`, widgets in
 `metalearn_edu.explorers`, the exercises' solutions in `metalearn_edu.exercises`.
 """
 
@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     )
     from .exact_posterior import ExactPosterior
     from .learners import (
+        ANIL,
+        BOIL,
+        IMAML,
         MAML,
         MANN,
         ConditionalNeuralProcess,
         EnhancedProtoNet,
+        FineTuned,
         InContextLearner,
         InContextTransformer,
         LinearSelfAttention,
@@ -39,8 +43,11 @@ if TYPE_CHECKING:
         MANNController,
         MetaLearner,
         MetaSGD,
+        OrdinaryClassifier,
         PrototypicalNetwork,
         RelationNetwork,
+        Reptile,
+        RidgeHead,
         TaskConditionedNetwork,
         TaskEncoder,
         class_prototypes,
@@ -83,6 +90,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANIL",
+    "BOIL",
+    "IMAML",
     "MAML",
     "MANN",
     "MLP",
@@ -96,6 +106,7 @@ __all__ = [
     "Evaluation",
     "ExactPosterior",
     "FewShotDataset",
+    "FineTuned",
     "GaussianProcesses",
     "History",
     "InContextLearner",
@@ -108,11 +119,14 @@ __all__ = [
     "MetaLearner",
     "MetaSGD",
     "OneShotTasks",
+    "OrdinaryClassifier",
     "Preparation",
     "PrototypicalNetwork",
     "Recommendation",
     "RelationNetwork",
     "Report",
+    "Reptile",
+    "RidgeHead",
     "Sinusoids",
     "Streams",
     "Study",
@@ -160,9 +174,10 @@ _ROOMS = {
     ),
     "exact_posterior": "ExactPosterior",
     "learners": (
-        "ConditionalNeuralProcess EnhancedProtoNet InContextLearner InContextTransformer "
-        "LSTMController LinearSelfAttention MAML MAMLModel MANN MANNController MetaLearner MetaSGD "
-        "PrototypicalNetwork RelationNetwork TaskConditionedNetwork TaskEncoder class_prototypes "
+        "ANIL BOIL ConditionalNeuralProcess EnhancedProtoNet FineTuned IMAML InContextLearner "
+        "InContextTransformer LSTMController LinearSelfAttention MAML MAMLModel MANN "
+        "MANNController MetaLearner MetaSGD OrdinaryClassifier PrototypicalNetwork "
+        "RelationNetwork Reptile RidgeHead TaskConditionedNetwork TaskEncoder class_prototypes "
         "embed_dataset gaussian_nll"
     ),
     "study": (
@@ -172,10 +187,10 @@ _ROOMS = {
     "training": "History meta_train",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
-"""The room of each name, where it is not tasks."""
+"""The room of each name that is not in tasks."""
 
 _PLAIN_ROOMS = {*(room.split(".")[0] for room in _ROOMS), "basics", "checkpoints", "tasks"}
-"""The rooms that are attributes without an import of their own."""
+"""The rooms that are attributes of the package without being imported first."""
 
 
 def __getattr__(name: str) -> Any:

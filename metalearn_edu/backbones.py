@@ -1,8 +1,8 @@
-"""The small networks that every method shares. Introduced in notebook 03.
+"""The small networks that all methods share. Introduced in notebook 03.
 
-What is unusual: the default is group normalisation (Wu & He 2018). It looks at one item at a
-time, so no information passes between the items of a batch; batch normalisation in its
-various modes is there by name, for lesson 02 and for comparisons with published settings.
+What is unusual: the default is group normalisation (Wu & He 2018). It looks at one item at a time,
+so no information passes between the items of a batch; batch normalisation is available in several
+modes, for lesson 02 and for comparisons with published settings.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class MLP(nn.Sequential):
         hidden_dims: width of each hidden layer; one int for a single layer.
         output_dim: width of the output.
     Raises:
-        ValueError: a width that is no integer of at least 1.
+        ValueError: a width that is nott an integer of at least 1.
     """
 
     def __init__(self, input_dim: int, hidden_dims: int | Sequence[int], output_dim: int) -> None:
@@ -67,7 +67,7 @@ class MLP(nn.Sequential):
 
 
 class Average(nn.Module):
-    """The mean over all places of the maps: (B, C, H, W) -> (B, C)."""
+    """The mean over all positions of the maps: (B, C, H, W) -> (B, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C)."""
@@ -87,7 +87,7 @@ class ConvNet(nn.Sequential):
         image_size: side of square images, or (height, width), pixels.
         downsample: "pool" (2x2 max) or "stride" (2): how a block halves the image.
         norm: "group", "batch", "batch_transductive" or "none"; see NORMS.
-        n_blocks: how many blocks, where width is one number.
+        n_blocks: how many blocks, if width is one number.
         n_halvings: how many blocks, from the first, halve the image; None: all.
     Raises:
         ValueError: a count below 1, an unknown name, or an image too small for the halvings.
@@ -115,7 +115,7 @@ class ConvNet(nn.Sequential):
             _check_counts(output_dim=output_dim)
         if not widths or n_halvings > len(widths):
             raise ValueError(
-                f"need one block or more, and at most one halving in each; got {len(widths)} "
+                f"need at least one block, and at most one halving in each; got {len(widths)} "
                 f"widths and n_halvings {n_halvings}"
             )
         as_choice("downsample", downsample, ("pool", "stride"))
@@ -143,7 +143,7 @@ class ConvNet(nn.Sequential):
 
 
 class ConvMaps(nn.Module):
-    """Four blocks like ConvNet's, the last two without pooling: an embedding that keeps places.
+    """Four blocks like ConvNet's, the last two without pooling: an embedding that keeps positions.
 
     The encoder of Relation Networks (Sung et al. 2018): 28x28 becomes 7x7 maps. (The paper leaves
     out the padding of the first two convolutions, which gives 5x5.)
@@ -185,7 +185,7 @@ class ConvMaps(nn.Module):
 def height_and_width(
     image_size: int | Sequence[int], name: str = "image_size", *, at_least: int = 1
 ) -> tuple[int, int]:
-    """(height, width) of an argument that is a side or both.
+    """(height, width) from an argument that gives the side of a square or both numbers.
 
     Raises:
         ValueError: neither one integer nor two, or one below `at_least`.
@@ -230,6 +230,6 @@ def _n_groups(width: int) -> int:
 
 
 def _check_counts(**counts: Any) -> None:
-    """Refuse a width that is no integer of at least 1."""
+    """Refuse a width that is nott an integer of at least 1."""
     for name, count in counts.items():
         as_integer(name, count)

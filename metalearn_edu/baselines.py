@@ -1,7 +1,7 @@
-"""What needs no meta-training: rules that compare pictures as they are. Introduced in notebook 12.
+"""Rules without meta-training, which compare pictures as they are. Introduced in notebook 12.
 
-A meta-learner that does not beat them has learned nothing useful. Both rules fit the contract of
-all learners, so that they are scored on the same episodes.
+A meta-learner that does not beat them has learned nothing useful. Both rules fulfil the contract of
+all learners, so that they can be scored on the same episodes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class ModifiedHausdorff(MetaLearner):
 
     Each point of one drawing has a nearest point in the other. The distance of two drawings is the
     mean over the points of one, or of the other, whichever is larger (Dubuisson & Jain 1994); both
-    drawings are first moved so that their centres of gravity meet. The rule in the demonstration
-    of Lake's one-shot task, with 38.8 % error there on drawings of 105x105 pixels.
+    drawings are first moved so that their centres of gravity meet. This is the rule in the
+    demonstration of Lake's one-shot task, where it makes 38.8 % errors on drawings of 105x105
+    pixels.
 
     Args:
         threshold: a pixel with more ink than this is a point.
@@ -68,7 +69,7 @@ class ModifiedHausdorff(MetaLearner):
         return torch.stack(rows)
 
     def _points(self, picture: Tensor) -> Tensor:
-        """(n, 2) inked pixels about their centre; a picture without ink has its middle."""
+        """(n, 2) inked pixels relative to their centre; a picture without ink gives its middle."""
         points = (picture[0] > self.threshold).nonzero().to(picture.dtype)
         return points - points.mean(dim=0) if len(points) else picture.new_zeros(1, 2)
 

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, never pickle; written whole or not at all.
+"""Weights on disk: safetensors, never pickle; written completely or not at all.
 
 A checkpoint folder holds one file of tensors and a state.json that names it. The tensors are
 written first and state.json is swapped in last, so a run that is killed at any moment leaves a
@@ -32,14 +32,14 @@ __all__ = [
 
 
 PATIENCE = 30.0
-"""How many seconds a training run waits for another one in its folder to end."""
+"""How many seconds a training run waits for another run in its folder to end."""
 
 
 class CheckpointFolder:
     """Save and load the state of a training run.
 
     Args:
-        folder: made when first saved to.
+        folder: created by the first save.
         settings: what must be equal for a run to resume: seed, tasks, step size, ...
     """
 
@@ -47,10 +47,10 @@ class CheckpointFolder:
         self.folder, self.settings = folder, settings
 
     def save(self, step: int, tensors: dict[str, Tensor], history: dict[str, Any]) -> None:
-        """Write the state after `step`; what was there before is removed once it is complete.
+        """Write the state after `step`; the previous state is removed once the new one is complete.
 
         Raises:
-            OSError: the folder cannot be made or written; what was there before is still whole.
+            OSError: the folder cannot be created or written; the previous state is still complete.
         """
         name = f"step-{step:08d}.safetensors"
         state = {"tensors": name, "settings": self.settings, "history": history}
@@ -69,7 +69,7 @@ class CheckpointFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Inside the block no other run trains in the folder; we wait for a short one to end.
+        """Inside the block, no other run trains in the folder; we wait a while for one to end.
 
         Raises:
             OSError: another run is still training in it.
@@ -87,10 +87,10 @@ class CheckpointFolder:
             yield
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """(tensors, history) of the last save; None where nothing has been saved.
+        """(tensors, history) of the last save; None if nothing has been saved.
 
         Raises:
-            ValueError: the folder belongs to a run of other settings, or its files are damaged.
+            ValueError: the folder belongs to a run with other settings, or its files are damaged.
         """
         try:
             content = _read(self.folder / "state.json")
@@ -108,7 +108,7 @@ class CheckpointFolder:
 
     def _tensors(self, state: dict[str, Any]) -> dict[str, Tensor]:
         try:
-            # A name, not a path: nothing outside the folder is read.
+            # It must be a name, not a path, so that nothing outside the folder is read.
             if not re.fullmatch(r"step-\d+\.safetensors", state["tensors"]):
                 raise ValueError(f"its tensors are said to be in {state['tensors']!r:.60}")
             content = _read(self.folder / state["tensors"])
@@ -142,7 +142,7 @@ class CheckpointFolder:
 def _read(path: Path) -> bytes:
     """The bytes of a regular file; we never wait for a pipe or a device."""
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path.name} is no regular file")
+        raise ValueError(f"{path.name} is not a regular file")
     return path.read_bytes()
 
 
@@ -154,26 +154,26 @@ def _remove_quietly(path: Path) -> None:
 # ------------------------------------------------------------------ is it the same setting?
 
 _KNOWN = ("builtins", "functools", "math", "numpy", "torch")
-"""Packages whose functions are what their names say."""
+"""Packages whose functions are identified by their names."""
 
 _FUNCTIONS = FunctionType | BuiltinFunctionType | np.ufunc
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value cannot change: a number, a text, nothing, or a tuple of such."""
+    """Whether a value cannot change: a number, a text, None, or a tuple of these."""
     if isinstance(value, tuple):
         return all(map(is_plain, value))
     return value is None or isinstance(value, bool | int | float | complex | str | bytes)
 
 
 def describe(value: Any, learned: Collection[int] = ()) -> str:
-    """A text that differs where a setting does: a number, a container, a tensor, a loss function.
+    """A text that differs if a setting differs: a number, a container, a tensor, a loss function.
 
-    A function is its name, its code and the values that it uses; an object or a module its class
-    with the code of it, its attributes and its tensors.
+    A function is described by its name, its code and the values that it uses; an object or a module
+    by its class, the code of the class, its attributes and its tensors.
 
     Args:
-        learned: ids of the tensors that training changes: their shape counts alone.
+        learned: ids of the tensors that training changes: only their shape counts.
     """
     return _describe(value, learned, ())
 
@@ -208,7 +208,7 @@ def _array(value: Tensor | np.ndarray | np.generic, learned: bool) -> str:
 
 
 def _is_known(value: Any) -> bool:
-    """Whether the name of a function, or of a thing inside PyTorch, says all."""
+    """Whether the name of a function, or of an object inside PyTorch, identifies it."""
     place = getattr(value, "__module__", None) or "builtins"
     known = isinstance(value, _FUNCTIONS) and place.split(".")[0] in _KNOWN
     return known or place.startswith("torch._")
@@ -224,7 +224,7 @@ Inside = Callable[[Any], str]
 
 
 def _parts(value: Any, inside: Inside) -> list[str]:
-    """What a function or an object is made of, each as a text."""
+    """The parts that a function or an object is made of, each as a text."""
     if isinstance(value, MethodType):
         return [inside(value.__func__), inside(value.__self__)]
     if isinstance(value, FunctionType):
@@ -232,7 +232,7 @@ def _parts(value: Any, inside: Inside) -> list[str]:
     if isinstance(value, partial):
         return [inside(value.func), inside(value.args), inside(value.keywords)]
     attributes = _attributes(value)
-    # What keeps its values elsewhere says them, with its place in memory at times.
+    # An object that keeps its values elsewhere shows them in its repr, sometimes with an address.
     said = [] if attributes else [re.sub(" at 0x[0-9a-f]+", "", repr(value))]
     return [*said, inside(attributes), *_own_code(type(value), inside)]
 
@@ -241,7 +241,7 @@ def _attributes(value: Any) -> dict[str, Any]:
     slots = [n for kind in type(value).__mro__ for n in getattr(kind, "__slots__", ())]
     held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     held |= getattr(value, "__dict__", {})
-    held.pop("training", None)  # the mode of a module is no setting
+    held.pop("training", None)  # the mode of a module is not a setting
     return held
 
 
@@ -254,7 +254,7 @@ def _parts_of_function(function: FunctionType, inside: Inside) -> list[str]:
 
 
 def _own_code(kind: type, inside: Inside) -> list[str]:
-    """The code of a class and of those that it comes from, down to packages that we name."""
+    """The code of a class and of its base classes, down to the packages in _KNOWN."""
     classes = [c for c in kind.__mro__ if c.__module__.split(".")[0] not in _KNOWN]
     members = [getattr(f, "__func__", f) for c in classes for f in vars(c).values()]
     codes = [f.__code__ for f in members if isinstance(f, FunctionType)]

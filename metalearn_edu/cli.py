@@ -1,4 +1,4 @@
-"""The command line, `metalearn-edu`: look around, get data, train, evaluate, do exercises."""
+"""The command line, `metalearn-edu`: check, get data, train, evaluate, do exercises."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ app = typer.Typer(
 exercises_app = typer.Typer(help="The lessons' exercises: list, solutions.", add_completion=False)
 app.add_typer(exercises_app, name="exercises")
 
-Seed = Annotated[int, typer.Option(min=0, help="Seed of first weights and of episodes.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the initial weights and of the episodes.")]
 Way = Annotated[int | None, typer.Option(min=2, help="Classes per episode.")]
 Shot = Annotated[int | None, typer.Option(min=1, help="Support items per class.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")]
@@ -104,7 +104,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     **settings: Any,
 ) -> None:
-    """Meta-train a learner; Ctrl-C stops it, the same command goes on where it stopped.
+    """Meta-train a learner; Ctrl-C stops it, the same command continues where it stopped.
 
     Settings that are not given take the algorithm's own defaults. The best weights on meta-val
     episodes are kept; meta-test classes are never touched.
@@ -126,7 +126,7 @@ def train(
     for step, score in list(zip(history.val_steps, history.val_scores, strict=True))[-1:]:
         _say(f"last meta-val score {score:.4f} (step {step}); best step {history.best_step}")
     if history.interrupted:
-        _say(f"{recipe.n_steps} steps were asked for: the same command goes on", err=True)
+        _say(f"{recipe.n_steps} steps were requested: the same command continues", err=True)
         raise typer.Exit(130)
 
 
@@ -139,7 +139,7 @@ OF_EVERY_TRAINING = [
 
 
 def _describe_data(recipe: Recipe) -> None:
-    """Say how the pictures of a folder are read, and which classes are held out."""
+    """Print how the pictures of a folder are read, and which classes are held out."""
     from .runs.sources import folder_of
 
     folder = folder_of(recipe)
@@ -187,10 +187,12 @@ def evaluate(
     threads: Threads = None,
     streams: Annotated[
         bool,
-        typer.Option("--streams", help="Of mann: accuracy by instance in streams of 10 per class."),
+        typer.Option(
+            "--streams", help="For mann: accuracy by instance in streams of 10 per class."
+        ),
     ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Also write the figure on the run's card.")
+        bool, typer.Option("--record", help="Also write the figure to the run's card.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -240,7 +242,7 @@ EVALUATE_TAKES = {
     "on functions": ALWAYS | EPISODES | {"n_shot", "n_query", "record"},
     "": ALWAYS | EPISODES | {"n_way", "n_shot", "n_query", "split", "within_group", "record"},
 }
-"""The options that have a meaning in each way of evaluating."""
+"""The options that have a meaning for each way of evaluating."""
 
 
 def _way_of_evaluating(ctx: typer.Context, recipe: Recipe) -> str:
@@ -256,7 +258,7 @@ def _way_of_evaluating(ctx: typer.Context, recipe: Recipe) -> str:
 
 
 def _given(ctx: typer.Context) -> set[str]:
-    """The parameters that stand on the command line."""
+    """The parameters that were given on the command line."""
     source = ctx.get_parameter_source
     return {n for n in ctx.params if getattr(source(n), "name", "") == "COMMANDLINE"}
 
@@ -297,9 +299,9 @@ def _evaluate_own_images(
     from .runs.own_images import evaluate_on_images
     from .tasks import check_image_folder
 
-    assert folder is not None  # this way of evaluating was asked for by giving it
+    assert folder is not None  # giving this option chooses this way of evaluating
     learner, recipe, card = its
-    preparation_of(recipe, card)  # refuses a run on sinusoids before the pictures are read
+    preparation_of(recipe, card)  # refuse a run on sinusoids before reading the pictures
     report = check_image_folder(folder, counts["n_shot"], counts["n_query"])
     if not as_json:
         _say(report)
@@ -317,7 +319,7 @@ def _evaluate_own_images(
 
 
 def _run_folder(run: Path) -> Path:
-    """A run folder, or that of pretrained weights given by name."""
+    """A run folder, or the folder of pretrained weights with this name."""
     from .pretrained import FOLDER, list_pretrained
 
     return FOLDER / run if not run.exists() and str(run) in list_pretrained() else run
@@ -337,7 +339,7 @@ def predict(
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line each.")] = False,
 ) -> None:
-    """Learn from a folder of pictures, and say of others which of its classes they show.
+    """Learn from a folder of pictures, and say which of its classes other pictures show.
 
     Exit status 1 if a picture cannot be read.
     """
@@ -370,7 +372,7 @@ def predict(
 
 
 def _files_of(picture: Path) -> list[Path]:
-    """The picture itself, or the pictures that lie in a folder."""
+    """The picture itself, or the pictures in a folder."""
     from .tasks.data.folder_layout import pictures
 
     if not picture.exists():
@@ -412,7 +414,7 @@ def check(
         Path | None, typer.Option(help="Also draw the suspicious files, into this .png.")
     ] = None,
 ) -> None:
-    """Look for what is wrong with a folder of images; exit status 1 if it cannot be used."""
+    """Look for problems in a folder of images; exit status 1 if it cannot be used."""
     from .basics.files import open_atomically
     from .plotting import figure_png, new_figure
     from .tasks import check_image_folder
@@ -432,7 +434,7 @@ def check(
 
 
 def _check_picture_to_be(picture: Path, folder: Path) -> None:
-    """Refuse a name that would replace something that is not ours."""
+    """Refuse a name that would replace something that we did not create."""
     if picture.suffix.lower() != ".png":
         raise ValueError(f"--picture must end in .png, got {picture}")
     if picture.exists() and not picture.is_file():
@@ -445,7 +447,7 @@ def _check_picture_to_be(picture: Path, folder: Path) -> None:
 def study(
     output: Annotated[Path, typer.Option(help="Folder for the table and the finished runs.")],
     small: Annotated[
-        bool, typer.Option("--small", help="A grid of minutes, to see that all works.")
+        bool, typer.Option("--small", help="A grid that takes minutes, as a test.")
     ] = False,
     algorithms: Annotated[str | None, typer.Option(help="Such as prototypical,maml.")] = None,
     data: Annotated[str | None, typer.Option(help="Such as glyphs,omniglot.")] = None,
@@ -457,22 +459,22 @@ def study(
         str | None,
         typer.Option(help="Score each training after so much processor time, such as 20,40,80."),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Runs at a time; -1: one a core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Runs at a time; -1: one per core.")] = -1,
     backend: Annotated[
         Literal["local", "dask"], typer.Option(help="This machine, or a Dask cluster.")
     ] = "local",
     scheduler: Annotated[
-        str | None, typer.Option(help="Of Dask: its address, as tcp://HOST:8786.")
+        str | None, typer.Option(help="Address of Dask's scheduler, such as tcp://HOST:8786.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train and score every algorithm in every cell of a grid; Ctrl-C stops it.
 
-    The same command goes on where it stopped. Without further options it is the stored study of the
-    course, which takes hours.
+    The same command continues where it stopped. Without further options, this is the stored study
+    of the course, which takes hours.
     """
     from .basics.files import as_path
     from .study.all_runs import run_study, state_of
@@ -496,7 +498,7 @@ def study(
     grid = Grid(**((SMALL if small else {}) | chosen))
     check_folder(output)
     if not dry_run:
-        grid.check()  # which reads the data
+        grid.check()  # this reads the data
     _say(state_of(grid, output, jobs))
     if not dry_run:
         where: dict[str, Any] = {"backend": backend, "scheduler": scheduler}
@@ -509,7 +511,7 @@ def study(
 
 
 def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[Any, ...] | None:
-    """The values of an option that takes several, with commas between."""
+    """The values of an option that takes several, separated by commas."""
     from .basics.arguments import shown
 
     if text is None:
@@ -538,7 +540,7 @@ def progress(
 
 @exercises_app.command("list")
 def list_exercises() -> None:
-    """All exercises and questions, with the purpose of each."""
+    """List all exercises and questions, with the purpose of each."""
     from .exercises import all_exercises
 
     for item in all_exercises().values():
@@ -571,8 +573,8 @@ def _use_threads(threads: int | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command.
 
-    Exit status 2 and one line say what is wrong with the arguments, 1 what failed, 130 that
-    somebody pressed Ctrl-C. METALEARN_EDU_DEBUG=1 shows where an error came from.
+    Exit status 2 means a wrong argument, 1 any other failure (one line says what), 130 Ctrl-C.
+    METALEARN_EDU_DEBUG=1 shows where an error came from.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # a notebook's has none
@@ -582,13 +584,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with quiet_while_loading():
             status = _run(arguments)
-    except KeyboardInterrupt:  # while the last words were said
+    except KeyboardInterrupt:  # while the last lines were printed
         status = 130
     sys.exit(status)
 
 
 def whole_command() -> Any:
-    """All commands, for click; those settings are options of `train` that there are now."""
+    """All commands, for click; the options of `train` are the current settings."""
     from .runs.options import train_options
 
     train.__signature__ = inspect.Signature([*OF_EVERY_TRAINING, *train_options()])  # type: ignore[attr-defined]
@@ -596,7 +598,7 @@ def whole_command() -> Any:
 
 
 def _run(arguments: list[str]) -> int:
-    """The exit status of a command; what went wrong has been said."""
+    """The exit status of a command; errors have been printed."""
     try:
         command = whole_command()
         _refuse_empty(arguments)
@@ -617,7 +619,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _refuse_empty(arguments: list[str]) -> None:
-    """An empty name, as of a shell's variable that is not set, would be the folder one is in."""
+    """An empty name, such as an unset shell variable, would mean the current folder."""
     if any(not word.partition("=")[2] if word[:2] == "--" and "=" in word else not word
            for word in arguments):  # fmt: skip
         raise ValueError("an argument is empty; leave it out, or give it a value")
@@ -625,16 +627,16 @@ def _refuse_empty(arguments: list[str]) -> None:
 
 def _flushed(status: int) -> int:
     try:
-        print(end="", flush=True)  # there need be no stdout
+        print(end="", flush=True)  # there may be no stdout
     except OSError as error:
         return _fail(error)
     return status
 
 
 def _fail(error: Exception) -> int:
-    """Say in one line what went wrong; the exit status."""
+    """Print in one line what went wrong; return the exit status."""
     if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) == errno.EPIPE:
-        # Nobody reads on; Python would complain once more on its way out.
+        # Nobody reads the output any more; Python would complain again when it exits.
         with contextlib.suppress(AttributeError, ValueError, OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -648,9 +650,9 @@ NOT_THERE = FileNotFoundError | NotADirectoryError | IsADirectoryError | FileExi
 
 
 def _told(error: Exception) -> tuple[str, int]:
-    """An error in words, and the exit status: 2 for a wrong argument, 1 for what failed."""
+    """An error in words, and the exit status: 2 for a wrong argument, 1 for any other failure."""
     text = str(error) or type(error).__name__
-    if hasattr(error, "format_message"):  # what typer says of wrong usage
+    if hasattr(error, "format_message"):  # what typer says about wrong usage
         return error.format_message(), 2
     if isinstance(error, MemoryError | OverflowError | RecursionError) or "alloc" in text:
         return f"this does not fit into memory, or is too large a number: {text[:200]}", 1
@@ -665,7 +667,7 @@ def _told(error: Exception) -> tuple[str, int]:
 
 
 def _say(what: object, *, err: bool = False) -> None:
-    """Print text, in which no name can be a command to the terminal."""
+    """Print text, so that no name in it can act as a command to the terminal."""
     print(for_terminal(what), file=sys.stderr if err else sys.stdout)
 
 
@@ -674,7 +676,7 @@ def _one_line(what: object) -> str:
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as a line of its own, without the place in the code."""
+    """A warning on its own line, without the place in the code."""
     _say(f"metalearn-edu: {_one_line(message)}", err=True)
 
 

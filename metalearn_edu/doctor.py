@@ -17,7 +17,7 @@ __all__ = ["Finding", "examine"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked: what it is, what was found, and advice if something is wrong."""
+    """One check: what it looks at, what it found, and advice if something is wrong."""
 
     what: str
     found: str
@@ -30,7 +30,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at one thing after the other."""
+    """Check one thing after the other."""
     yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from _packages()
     yield _device()
@@ -42,7 +42,7 @@ def examine() -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     try:
         lines = importlib.metadata.requires("metalearn_edu") or []
-    except importlib.metadata.PackageNotFoundError:  # run from a folder of its source
+    except importlib.metadata.PackageNotFoundError:  # run from a folder with its source
         yield Finding("metalearn_edu", "not installed", "python -m pip install -e .")
         return
     for line in lines:
@@ -112,5 +112,5 @@ def _omniglot() -> Finding:
             found = "not here; optional: metalearn-edu data omniglot downloads it"
             return Finding("omniglot", found)
         where = f"METALEARN_EDU_DATA is {named}" if named else "it is in the cache folder"
-        advice = f"{where}; fix or remove that, or take it from metalearn-edu data omniglot"
+        advice = f"{where}; fix or remove it, or download it with metalearn-edu data omniglot"
         return Finding("omniglot", str(error), advice)

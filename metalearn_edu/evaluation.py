@@ -52,7 +52,7 @@ class Evaluation:
         seed, tasks: which episodes they were: 0 .. n_episodes - 1 of `seed` of this task source;
             seed None: a fixed set of tasks.
         transductive: whether queries inform each other; None if that was not checked.
-        n_lost: episodes with scores or targets that are not finite. For accuracy such queries
+        n_lost: episodes with scores or targets that are not finite. For accuracy, such queries
             count as wrong; a squared error, and its mean over the episodes, is NaN or infinite.
     """
 
@@ -118,7 +118,7 @@ class Comparison:
 
     @property
     def difference(self) -> Evaluation:
-        """Differences by episode, with mean and interval of their own."""
+        """Differences by episode, with their own mean and interval."""
         values = self.first.values - self.second.values
         metric = f"difference of {self.first.metric}"
         return Evaluation(values, metric, None, self.first.seed, self.first.tasks)
@@ -147,8 +147,8 @@ def evaluate_meta_learner(
 ) -> Evaluation:
     """Score a learner on fresh episodes 0 .. n_episodes - 1 of `seed`.
 
-    The learner is put in eval mode and returned in the mode it came in. Data move to the device
-    and the dtype of its parameters.
+    The learner is put in eval mode and returned in the mode it came in. Data are moved to the
+    device and the dtype of its parameters.
 
     Args:
         chunk_size: episodes scored at once; bounds the memory, does not change the result (unless
@@ -198,7 +198,7 @@ def evaluate_likelihood(
     seed: int = TEST_SEED,
     chunk_size: int | None = None,
 ) -> Evaluation:
-    """Negative log-likelihood, in nats a target, of the same episodes as `evaluate_meta_learner`.
+    """Negative log-likelihood, in nats per target, of the same episodes as `evaluate_meta_learner`.
 
     Introduced in notebook 10.
 
@@ -222,14 +222,13 @@ def evaluate_likelihood(
 def score_one_shot_runs(learner: MetaLearner, runs: EpisodeBatch) -> Evaluation:
     """Error rate of a learner in each run of the one-shot task. Introduced in notebook 12.
 
-    Each question is answered separately, as in the published task: we make no use of the
-    fact that every character comes once in a run.
+    Each question is answered separately, as in the published task: we do not use the fact that
+    every character comes once in a run.
 
     Args:
-        learner: any; it must not have seen the alphabets of the runs.
+        learner: any learner; it must not have seen the alphabets of the runs.
         runs: from `load_one_shot_runs`, or any classification tasks.
-    Returns:
-        an Evaluation whose values are error rates, one a run.
+    Returns: an Evaluation whose values are error rates, one for each run.
     Raises:
         FloatingPointError: no finite score at all; see `evaluate_meta_learner`.
         ValueError: regression tasks, or the learner has another n_way.
@@ -255,7 +254,7 @@ def score_in_chunks(
     seed: int,
     chunk_size: int | None,
 ) -> tuple[Tensor, int]:
-    """`score` of episodes 0 .. n_episodes - 1 of `seed`, a row each, in eval mode, in chunks."""
+    """`score` of episodes 0 .. n_episodes - 1 of `seed`, one row each, in eval mode, in chunks."""
     keep_pages()
     n_episodes = as_integer("n_episodes", n_episodes, 2)
     chunk_size = None if chunk_size is None else as_integer("chunk_size", chunk_size)
@@ -285,8 +284,8 @@ def _together(chunks: Iterable[Scored]) -> tuple[Tensor, int]:
 def score_episodes(scores: Tensor, episodes: EpisodeBatch) -> Tensor:
     """(T,) float64: accuracy of each episode, or its mean squared error for regression.
 
-    A query whose scores are not finite counts as wrong: the largest of them would mean nothing,
-    and a learner that diverged would look as good as chance.
+    A query whose scores are not finite counts as wrong: its largest score would mean nothing, and a
+    learner that diverged would look as good as chance.
 
     Args:
         scores: (T, Q, n_way), or (T, Q, out) for regression.
@@ -335,14 +334,14 @@ def query_by_query(score: ScoreFunction, episodes: EpisodeBatch) -> Tensor:
 
 
 def scores_differ(first: Tensor, second: Tensor) -> bool:
-    """Whether two sets of scores differ by more than rounding in their precision can explain."""
+    """Whether two sets of scores differ by more than rounding can explain."""
     tolerance = torch.finfo(first.dtype).eps ** 0.5 * max(1.0, first.abs().max().item())
     return not (first - second).abs().max().item() <= tolerance
 
 
 @torch.no_grad()
 def is_transductive(learner: MetaLearner, episodes: EpisodeBatch) -> bool:
-    """Whether the queries of these episodes inform each other: do scores change one by one?"""
+    """Whether the queries of these episodes inform each other: does scoring one by one differ?"""
     with eval_mode(learner):
         together = learner.answer(episodes)
         try:

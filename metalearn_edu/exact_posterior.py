@@ -1,16 +1,16 @@
-"""The best that can be known: exact posteriors of task families whose law we wrote ourselves.
+"""The best possible answers: exact posteriors of task families whose distribution we chose.
 
-A meta-learner sees many tasks of a family and then a few examples of a new one. Where we know the
-family's law, probability theory says what the examples tell (Bayes' rule), and no learner has a
-lower mean squared error or negative log-likelihood on average. So `ExactPosterior` is the line in a
-figure that nobody passes. Introduced in notebook 10.
+A meta-learner sees many tasks of a family and then a few examples of a new one. If we know the
+family's distribution, Bayes' rule says what the examples tell us, and no learner has a lower mean
+squared error or negative log-likelihood on average. So in a figure, no learner can beat the line of
+`ExactPosterior`. Introduced in notebook 10.
 
     linear functions      ridge regression, with the noise's variance as its strength
     M fixed functions     their mean, weighted by how well each explains the examples
     Gaussian processes    Gaussian process regression (Rasmussen & Williams 2006, algorithm 2.1)
     sine waves            no point: the mean wave; one: all waves through it; more: the wave itself
 
-All is worked out in float64 and comes back in the dtype of the queries.
+Everything is computed in float64 and returned in the dtype of the queries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .tasks import GaussianProcesses, LinearFunctions, Sinusoids, TaskSource
 __all__ = ["ExactPosterior", "posterior"]
 
 SMALLEST = 1e-9
-"""Of the standard deviation of noise that a division needs; far below any that a task has."""
+"""The least standard deviation of noise, for divisions; far below that of any task."""
 N_WAVES = 512  # of the waves through a point, on each side of their crest
 
 
@@ -36,10 +36,10 @@ class ExactPosterior(MetaLearner):
     """Answers with the posterior mean of a task family; nothing is trained.
 
     Args:
-        tasks: the family, LinearFunctions, GaussianProcesses or Sinusoids. Their numbers of points
-            do not matter.
+        tasks: the family, LinearFunctions, GaussianProcesses or Sinusoids. Its numbers of points do
+            not matter.
     Raises:
-        ValueError: a family whose posterior is not written here.
+        ValueError: a family whose posterior we do not have.
     """
 
     def __init__(self, tasks: TaskSource) -> None:
@@ -48,7 +48,7 @@ class ExactPosterior(MetaLearner):
         self.tasks = tasks
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
-        """The examples as they are."""
+        """The examples, unchanged."""
         if not support_y.is_floating_point():
             raise ValueError(f"support_y must hold regression targets, got {support_y.dtype}")
         return support_x, support_y
@@ -62,8 +62,8 @@ class ExactPosterior(MetaLearner):
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each query's target, noise included, both (T, Q, 1).
 
-        Of waves and of fixed functions the posterior is not normal: these are its first two
-        moments, and their normal likelihood is not the best one.
+        For waves and fixed functions, the posterior is not normal: these are its first two moments,
+        and their normal likelihood is not the best one.
 
         Raises:
             ValueError: as calling the learner does.
@@ -118,7 +118,7 @@ def linear_posterior(
 def fixed_functions_posterior(
     tasks: LinearFunctions, x: Tensor, y: Tensor, query_x: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Where w is one of a list: their mean, weights softmax(-residual^2 / (2 noise))."""
+    """If w is one of a list: the list's mean, with weights softmax(-residual^2 / (2 noise))."""
     listed = tasks.functions().to(x)  # (M, d)
     residual = ((y - x @ listed.T) ** 2).sum(dim=1, keepdim=True)  # (T, 1, M)
     weights = (-residual / (2 * max(tasks.noise_std, SMALLEST) ** 2)).softmax(dim=-1)
@@ -135,7 +135,7 @@ def gaussian_process_posterior(
     tasks: GaussianProcesses, x: Tensor, y: Tensor, query_x: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance (T, Q, 1) of Gaussian process regression."""
-    noise = max(tasks.noise_std, 1e-4) ** 2  # so that equal points do not make it singular
+    noise = max(tasks.noise_std, 1e-4) ** 2  # equal points would make it singular
     identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     among = tasks.covariance(x, x) + noise * identity  # (T, S, S)
     across = tasks.covariance(x, query_x)  # (T, S, Q)
@@ -151,10 +151,10 @@ def gaussian_process_posterior(
 def wave_posterior(
     tasks: Sinusoids, x: Tensor, y: Tensor, query_x: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance (T, Q, 1): points have no noise, so that two give the wave away.
+    """Mean and variance (T, Q, 1): points have no noise, so two of them determine the wave.
 
-    Two points at the same place, or half a wave apart, say no more than one; then the wave is the
-    smallest through them.
+    Two points at the same position, or half a wave apart, say no more than one; then we take the
+    smallest wave through them.
     """
     if x.shape[1] == 0:
         return mean_wave(tasks, query_x)
@@ -226,7 +226,7 @@ RULES: dict[type[TaskSource], Rule] = {
 
 
 def _rule(tasks: TaskSource) -> Rule:
-    """The posterior of a family; a subclass may have another law, so it has none here."""
+    """The posterior of a family; a subclass has none here, because its distribution may differ."""
     if type(tasks) not in RULES:
         raise ValueError(
             "tasks must be LinearFunctions, GaussianProcesses or Sinusoids, whose posterior "

@@ -36,14 +36,14 @@ def evaluate_streams(
     every item before its label arrives.
 
     Args:
-        learner: one that reads streams, such as a MANN.
-        tasks: streams; we use those of `seed`, from 0 on.
+        learner: a learner that reads streams, such as a MANN.
+        tasks: streams; we use the streams of `seed`, from 0 on.
         chunk_size: streams scored at once, as in `evaluate_meta_learner`.
     Returns:
         an Evaluation by instance number, from 1; its values are means over the classes of a stream.
     Raises:
         FloatingPointError: no finite score at all; see `evaluate_meta_learner`.
-        ValueError: the learner reads no streams, or another argument makes no sense.
+        ValueError: the learner does not read streams, or another argument makes no sense.
     """
     if not isinstance(tasks, Streams):
         raise ValueError(f"tasks must be Streams, got {type(tasks).__name__}")
@@ -80,7 +80,7 @@ def first_instance_ceiling(n_way: int) -> float:
     classes. A figure above it means that labels leak.
 
     Raises:
-        ValueError: n_way is no integer from 1 to a million.
+        ValueError: n_way is not an integer from 1 to a million.
     """
     n_way = as_integer("n_way", n_way, at_most=10**6)
     return sum(1 / j for j in range(1, n_way + 1)) / n_way

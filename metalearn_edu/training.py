@@ -44,7 +44,7 @@ SCHEDULES: dict[str, Schedule] = {
     "constant": lambda progress: 1.0,
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
 }
-"""Factor on meta_lr by name, as a function of how much of the run is done, 0 to 1."""
+"""Factors on meta_lr by name, as functions of the share of the run that is done, 0 to 1."""
 
 
 @dataclass
@@ -53,9 +53,9 @@ class History:
 
     Attributes:
         losses: meta-training loss of each step.
-        val_steps, val_scores: after which steps we validated, and the mean score on the
-            meta-val episodes (accuracy as a fraction, or squared error).
-        best_step: the validated step whose weights the learner holds now; None: the last step.
+        val_steps, val_scores: after which steps we validated, and the mean score on the meta-val
+            episodes (accuracy as a fraction, or squared error).
+        best_step: the validated step whose weights the learner has now; None: the last step.
         interrupted: whether the run was stopped by hand before its last step.
         seconds: wall-clock time of the run, including that before a resumption.
     """
@@ -91,7 +91,7 @@ def meta_train(
     checkpoint_every: int = 500,
     progress: bool = True,
 ) -> History:
-    """Take `n_steps` outer steps with Adam; the learner is changed in place.
+    """Take `n_steps` outer steps; the learner is changed in place.
 
     With `val_tasks`, the learner is scored on the same meta-val episodes every `val_every` steps
     and after the last, and ends with the best weights. Ctrl-C (or the notebook's stop button) ends
@@ -106,7 +106,8 @@ def meta_train(
         n_tasks_per_batch: episodes per outer step.
         seed: of the episodes and of dropout; step k uses n_tasks_per_batch episodes from k *
             n_tasks_per_batch on. The state of torch's own random numbers does not change.
-        meta_lr: Adam's step size; default: the learner's own `meta_lr`.
+        meta_lr: step size of Adam, or of the optimiser that the learner makes instead; default: the
+            learner's own `meta_lr`.
         schedule: "constant", "cosine" (to 0), or a function from progress (0 to 1) to a factor of
             at least 0.
         max_grad_norm: shrink the meta-gradient to at most this norm.
@@ -161,8 +162,8 @@ def meta_train(
 def _stop_button() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets, so that the current step is finished.
 
-    The second Ctrl-C raises KeyboardInterrupt as usual. So does the first where we cannot listen:
-    outside the main thread, or where somebody else listens already.
+    The second Ctrl-C raises KeyboardInterrupt as usual. So does the first if we cannot handle it:
+    outside the main thread, or if other code already does.
     """
     pressed = threading.Event()
 
@@ -212,7 +213,7 @@ class _Run:
         require_trainable(self.learner)
         self.factor = _schedule(self.schedule)
         self.history = History()
-        self.optimizer = torch.optim.Adam(self.learner.parameters(), lr=self.meta_lr)
+        self.optimizer = self.learner.new_optimizer(self.learner.parameters(), self.meta_lr)
         self.best: dict[str, Tensor] = {}
         self.before: dict[str, Tensor] = {}
         self.batch: EpisodeBatch | None = None
@@ -246,7 +247,7 @@ class _Run:
         return self.history.n_steps % every == 0 or self.history.n_steps == self.n_steps
 
     def step(self) -> None:
-        """One outer step, all of it a function of the seed, its number and the state before."""
+        """One outer step, which depends only on the seed, its number and the state before it."""
         number, size = self.history.n_steps, self.n_tasks_per_batch
         factor = as_number("the factor of schedule", self.factor(number / self.n_steps), at_least=0)
         for group in self.optimizer.param_groups:
@@ -270,9 +271,9 @@ class _Run:
 
     @torch.no_grad()
     def require_sound(self) -> None:
-        """Raise if the last step led to weights whose loss on its own episodes is not finite.
+        """Raise if, after the last step, the loss on its own episodes is not finite.
 
-        Those from before the step are put back then.
+        In that case, the weights from before the step are restored.
         """
         if self.batch is None:
             return
@@ -307,7 +308,7 @@ class _Run:
             self.best = copy.deepcopy(self.learner.state_dict())
 
     def _validation_score(self, val_tasks: TaskSource) -> float:
-        """The mean score; NaN where the learner diverges, from which training may recover."""
+        """The mean score; NaN if the learner diverges, from which training may recover."""
         n_episodes, seed = self.n_val_episodes, VALIDATION_SEED
         try:
             return evaluate_meta_learner(
@@ -331,9 +332,9 @@ class _Run:
         self.store.save(self.history.n_steps, tensors, asdict(self.history))
 
     def resume(self) -> None:
-        """Go on from the checkpoint folder; if it is empty, save there.
+        """Continue from the checkpoint folder; if it is empty, save there.
 
-        So we notice a folder that cannot be written before the first step.
+        So a folder that cannot be written is noticed before the first step.
         """
         saved = None if self.store is None else self.store.load()
         if saved is None:
@@ -361,7 +362,7 @@ class _Run:
         self.optimizer.load_state_dict(state)
 
     def _settings(self) -> dict[str, Any]:
-        """What must be equal for a run to resume, as values that JSON holds."""
+        """What must be equal for a run to resume, as values that fit into JSON."""
         validation = self.val_tasks and (
             f"{self.n_val_episodes} episodes of {self.val_tasks.fingerprint} "
             f"after every {self.val_every} steps"
@@ -392,10 +393,10 @@ class _Run:
 
 
 def _settings_of(module: nn.Module, learned: Collection[int], but: tuple[str, ...] = ()) -> str:
-    """Class and settings of a learner or of a part of it: all its attributes that are no state.
+    """Class and settings of a learner or of a part of it: all attributes that are not state.
 
     Weights and what PyTorch keeps beside them are state, and so is the mode. Private attributes
-    count only where they are plain values: others are working memory.
+    count only if they are plain values; others are working memory.
     """
     state = (*but, *vars(nn.Module()))
     held = vars(module) | {n: module._buffers[n] for n in module._non_persistent_buffers_set}
@@ -416,7 +417,7 @@ def _folder(checkpoint: Any) -> Path:
 
 
 def _history(checkpoint: Path | None, saved: dict[str, Any]) -> History:
-    """The history in a checkpoint, refused unless it is one of this version of the course."""
+    """The history in a checkpoint, refused unless this version of the course wrote it."""
     known: dict[str, Any] = {
         field.name: type(getattr(History(), field.name)) for field in fields(History)
     }

@@ -245,5 +245,5 @@ def test_widths_are_counts(make, name, wrong):
 
 def test_halvings_need_blocks():
     for options in ({"width": []}, {"n_halvings": 5}, {"n_halvings": 10**30}):
-        with pytest.raises(ValueError, match="one block or more, and at most one halving in each"):
+        with pytest.raises(ValueError, match="at least one block, and at most one halving in each"):
             ConvNet(**options)

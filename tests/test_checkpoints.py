@@ -305,7 +305,7 @@ def test_equal_settings_have_equal_descriptions():
     first, second = make(), make()
     for each in (first, second):
         each["module"][0].load_state_dict(weights.state_dict())
-    second["module"].train()  # the mode is no setting
+    second["module"].train()  # the mode is not a setting
     assert describe(first) == describe(second)
 
 

@@ -137,6 +137,8 @@ def test_a_small_folder_is_trained_on_with_the_usual_settings(capsys, tmp_path, 
 
 OF_IMAGES = [
     ["prototypical", "--n-classes", 5],
+    ["ordinary-classifier", "--rule", "ridge"],
+    ["ridge-head", "--strength", 0.5],
     ["relation", "--objective", "mse", "--aggregate", "sum"],
     ["relation", "--backbone", "mlp"],
     ["maml", "--inner-steps", 1],
@@ -380,7 +382,7 @@ def test_help_is_there_without_loading_anything_heavy():
     done = process("-c", code, env={"COLUMNS": "120"})
     assert (done.returncode, done.stderr) == (0, "[]\n")
     panels = [line for line in done.stdout.splitlines() if "Of " in line and "──" in line]
-    own = next(panel for panel in panels if "Of maml and meta-sgd" in panel)
+    own = next(panel for panel in panels if "Of maml, meta-sgd, anil, boil, reptile and" in panel)
     _, _, after = done.stdout.partition(own)
     assert after.index("--inner-lr") < after.index("Of task-conditioned")
 

@@ -46,8 +46,43 @@ def test_paragraphs_know_their_line(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ("the gradient by w", "with respect to"),
+        ("ValueError: a width that is no integer", "is not a"),
+        ("rows and columns are exchanged", "are swapped"),
+        ("the network is surer of it", "more confident"),
+        ("We shall test with 5 ways.", "will"),
+        ("the curve is out of the picture", "off the plot"),
+        ("what the paper says of the loss", "about"),
+        ("an interval knows nothing of the protocol", "about"),
+        ("as far from itself as can be", "as far as possible"),
+        ("it would wait for ever", "forever"),
+        ("it can over-fit to its tasks", "overfit"),
+        ("right in half of the cases", "half of the time"),
+        ("training asks for just that", "requires exactly that"),
+        ("We train. Of large networks, the gradient is taken at once.", "the X of Y is"),
+    ],
+)
+def test_kinds_that_recur(tmp_path, written, instead):
+    path = tmp_path / "text.md"
+    path.write_text(written)
+    (line,) = english.findings(path)
+    assert instead in line
+
+
+@pytest.mark.parametrize(
     "good",
     [
+        "Adam divides each gradient by its usual size",
+        "multiply the slope by (1 - inner_lr)",
+        "divide the query gradient by the number of query rows",
+        "there is no table in the folder, and the file is no longer there",
+        "there are no classes",
+        "make sure that it is right",
+        "what the paper says of course",
+        "Of five trial runs without the limit, one never recovered.",
+        "as far as it can be",
         "a recipe names an algorithm",
         "one of a class",
         "for each task of a class",

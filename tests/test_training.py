@@ -649,7 +649,7 @@ def test_another_schedule_function_is_another_run(tmp_path):
 
 
 def test_a_learner_that_was_used_resumes(tmp_path):
-    """What it worked out on the way is no setting."""
+    """What it worked out on the way is not a setting."""
     learner = sine_learner()
     train(learner, 2, Sinusoids(5, 5), checkpoint=tmp_path)
     evaluate_meta_learner(learner, Sinusoids(5, 5), n_episodes=2)

@@ -34,7 +34,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-# What must not stand in a stored output, because the next run or another machine changes it.
+# What must not be in a stored output, because the next run or another machine changes it.
 CHANGING_TEXT = {
     "a memory address": re.compile(r"\b0x[0-9a-fA-F]{6,}"),
     "the path of a kernel": re.compile(r"ipykernel_\d+"),
@@ -43,7 +43,7 @@ CHANGING_TEXT = {
     ),
     "a progress bar": re.compile(r"\d+%\|| it/s\b|HBox\(children=\(HTML"),
 }
-# What must not stand in a lesson's code, with what to write instead.
+# What must not be in a lesson's code, with what to write instead.
 UNSTABLE_CODE = {
     "`interact`: write an explorer class": re.compile(r"\binteract(?:ive|_manual)?\s*\("),
     "an Output widget: write an explorer class": re.compile(r"\bOutput\s*\("),
@@ -124,7 +124,7 @@ def find_sources(names: Sequence[str] = ()) -> list[Path]:
 
 
 def notebook_of(source: Path) -> Path:
-    """Where the notebook of a source file lies."""
+    """The path of the notebook of a source file."""
     return NOTEBOOKS / f"{source.stem}.ipynb"
 
 
@@ -397,7 +397,7 @@ def texts(output: NotebookNode) -> Iterator[str]:
 
 
 def words(output: NotebookNode) -> Iterator[str]:
-    """What is text in an output itself: the same in each run, unlike what a picture shows."""
+    """The text of an output itself: the same in each run, unlike the content of a picture."""
     if "text" in output:
         yield str(output.text)
     for kind, content in output.get("data", {}).items():

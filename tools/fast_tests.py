@@ -21,7 +21,7 @@ SECONDS = 1.0
 """Seconds from which a test is slow, all its parameters together."""
 NEVER_FAST = ("notebooks/", "tests/browser/")
 ALWAYS = ("tests/test_lint.py", "tests/test_english.py")
-"""What each change needs, however long it takes: lint, types and English."""
+"""Tests that every change needs, however long they take: lint, types and English."""
 
 
 def slow_tests() -> frozenset[str]:
@@ -37,7 +37,7 @@ def pytest_addoption(parser: Any) -> None:
 
 
 def pytest_ignore_collect(collection_path: Any, config: Any) -> bool | None:
-    """With --fast nothing is read that is left out whole."""
+    """With --fast, do not read files that are left out completely."""
     if not config.option.fast or not collection_path.is_relative_to(course.ROOT):
         return None
     name = collection_path.relative_to(course.ROOT).as_posix()
@@ -90,7 +90,7 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 
 def pytest_sessionfinish(session: Any) -> None:
-    """Write the list, where the whole was measured."""
+    """Write the list, if all tests were measured."""
     if session.config.option.measure_slow and not hasattr(session.config, "workerinput"):
         tests = {name: s for name, s in _measured.items() if name.startswith("tests/")}
         slow = sorted(n for n, s in tests.items() if s >= SECONDS and not n.startswith(ALWAYS))

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def solved(notebook: NotebookNode) -> NotebookNode:
-    """A copy in which the course's own functions stand; changed cells have no outputs."""
+    """A copy with the course's own functions; changed cells have no outputs."""
     copy = nbformat.from_dict(notebook)
     for cell in build.code_cells(copy):
         source = solve(cell.source)
@@ -65,13 +65,13 @@ def solve(source: str) -> str:
 
 
 def changes(learner: NotebookNode, copy: NotebookNode) -> list[str]:
-    """Texts that differ otherwise than a check, or progress, that now says "correct"."""
+    """Texts that differ, except a check or progress that now says "correct"."""
     problems = []
     pairs = zip(build.code_cells(learner), build.code_cells(copy), strict=True)
     for number, (a, b) in enumerate(pairs, start=1):
         if "nbval-ignore-output" in a.metadata.get("tags", []) or a.source.startswith("progress("):
             continue
-        text = _text if a.source == b.source else _printed  # below a verdict stand other hints
+        text = _text if a.source == b.source else _printed  # the hints below a verdict differ
         before, after = text(a), text(b)
         if after != before.replace("not attempted yet", "correct"):
             problems.append(f"code cell {number} prints {after[-300:]!r}, before {before[-300:]!r}")

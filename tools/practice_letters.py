@@ -1,9 +1,9 @@
-"""Measure how the number of letters practised on decides what a network can do with new ones.
+"""Measure how accuracy on new letters depends on the number of letters practised.
 
-Run `python tools/practice_letters.py` from the folder of the course: 12 runs, each of about 20
-seconds of one core. It writes metalearn_edu/results/practice_letters.csv, which lesson 00 shows:
-one row per run, with the 5-way 1-shot accuracy (in %, 600 episodes) on the practised letters and on
-those of meta-test.
+Run `python tools/practice_letters.py` from the folder of the course: 12 runs, each about 20 seconds
+on one core. It writes metalearn_edu/results/practice_letters.csv, which lesson 00 shows: one row
+per run, with the 5-way 1-shot accuracy (in %, 600 episodes) on the practised letters and on those
+of meta-test.
 
 All runs share one recipe, that of lesson 00 with 10-way practice, because ten letters give no
 more. A smaller pool is part of the larger ones of the same seed. Nothing was chosen by looking at
@@ -23,7 +23,7 @@ N_LETTERS, SEEDS = (10, 50, 200, 890), (0, 1, 2)
 
 
 def rows() -> Iterator[dict[str, float]]:
-    """A row for each number of letters and seed, as soon as it is measured."""
+    """Yield a row for each number of letters and seed, as soon as it is measured."""
     for n_letters in N_LETTERS:
         for seed in SEEDS:
             yield {"letters": n_letters, "seed": seed} | measure(n_letters, seed)
@@ -43,7 +43,7 @@ def measure(
     )
     from metalearn_edu.explorers.practice import practice_pool
 
-    torch.manual_seed(seed)  # of the pool, and of the weights
+    torch.manual_seed(seed)  # seed of the pool, and of the weights
     pool = practice_pool(n_letters)
     learner = PrototypicalNetwork(ConvNet(width=32, downsample="stride"))
     practice = EpisodeSampler(pool, n_way=10, n_shot=1, n_query=3)

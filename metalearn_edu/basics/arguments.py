@@ -1,4 +1,4 @@
-"""Checks of arguments that many parts of the package make."""
+"""Checks of arguments that many parts of the package use."""
 
 import math
 import operator
@@ -17,7 +17,7 @@ def as_integer(
 
     Args:
         name: what the caller calls the value, for the message.
-        at_least, at_most: the smallest and the largest value that make sense; None: no bound.
+        at_least, at_most: the smallest and the largest sensible value; None: no bound.
     Raises:
         ValueError: not an integer, or out of bounds.
     """
@@ -63,7 +63,7 @@ def as_choice(name: str, value: Any, choices: Collection[str | None]) -> Any:
     """`value` itself, if it is one of `choices`.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: it is not one of them.
     """
     if not isinstance(value, str | None) or value not in choices:
         allowed = ", ".join(str(choice) for choice in choices)
@@ -75,9 +75,9 @@ def as_range(name: str, limits: Any, *, within: float | None = None) -> tuple[fl
     """`limits` as two floats, the lower first.
 
     Args:
-        within: the size that neither end may exceed.
+        within: the size that neither end must exceed.
     Raises:
-        ValueError: it is no pair, an end is no finite number or too large, or they are not in
+        ValueError: it is not a pair, an end is not a finite number or too large, or they are not in
             order.
     """
     try:
@@ -92,12 +92,12 @@ def as_range(name: str, limits: Any, *, within: float | None = None) -> tuple[fl
 
 
 def if_given(check: Callable[..., T], name: str, value: Any, **bounds: Any) -> T | None:
-    """What `check` makes of `value`; None, for something that need not be said, stays None."""
+    """What `check` makes of `value`; None, for an optional value, stays None."""
     return None if value is None else check(name, value, **bounds)
 
 
 def _is_truth(value: Any) -> bool:
-    """Whether it is True or False, of Python, NumPy or torch."""
+    """Whether it is a True or False of Python, NumPy or torch."""
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
@@ -106,7 +106,7 @@ def _within(number: float, at_least: float | None, at_most: float | None) -> boo
 
 
 def _bounds(bounds: dict[str, float | None]) -> str:
-    """The bounds that there are, in words, with a space before them."""
+    """The bounds, if any, in words, with a space before them."""
     said = [f"{words} {bound}" for words, bound in bounds.items() if bound is not None]
     return f" {' and '.join(said)}" if said else ""
 

@@ -1,4 +1,4 @@
-"""How much memory there is, and the refusal of what would need more."""
+"""How much memory there is, and a refusal of requests that would need more."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 def check_fits(what: str, n_bytes: int) -> None:
-    """Refuse at once what would need more memory than there is, before the system runs out of it.
+    """Refuse what would need more memory than there is, before the system runs out of it.
 
     Raises:
-        ValueError: `n_bytes` are more than this process may hold, as far as the system says.
+        ValueError: `n_bytes` is more than this process can hold, as far as the system tells.
     """
     if n_bytes < 2**26:  # fits anywhere, and asking the system takes time
         return
@@ -31,11 +31,11 @@ def check_fits(what: str, n_bytes: int) -> None:
 
 @cache
 def machine_bytes() -> float:
-    """Memory of this machine, or of its container, in bytes; inf where the system does not say."""
+    """Memory of this machine, or of its container, in bytes; inf if the system does not tell."""
     found = [math.inf]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+    with contextlib.suppress(OSError, ValueError):  # "max" is not a number
         found.append(int(GROUP_LIMIT.read_text()))
     return min(found)
 

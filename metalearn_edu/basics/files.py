@@ -1,8 +1,8 @@
-"""Files on disk: written whole or not at all, locked, read within bounds.
+"""Files on disk: written completely or not at all, locked, and read within bounds.
 
-A file is first written whole under a temporary name in the same folder and then renamed,
-so every reader, another process too, sees the old file or the new one. Arrays are stored as
-`.npz`, whose checksums are verified on reading.
+A file is first written under a temporary name in the same folder and then renamed, so every reader,
+even in another process, sees either the old file or the new one. Arrays are stored as `.npz`, whose
+checksums are verified on reading.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 
 try:
     import fcntl
-except ImportError:  # Windows, which lets nobody remove a file that is open
+except ImportError:  # Windows, where nobody can remove a file that is open
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
 Arrays = dict[str, np.ndarray]
 
 LARGEST_ARRAYS = 2**30
-"""Bytes of all arrays in a file together, before which it is not read."""
+"""The most bytes that all arrays of a file can have together; a file of more is not read."""
 
 
 def as_path(name: str, value: Any) -> Path:
@@ -67,11 +67,11 @@ def as_path(name: str, value: Any) -> Path:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """`path` opened for reading, if it is a regular file: any other might never end, or begin.
+    """`path` opened for reading, if it is a regular file: reading anything else might never end.
 
     Raises:
-        FileNotFoundError: there is nothing.
-        OSError: a folder, a device, a pipe; or it cannot be read.
+        FileNotFoundError: there is nothing at this path.
+        OSError: it is a folder, a device or a pipe, or it cannot be read.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(f"{path} is not a regular file")
@@ -79,7 +79,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_bounded(path: Path, at_most: int) -> bytes:
-    """What a regular file holds, if that is `at_most` bytes; ValueError if more, else OSError."""
+    """The content of a regular file; ValueError if it has over `at_most` bytes, else OSError."""
     with open_regular(path) as file:
         content = file.read(at_most + 1)
     if len(content) > at_most:
@@ -89,13 +89,13 @@ def read_bounded(path: Path, at_most: int) -> bytes:
 
 @contextlib.contextmanager
 def as_damage(what: str, advice: str = "") -> Iterator[None]:
-    """Whatever goes wrong in what a file holds becomes a ValueError: `what`, why, and `advice`.
+    """Any error in the content of a file becomes a ValueError: `what`, why, and `advice`.
 
     Errors of the disk stay what they are.
     """
     try:
         yield
-    except Exception as error:  # zipfile, each way of packing and NumPy's parser have their own
+    except Exception as error:  # zipfile, each compression method and NumPy's parser have their own
         if isinstance(error, OSError) and error.errno is not None:
             raise
         why = " ".join(str(error).split()) or type(error).__name__
@@ -104,10 +104,10 @@ def as_damage(what: str, advice: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` when the block ends, and vanishes if it fails.
+    """A file to write; it becomes `path` when the block ends, and disappears if the block fails.
 
-    A link stays a link, and a file keeps its permissions. What killed processes left half-written
-    of the same file is removed.
+    A link stays a link, and a file keeps its permissions. Half-written copies of the same file that
+    killed processes left are removed.
 
     Raises:
         OSError: the folder cannot be made or written, or `path` is a folder, a device, a pipe.
@@ -130,7 +130,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(path)  # a full disk does not say what it had no room for
+            error.filename = str(path)  # a full disk does not say for what it had no room
         raise
 
 
@@ -147,11 +147,11 @@ def _mode(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def _in_use(file: BinaryIO) -> Iterator[None]:
-    """Other processes see, until the block ends or this process does, that `file` is written."""
+    """Until the block or this process ends, other processes see that `file` is being written."""
     if fcntl is None:
         yield
         return
-    held = os.dup(file.fileno())  # which stays when the file is closed
+    held = os.dup(file.fileno())  # which stays after the file is closed
     try:
         with contextlib.suppress(OSError):  # a file system without such locks
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,7 +161,7 @@ def _in_use(file: BinaryIO) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, names: str, *, alone: bool = False) -> None:
-    """Remove what killed processes left half-written in a folder; what somebody still writes stays.
+    """Remove the half-written files of killed processes from a folder; files in progress stay.
 
     Args:
         names: of the files that were written, as a pattern such as "*.json".
@@ -175,7 +175,7 @@ def remove_leftovers(folder: Path, names: str, *, alone: bool = False) -> None:
 
 def _is_in_use(part: Path) -> bool:
     age = time.time() - part.lstat().st_mtime
-    if age < 2 or fcntl is None:  # seconds; one that was just made might not be locked yet
+    if age < 2 or fcntl is None:  # seconds; a new one might not be locked yet
         return age < 2
     file = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -191,14 +191,14 @@ def _is_in_use(part: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path, *, patience: float = 0) -> Iterator[None]:
-    """Hold the lock file at `path`, for one process at a time; the system frees a dead one's.
+    """Hold the lock file at `path`, one process at a time; the system releases that of a dead one.
 
-    Where the file system knows no locks, or the folder cannot be written, the block runs without.
+    If the file system has no locks, or the folder cannot be written, the block runs without one.
 
     Args:
         patience: seconds to wait for another process.
     Raises:
-        TimeoutError: another process, or another thread of ours, holds it still.
+        TimeoutError: another process, or another thread of ours, still holds it.
     """
     lock = FileLock(path, timeout=patience, poll_interval=0.02, fallback_to_soft=False)
     with contextlib.ExitStack() as held:
@@ -220,7 +220,7 @@ def locked(path: Path, *, patience: float = 0) -> Iterator[None]:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays` to `path` (.npz) at once. Raises OSError if that cannot be."""
+    """Write `arrays` to `path` (.npz), completely or not at all. Raises OSError if that fails."""
     with open_atomically(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -229,10 +229,10 @@ def load_arrays(path: Path, *, at_most: int = LARGEST_ARRAYS) -> Arrays:
     """All arrays of the .npz file at `path`.
 
     Args:
-        at_most: bytes that they have together; a file of more is refused before it is read.
+        at_most: the bytes that they can have together; a file of more is refused before it is read.
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
         ValueError: the file is damaged or too large; the message names it.
     """
     with open_regular(path) as file, as_damage(f"{path} is damaged or is not a .npz file"):
@@ -248,7 +248,7 @@ def _arrays_in(file: BinaryIO, at_most: int) -> Arrays:
         _check_size(sum(info.file_size for info in stored.zip.infolist()), at_most)
         arrays = {name: stored[name] for name in stored.files}
     if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise ValueError(f"{strange[0]!r} is no array")
+        raise ValueError(f"{strange[0]!r} is not an array")
     return arrays
 
 
@@ -265,7 +265,7 @@ def save_weights(path: Path, tensors: dict[str, Tensor]) -> str:
     Raises:
         OSError: the file cannot be written.
     """
-    # The format holds neither strides nor memory that two names share.
+    # The format stores neither strides nor memory that two names share.
     plain = {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     content = save(plain)
     with open_atomically(path) as file:
@@ -280,7 +280,7 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def digest(*parts: str | bytes) -> str:
-    """A short text that differs where the parts do."""
+    """A short text that differs if the parts differ."""
     total = hashlib.blake2b(digest_size=8)
     for part in parts:
         content = part.encode() if isinstance(part, str) else part

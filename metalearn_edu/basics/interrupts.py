@@ -1,7 +1,7 @@
-"""Ctrl-C while a command loads what it needs: one word, where Python prints a page of traceback.
+"""Ctrl-C while a command loads what it needs prints one word instead of a page of traceback.
 
-Loading PyTorch takes seconds, and an interruption that reaches the middle of it comes out as any
-kind of error. Nothing has been written by then, so the process ends on the spot.
+Loading PyTorch takes seconds, and an interruption in the middle of it can turn into any kind of
+error. Nothing has been written by then, so the process ends immediately.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STATUS = 130  # as a shell counts it: 128 + SIGINT
 def quiet_while_loading() -> Iterator[None]:
     """Within the block, until `loaded` is called, Ctrl-C says "stopped" and ends the process.
 
-    Does nothing where somebody else listens to Ctrl-C, or outside the main thread.
+    Does nothing if other code handles Ctrl-C, or outside the main thread.
     """
     usual = signal.default_int_handler
     ours = (
@@ -40,13 +40,13 @@ def quiet_while_loading() -> Iterator[None]:
 
 
 def loaded() -> None:
-    """From here on Ctrl-C is an exception again, so that work in hand is put in order."""
+    """From here on, Ctrl-C is an exception again, so that work in progress can end cleanly."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def quiet_at_exit() -> None:
-    """Once Python puts itself away, Ctrl-C does nothing more: all has been said."""
+    """While Python shuts down, Ctrl-C has no effect: everything has been printed."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 

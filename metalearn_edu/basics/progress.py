@@ -1,4 +1,4 @@
-"""One progress bar for terminal and notebook."""
+"""One progress bar for terminals and notebooks."""
 
 import os
 from collections.abc import Iterable

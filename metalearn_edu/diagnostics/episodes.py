@@ -1,4 +1,4 @@
-"""Is the episode sound? Labels, items and classes. Introduced in notebook 01."""
+"""Are episodes sound, in labels, items and classes? Introduced in notebook 01."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_episodes(
     *,
     classes: Tensor | None = None,
 ) -> Report:
-    """Whether episodes are sound; also for tensors that EpisodeBatch would refuse.
+    """Check whether episodes are sound, even tensors that EpisodeBatch would refuse.
 
     Args:
         episodes: an EpisodeBatch, a tuple (support_x, support_y, query_x, query_y), or support_x
@@ -152,7 +152,7 @@ def _class_problems(classes: Tensor) -> list[str]:
 def fingerprints(items: Tensor) -> list[list[bytes]]:
     """The bytes of each item (T, n, *item), to find equal ones."""
     items = items.detach().cpu()
-    items = items + 0.0 if items.is_floating_point() else items  # there is a -0.0, equal to 0.0
+    items = items + 0.0 if items.is_floating_point() else items  # -0.0 equals 0.0
     rows = items.flatten(2).contiguous().view(torch.uint8).numpy()
     return [[row.tobytes() for row in task] for task in rows]
 

@@ -1,4 +1,4 @@
-"""The calls of an inner loop to autograd, from which a mistake gets its name."""
+"""The calls of an inner loop to autograd, which tell what mistake it makes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["InnerGradient", "Watch"]
 
 @dataclass
 class InnerGradient:
-    """One call for a gradient while the outer loss was computed."""
+    """One request for a gradient while the outer loss was computed."""
 
     by_backward: bool
     keeps_graph: bool
@@ -78,7 +78,7 @@ class Watch(TorchFunctionMode):
         self.calls.append(InnerGradient(by_backward, keeps_graph, *tensors))
 
     def stale(self, num_inner_steps: int | None) -> list[str]:
-        """Inner gradients that were used again, or never computed."""
+        """Inner gradients that were reused, or never computed."""
         repeated = [g for i, g in enumerate(self.calls) if any(map(g.repeats, self.calls[:i]))]
         lost = [g for g in self.calls if g.inputs and all(r is None for r in g.results)]
         if repeated or lost:
@@ -114,5 +114,5 @@ def _plain(tensors: Any) -> list[Any]:
 
 
 def _places(tensors: Sequence[Tensor]) -> list[tuple[int, torch.Size]]:
-    """Where tensors live in memory; the same place is the same tensor while both are held."""
+    """Where tensors are in memory; the same address is the same tensor while both are held."""
     return [(t.data_ptr(), t.shape) for t in tensors]

@@ -1,4 +1,4 @@
-"""Is this really second order? The gradient of an outer loss beside central differences.
+"""Is this really second order? Compare the gradient of an outer loss with central differences.
 
 What goes wrong in meta-learning often goes wrong silently: the code runs, the loss falls, and the
 result belongs to another algorithm. Introduced in notebook 05.
@@ -30,7 +30,7 @@ __all__ = ["check_meta_gradient"]
 
 OuterLoss = Callable[[Any], Tensor]
 SMALLEST_STEP, LARGEST_STEP = 1e-8, 1e-3
-"""Outside these bounds a difference in float64 is rounding, or no longer a slope."""
+"""Outside these bounds, a difference in float64 is only rounding, or no longer a slope."""
 
 
 def check_meta_gradient(
@@ -49,22 +49,22 @@ def check_meta_gradient(
     data it uses must be too. Each parameter tensor is moved a little along random directions (along
     each coordinate if it has few). Where a direction crosses a kink, of ReLU or of max-pooling, the
     second difference bounds what the kink can explain, and only the rest counts as an error. We
-    also record the calls of the inner loop to autograd, from which a mistake gets its name.
+    also record the calls of the inner loop to autograd, which tell what mistake it makes.
 
     Args:
-        outer_loss: from the module to a scalar. The same numbers at each call; global random
-            numbers are seeded before each call; seed a generator of your own yourself.
+        outer_loss: from the module to a scalar. It must give the same number at each call; we seed
+            global random numbers before each call, and you must seed your own generators.
         model: any module, a whole learner too: check_meta_gradient(lambda m: m.loss(batch), maml).
-        num_inner_steps: distinct inner gradients that one call should ask for; give it, with one
+        num_inner_steps: distinct inner gradients that one call should compute; give it, with one
             task in the loss, to catch an inner gradient that is computed once for all steps.
         n_directions: directions per parameter tensor; two calls each.
         step: half the distance of the central difference, 1e-8 to 1e-3. If rounding could explain
             a tenth of all slopes at this step, that is reported as a problem.
-        tolerance: largest relative error, per parameter tensor, that counts as right, 0 to 1.
+        tolerance: largest relative error, per parameter tensor, that still counts as right, 0 to 1.
         seed: of the directions and of the global random numbers.
     Returns:
-        A report with relative error, cosine and norm ratio to the true gradient in its figures:
-        overall, and the relative error of each parameter tensor.
+        A report. Its figures are the overall relative error, cosine and norm ratio to the true
+        gradient, and the relative error of each parameter tensor.
     Raises:
         ValueError: the model has no parameter to differentiate with respect to, the data are not
         float64, the
@@ -110,7 +110,7 @@ class _Trace:
     watch: Watch
 
     def problems(self, num_inner_steps: int | None) -> list[str]:
-        """Faults that show in what the call did, whatever its gradient."""
+        """Faults in what the call did, whatever its gradient is."""
         found = self.watch.stale(num_inner_steps)
         if self.changed:
             found.append(
@@ -187,7 +187,7 @@ class _Probe:
 
 
 def _unsteady(probe: _Probe, trace: _Trace) -> list[str]:
-    """Whether a second call at the same parameters gives a different loss, or none."""
+    """Whether a second call at the same parameters gives a different loss or fails."""
     again = probe.value()
     if math.isfinite(again) and math.isclose(again, trace.value, rel_tol=1e-12):
         return []
@@ -211,7 +211,7 @@ def _differentiate(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, 
 
 
 def _translated(error: RuntimeError) -> Exception:
-    """A clearer error for two frequent ones of torch; any other unchanged."""
+    """A clearer error for two frequent errors of torch; any other unchanged."""
     text = str(error)
     if "does not require grad" in text:
         return _NoGraph(
@@ -266,7 +266,7 @@ def _wrong_gradient(
 
 
 def _is_first_order(probe: _Probe, trace: _Trace) -> bool:
-    """Whether nothing changes if we make every inner gradient a constant ourselves."""
+    """Whether nothing changes if we treat every inner gradient as a constant."""
     constant = probe.trace(constant_gradients=True).gradient
     pairs = [(g, constant[n]) for n, g in trace.gradient.items()]
     return all(

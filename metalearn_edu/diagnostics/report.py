@@ -10,7 +10,7 @@ __all__ = ["Report", "listed"]
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What a check found; true if it found nothing wrong.
+    """What a check found; it is true if nothing is wrong.
 
     Attributes:
         check: what was checked, in a few words.
@@ -48,6 +48,6 @@ class Report:
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
-    """Names with commas between; of many, the first and how many more there are."""
+    """Names separated by commas; if there are many, the first few and how many more."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -25,8 +25,8 @@ __all__ = [
 class Slopes:
     """Directional derivatives of the loss, one per direction, for one parameter tensor.
 
-    `kinks` and `rounding` say how far apart these may put the two; `weight` corrects for the
-    share of all directions that was tried.
+    `kinks` and `rounding` say how far apart these can put the two; `weight` corrects for the share
+    of all directions that was tried.
     """
 
     autograd: Tensor
@@ -37,13 +37,13 @@ class Slopes:
 
     @property
     def limit(self) -> Tensor:
-        """How far apart the two may be though both are right."""
+        """How far apart the two can be although both are right."""
         return self.kinks + self.rounding
 
     @property
     def relative_error(self) -> float:
         unexplained = ((self.autograd - self.differences).abs() - self.limit).clamp(min=0).norm()
-        # NaN stays NaN, and is no success.
+        # NaN stays NaN, and is not a success.
         return 0.0 if unexplained == 0 else (unexplained / self.size).item()
 
     @property
@@ -88,17 +88,17 @@ def slopes_along(
 
 
 def _kinks(ends: Tensor, middle: float, step: float) -> Tensor:
-    """How far central differences may be off because of kinks: these show in second ones."""
+    """How far central differences can be off because of kinks, which show in second differences."""
     return (ends[:, 0] + ends[:, 1] - 2 * middle).abs() / (2 * step)
 
 
 def _rounding(middle: float, step: float) -> float:
-    """How far a central difference may be off because its ends are rounded."""
+    """How far a central difference can be off because its ends are rounded."""
     return 1e3 * torch.finfo(torch.float64).eps * max(1.0, abs(middle)) / (2 * step)
 
 
 def resolution_problems(slopes: dict[str, Slopes], step: float) -> list[str]:
-    """Whether rounding leaves so little of the differences that nothing was checked."""
+    """Whether rounding dominates the differences, so that nothing was checked."""
     hidden = math.hypot(*(s.weight * s.rounding * len(s.kinks) ** 0.5 for s in slopes.values()))
     size = math.hypot(*(s.weight * s.size.item() for s in slopes.values()))
     if size == 0 or hidden <= 0.1 * size:

@@ -17,10 +17,10 @@ __all__ = ["check_splits"]
 
 
 def check_splits(*datasets: FewShotDataset, **named: FewShotDataset) -> Report:
-    """Whether splits share classes, by group and name, or hold the same items.
+    """Check whether splits share classes, by group and name, or hold the same items.
 
     Args:
-        datasets: the splits, called by their `name`; or `train=..., test=...` with names of yours.
+        datasets: the splits, called by their `name`; or `train=..., test=...` with your own names.
     Raises:
         ValueError: fewer than two splits, one name twice, or something other than data sets.
     """
@@ -52,7 +52,7 @@ def check_splits(*datasets: FewShotDataset, **named: FewShotDataset) -> Report:
 
 
 def _alike(splits: Mapping[str, FewShotDataset]) -> dict[str, Tensor]:
-    """The items of each split; all as float32 in [0, 1] where the splits store them unlike."""
+    """The items of each split; all as float32 in [0, 1] if the splits store them differently."""
     items = {name: dataset.items for name, dataset in splits.items()}
     if len({some.dtype for some in items.values()}) == 1:
         return items
@@ -60,7 +60,7 @@ def _alike(splits: Mapping[str, FewShotDataset]) -> dict[str, Tensor]:
 
 
 def _numbered(datasets: Sequence[FewShotDataset]) -> dict[str, FewShotDataset]:
-    """Splits by name; several of one name get their place as well."""
+    """Splits by name; several with the same name get a number as well."""
     counts = Counter(d.name for d in datasets)
     return {
         d.name if counts[d.name] == 1 else f"{d.name} ({i})": d for i, d in enumerate(datasets, 1)

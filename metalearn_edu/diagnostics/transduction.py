@@ -1,4 +1,4 @@
-"""Do queries inform each other? Scores with all of them at once, compared with one by one.
+"""Do queries inform each other? Compare the scores of all queries at once and one by one.
 
 Introduced in notebook 02.
 """
@@ -19,10 +19,10 @@ __all__ = ["check_transduction"]
 
 
 def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report:
-    """Whether queries inform each other: score them all at once, then one by one.
+    """Check whether queries inform each other: score them all at once, then one by one.
 
     A learner that sees one item at a time must give the same answer. Batch normalisation with the
-    statistics of the query batch breaks that, and shows an accuracy that nobody gets with single
+    statistics of the query batch breaks this, and shows an accuracy that nobody gets with single
     items. Tasks of one batch must not inform each other either.
 
     Args:
@@ -32,7 +32,7 @@ def check_transduction(learner: ScoreFunction, episodes: EpisodeBatch) -> Report
     Returns:
         A report with both accuracies (regression: squared errors) and the largest differences.
     Raises:
-        ValueError: not a learner or not episodes, or tasks of one query, which show nothing.
+        ValueError: not a learner or not episodes, or tasks with a single query, which show nothing.
     """
     if not isinstance(episodes, EpisodeBatch) or not callable(learner):
         got = type(learner).__name__, type(episodes).__name__

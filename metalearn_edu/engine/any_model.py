@@ -1,9 +1,9 @@
-"""Any PyTorch model with other weights than its own, for one task or for many.
+"""Run any PyTorch model with other weights than its own, for one task or for many.
 
-We only borrow the caller's model: while it runs, other tensors replace its parameters and
-buffers, and afterwards every one of its modules is as before, whatever it wrote and whatever
-failed. So parts under two names, tied weights and lists of weights (as in recurrent layers) need
-no special rule.
+We only borrow the caller's model: while it runs, other tensors replace its parameters and buffers,
+and afterwards every module is as it was before, whatever the model wrote and whatever failed. So
+parts under two names, tied weights and lists of weights (as in recurrent layers) need no special
+rule.
 
 Many tasks go through `torch.func.vmap` at once. What vmap cannot run (recurrent layers, an `if` on
 the data, `.item()`) runs task by task instead: the same numbers, more slowly, with one warning.
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def taken_in(model: nn.Module) -> nn.Module:
-    """The model, without a wrapper around it that has no layer of its own.
+    """The model, without wrappers that have no layers of their own.
 
     `torch.compile` and `nn.DataParallel` are such wrappers: the model inside has the same weights.
 
@@ -111,16 +111,16 @@ def call(
 
     Args:
         params: all or some of its parameters, by name.
-        support_x: (S, *item), where layers take their statistics from the support set.
+        support_x: (S, *item), if layers take their statistics from the support set.
     Returns:
-        The tensor that `forward` gives, and the buffers that it wrote on, by name. What it wrote is
-        dropped.
+        The tensor that `forward` returns, and the buffers that it wrote to, by name. What it wrote
+        is dropped.
     """
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     worn = buffers | {name: p.clone() for name, p in params.items()}
     with plain_kernels(model), wearing(model, worn), _nothing_computed_later(model):
         if support_x is None:
-            output = model(x.clone())  # it may write on it
+            output = model(x.clone())  # forward may write to it
         else:
             with answering(model, lambda: model(support_x.clone())):
                 output = model(x.clone())
@@ -135,7 +135,7 @@ def call(
 
 @contextmanager
 def _nothing_computed_later(model: nn.Module) -> Iterator[None]:
-    """Refuse activation checkpoints: they would be computed again with the model's own weights."""
+    """Refuse activation checkpoints: they would be recomputed with the model's own weights."""
     try:
         with torch.autograd.graph.disable_saved_tensors_hooks(_LATER):
             yield
@@ -152,12 +152,12 @@ _LATER = (
 
 
 def check_weights_are_found(model: nn.Module, x: Tensor) -> None:
-    """Refuse a model that uses a weight which it holds where no other can take its place.
+    """Refuse a model that uses a weight in a place where no other weight can replace it.
 
     Args:
         x: items (B, *item), for one call.
     Raises:
-        ValueError: a function or an object of the model's holds a parameter.
+        ValueError: a function or an object of the model holds a parameter.
     """
     own = {n: p for n, p in model.named_parameters() if p.requires_grad}
     other = {n: p.detach().clone().requires_grad_() for n, p in own.items()}
@@ -173,7 +173,7 @@ def check_weights_are_found(model: nn.Module, x: Tensor) -> None:
 
 
 def _leaves(x: Tensor) -> Iterator[Tensor]:
-    """The tensors that x was computed from and has a gradient for."""
+    """The tensors that x was computed from and can be differentiated with respect to."""
     seen, left = set(), [x.grad_fn]
     while left:
         node = left.pop()
@@ -187,8 +187,8 @@ def _leaves(x: Tensor) -> Iterator[Tensor]:
 def wearing(model: nn.Module, tensors: dict[str, Tensor]) -> Iterator[None]:
     """`model` with other tensors instead of its parameters and buffers of these names.
 
-    Every place that holds such a parameter holds the other one: a part under two names, a tied
-    layer, a list. In the end all modules are as they were.
+    Every place that holds such a parameter gets the other tensor: a part under two names, a tied
+    layer, a list. At the end, all modules are as they were.
     """
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     instead = {id(own[name]): t for name, t in tensors.items()}
@@ -209,7 +209,7 @@ UNTOUCHED = nn.Module().__dict__.keys() - {"_parameters", "_buffers", "_modules"
 
 
 def _exchanged(value: Any, instead: dict[int, Tensor]) -> Any:
-    """`value` with other tensors; lists and mappings are copied, to be written on."""
+    """`value` with other tensors; lists and mappings are copied, so that they can be written to."""
     if isinstance(value, Tensor):
         return instead.get(id(value), value)
     if isinstance(value, dict):
@@ -226,7 +226,7 @@ def plain_kernels(model: nn.Module) -> Iterator[None]:
     """Kernels that can be differentiated twice, and no compiled code.
 
     The fast kernels of attention and of recurrent layers on a GPU have no second derivative, and
-    that of weight norm has a wrong one.
+    the one for weight norm has a wrong second derivative.
     """
     layers = list(model.modules())
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -267,7 +267,7 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 
 
 class OverTasks:
-    """Calls a function for each of T tasks: all at once where vmap can, else one after the other.
+    """Calls a function for each of T tasks: all at once if vmap can, else one after the other.
 
     Args:
         what: what is called, for the warning.
@@ -292,7 +292,7 @@ class OverTasks:
                 return vmap(function, randomness="different")(*parts)
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:  # vmap's, or the function's own: the loop will tell
+            except Exception as error:  # from vmap or from the function itself: the loop will tell
                 reason = error
         results = torch.stack([function(*_of_task(parts, t)) for t in range(_n_tasks(parts))])
         if reason is not None:
@@ -309,7 +309,7 @@ class OverTasks:
         )
 
     def say_dropped(self, names: list[str]) -> None:
-        """Warn, once, that what a model writes on its buffers is dropped."""
+        """Warn, once, that what a model writes to its buffers is dropped."""
         if names and not self.said:
             self.said = True
             warnings.warn(

@@ -1,9 +1,10 @@
-"""How many tasks at once? The one rule for training and evaluation, and what memory that saves.
+"""How many tasks at once? One rule for training and evaluation, and the memory that it saves.
 
-Small networks want many: each call of a layer costs the same for one task and for a hundred.
-Large ones want few: their numbers should stay in the processor's cache. Both follow from a limit
-on the bytes that are in work. Measured on one thread: MAML's 10 steps on sinusoids run 100 times
-faster with 600 tasks than with 1, a convolutional ProtoNet runs half as fast with 16 as with 1.
+Small networks run best with many tasks: each call of a layer costs the same for one task as for a
+hundred. Large networks run best with few: their numbers should stay in the processor's cache. Both
+follow from a limit on the bytes that are in use. Measured on one thread: MAML's 10 steps on
+sinusoids run 100 times faster with 600 tasks than with 1, a convolutional ProtoNet runs half as
+fast with 16 as with 1.
 """
 
 from __future__ import annotations
@@ -30,24 +31,25 @@ __all__ = [
     "bytes_computed",
     "loss_in_pieces",
     "tasks_at_once",
+    "with_gradient",
 ]
 
 WORK = 2**28
-"""Bytes that all steps of a chunk may compute together. What is held at once is less."""
+"""Bytes that all steps of a chunk can compute together. Fewer are held at the same time."""
 KEPT = 2 * 10**8
 """The same for inner loops, most of which is kept until the gradient runs back through them."""
 PIECE = 2**24
-"""The same for queries, in their forward pass: their gradient is taken piece by piece."""
+"""The same for queries, in their forward pass: their gradient is computed piece by piece."""
 ACCELERATED = 16
-"""Times KEPT and PIECE on a GPU, which wants many numbers at once. A guess, not measured."""
+"""Factor on KEPT and PIECE on a GPU, which needs many numbers at once. A guess, not measured."""
 
 
 def tasks_at_once(work: Callable[[], Any], n_bytes: int) -> int:
     """How many tasks a chunk should hold.
 
     Args:
-        work: does all that is done for ONE task; it is called once.
-        n_bytes: what all tasks may compute together: WORK, KEPT or PIECE.
+        work: does everything that is done for ONE task; it is called once.
+        n_bytes: what all tasks can compute together: WORK, KEPT or PIECE.
     """
     return max(1, n_bytes // max(1, bytes_computed(work)))
 
@@ -62,7 +64,7 @@ class Sizes:
         """How many tasks a chunk should hold, by what `work(*task)` computes for one task.
 
         Args:
-            also: what this depends on beside the shape of task[0].
+            also: what this depends on besides the shape of task[0].
         """
         if task[0].device.type != "cpu":
             n_bytes *= ACCELERATED
@@ -73,7 +75,7 @@ class Sizes:
 
 
 def bytes_computed(work: Callable[[], Any]) -> int:
-    """Bytes of all tensors that `work` computes, however briefly; views of others are free."""
+    """Bytes of all tensors that `work` computes, even briefly; views of others are free."""
     with torch.no_grad(), _Count() as count:
         work()
     return count.total
@@ -104,9 +106,9 @@ def loss_in_pieces(
 ) -> Tensor:
     """Mean loss over T tasks, its gradient for `params` computed at once, `size` tasks at a time.
 
-    So nothing else has to be kept of the loss until the gradient runs on to what `params` came
+    So nothing else of the loss has to be kept until the gradient runs on to what `params` came
     from. The result can be differentiated once: create_graph=True is refused. MAML's peak of memory
-    (64 filters, 8 tasks, 5 steps) falls by half, and its time stays.
+    (64 filters, 8 tasks, 5 steps) falls by half, and its time stays the same.
 
     Args:
         loss_fn: mean loss of some tasks, from their parameters.
@@ -122,11 +124,21 @@ def loss_in_pieces(
         for whole, part in zip(gradient, found, strict=True):
             whole[piece] = part
         losses.append(loss.detach())
-    return _Known.apply(torch.stack(losses).sum(), gradient, *params.values())
+    return with_gradient(
+        torch.stack(losses).sum(), dict(zip(params, gradient, strict=True)), params
+    )
+
+
+def with_gradient(value: Tensor, gradient: Params, params: Params) -> Tensor:
+    """A number that is `value` and has, for `params`, the gradient that is given.
+
+    It can be differentiated once: create_graph=True is refused.
+    """
+    return _Known.apply(value, [gradient[name] for name in params], *params.values())
 
 
 class _Known(Function):
-    """A number whose gradient is known already."""
+    """A number whose gradient is already known."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, gradient: list[Tensor], *params: Tensor) -> Tensor:
@@ -137,7 +149,7 @@ class _Known(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError(
-                "the loss of a large network can be differentiated once; to do it again, call "
-                "MetaLearner.loss(learner, tasks), which keeps all that this takes"
+                "the loss of a large network, and of Reptile, can be differentiated once; for a "
+                "large network, MetaLearner.loss(learner, tasks) keeps all that a second time takes"
             )
         return None, None, *(g * known for known in ctx.saved_tensors)

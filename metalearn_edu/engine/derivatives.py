@@ -1,9 +1,9 @@
 """Operations with our own derivatives: convolution, pooling, group norm, and Meta-SGD's step.
 
 An inner loop is differentiated twice, and PyTorch's own second derivatives of these are slow. The
-derivatives of a convolution are convolutions again: of its three faces (forward, input gradient,
-weight gradient) each one's derivatives are the other two, which closes them under
-differentiation. The numbers are those of PyTorch.
+derivatives of a convolution are convolutions again: of its three forms (forward, input gradient,
+weight gradient), the derivatives of each are the other two, so no other form is ever needed. The
+numbers are those of PyTorch.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _conv_backward(
 
 
 def _like(x: Tensor, shape: torch.Size) -> Tensor:
-    """A tensor of which the kernels read the shape alone."""
+    """A tensor of which the kernels read only the shape."""
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_form(x))
 
 
@@ -134,8 +134,8 @@ def _like(x: Tensor, shape: torch.Size) -> Tensor:
 class _MaxPool(Function):
     """F.max_pool2d of x (B, C, H, W); settings: its sizes and whether it rounds up.
 
-    PyTorch's own keeps x for its second derivative, and adds zeros to one that it need not have:
-    MAML's step with pooling takes 2 to 6 % longer with it.
+    PyTorch's own version keeps x for its second derivative, and adds unnecessary zeros: with it,
+    MAML's step with pooling takes 2 to 6 % longer.
     """
 
     @staticmethod
@@ -151,7 +151,7 @@ class _MaxPool(Function):
 
 
 class _MaxPoolBackward(Function):
-    """The gradient of _MaxPool: each g goes to the place of the largest number; zeros elsewhere."""
+    """The gradient of _MaxPool: each g goes to the position of the largest number; else 0."""
 
     @staticmethod
     def forward(
@@ -166,7 +166,7 @@ class _MaxPoolBackward(Function):
     @once_differentiable
     def backward(ctx: Any, v: Tensor) -> Any:
         (places,) = ctx.saved_tensors  # (B, C, h, w), each a place of H * W
-        chosen = v.flatten(2).mT.gather(1, places.flatten(2).mT)  # channels last, as they lie
+        chosen = v.flatten(2).mT.gather(1, places.flatten(2).mT)  # channels last, as in memory
         return chosen.mT.unflatten(2, places.shape[2:]), None, None, None
 
 
@@ -220,8 +220,8 @@ class _GroupNormBackward(Function):
 
         Within a group of channels of an item, z = r (x - mean) is x at mean 0 and variance 1, and
         P(q) = q - mean(q) - z mean(q z) is q without its mean and its part along z. All means come
-        from sums over the places of a channel, and the results are sums of g, v and x, each times
-        one number per channel. With z and P written down, 5 steps of MAML (pooling, 32 filters, 8
+        from sums over the positions of a channel, and the results are sums of g, v and x, each
+        times one number per channel. If z and P are stored, 5 steps of MAML (pooling, 32 filters, 8
         tasks) take a quarter longer.
         """
         (g, x, *rest), n_groups = ctx.saved_tensors, ctx.n_groups
@@ -264,9 +264,9 @@ def _sum(t: Tensor) -> Tensor:
 def scaled_step(p: Tensor, rate: Tensor, g: Tensor) -> Tensor:
     """p - rate * g of T tasks, for p and g (T, *shape), with one rate (*shape) for all tasks.
 
-    For large parameters, PyTorch's own derivative with respect to the rate writes down the products
-    of all tasks before it sums them. Adding them up one by one makes Meta-SGD's step on
-    784-128-64-5 a fifth faster, with 32 tasks. Small ones would lose by it.
+    For large parameters, PyTorch's own derivative with respect to the rate stores the products of
+    all tasks before it sums them. Adding them up one by one makes Meta-SGD's step on 784-128-64-5 a
+    fifth faster, with 32 tasks. Small parameters would be slower.
     """
     if rate.numel() < LARGE:
         return torch.addcmul(p, rate, g, value=-1)
@@ -302,9 +302,9 @@ def memory_form(x: Tensor) -> torch.memory_format:
 
 
 def like_its_gradient(p: Tensor) -> Tensor:
-    """A parameter with its numbers in that order in memory in which `run` gives its gradient.
+    """A parameter with its numbers in the same order in memory as its gradient from `run`.
 
-    Sums of both are slow where the orders differ. On 784-128-64-5, 32 tasks and 5 steps, MAML's
+    Sums of both are slow if the orders differ. On 784-128-64-5, 32 tasks and 5 steps, MAML's
     step takes 0.87 of the time and Meta-SGD's 0.8.
     """
     if p.ndim == 2:

@@ -1,7 +1,7 @@
-"""Memory that a training step frees is kept for the next step; and the peak of memory.
+"""Keep the memory that a training step frees for the next step, and measure the peak of memory.
 
-The C library of Linux (glibc) gives freed memory back to the system and asks for it again a moment
-later, and the system then clears every page of it. `keep_pages` has it keep up to 1 GiB.
+The C library of Linux (glibc) returns freed memory to the system and asks for it again a moment
+later, and the system then clears every page of it. `keep_pages` makes the library keep up to 1 GiB.
 
 Measured on one thread, in processor time, with and without: forward and backward pass of ConvNet
 (48 filters, 360 images of 28x28) 0.27 and 0.50 s; an outer step of ProtoNet on one 60-way task
@@ -24,16 +24,16 @@ from pathlib import Path
 __all__ = ["Peak", "keep_pages", "peak_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
-PROCESS = Path("/proc/self")  # what Linux says of this process
+PROCESS = Path("/proc/self")  # what Linux says about this process
 KEPT = 2**30
-"""Bytes at the end of the heap that may lie free before they are given back."""
+"""Bytes at the end of the heap that may be free before they are returned."""
 
 
 @cache
 def keep_pages() -> bool:
-    """Keep freed memory for later, as long as this process lives; returns whether that works.
+    """Keep freed memory for later, as long as this process lives; return whether that works.
 
-    Does nothing, and says False, where the C library knows no such setting (Windows, macOS, musl)
+    Does nothing and returns False if the C library has no such setting (Windows, macOS, musl)
     or the environment variable METALEARN_EDU_KEEP_PAGES is "off".
     """
     if os.environ.get("METALEARN_EDU_KEEP_PAGES") == "off":
@@ -42,7 +42,8 @@ def keep_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    # Large blocks go to the heap like others: on their own they would be given back when freed.
+    # Put large blocks on the heap, too: separate blocks would be returned as soon as they are
+    # freed.
     return bool(mallopt(M_TRIM_THRESHOLD, KEPT) and mallopt(M_MMAP_MAX, 0))
 
 
@@ -51,7 +52,7 @@ class Peak:
     """What `peak_memory` measures.
 
     Attributes:
-        megabytes: in 10^6 bytes; NaN before the block ends, and where the system does not say.
+        megabytes: in 10^6 bytes; NaN before the block ends, and if the system does not tell.
     """
 
     megabytes: float = math.nan
@@ -59,9 +60,9 @@ class Peak:
 
 @contextlib.contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """The most memory that this process holds inside the block, all of Python and torch included.
+    """The most memory that this process holds inside the block, including Python and torch.
 
-    Linux alone says it for a part of a process's life. What earlier steps freed is given back
+    Only Linux can tell it for a part of a process's life. What earlier steps freed is returned
     first, so that it does not count.
     """
     peak = Peak()

@@ -2,7 +2,7 @@
 
 A rule turns the gradient of a step into its direction, for all tasks at once, and can be
 differentiated through; MAML multiplies the direction by its step size, Meta-SGD by learned ones.
-What a rule remembers starts afresh with every task.
+What a rule remembers is reset for every task.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "clipped",
     "inner_rule",
     "moving_names",
+    "part_around",
     "rates_of",
 ]
 
@@ -35,7 +36,7 @@ Names = Iterable[str] | Callable[[str, nn.Parameter], bool]
 
 @dataclass(frozen=True)
 class Descent:
-    """Gradient descent, with momentum (0: none) as torch.optim.SGD counts it."""
+    """Gradient descent, with momentum (0: none) as torch.optim.SGD defines it."""
 
     momentum: float = 0.0
 
@@ -50,7 +51,7 @@ class Descent:
 
 @dataclass(frozen=True)
 class Adam:
-    """Kingma & Ba (2015), as torch.optim.Adam counts it."""
+    """Kingma & Ba (2015), as torch.optim.Adam defines it."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -75,7 +76,7 @@ def _mixed(before: Tensor | None, new: Tensor, share: float) -> Tensor:
 
 
 def clipped(gradient: Params, limit: float) -> Params:
-    """Each task's gradient, (T, *shape) each, shrunk to at most this Euclidean norm."""
+    """Each task's gradient, tensors of (T, *shape), shrunk to at most this Euclidean norm."""
     flat = {n: g.reshape(len(g), -1) for n, g in gradient.items()}
     squares = torch.stack([g.square().sum(dim=1) for g in flat.values()])
     norms = (squares.sum(dim=0) + 1e-12).sqrt()[:, None]  # (T, 1)
@@ -84,7 +85,7 @@ def clipped(gradient: Params, limit: float) -> Params:
 
 
 def _root(squares: Tensor) -> Tensor:
-    """The square root, with derivative 0 at 0 instead of infinity: units that are off are so."""
+    """The square root, with derivative 0 at 0 instead of infinity, as for units that are off."""
     off = squares == 0
     return squares.masked_fill(off, 1).sqrt().masked_fill(off, 0)
 
@@ -96,7 +97,7 @@ def inner_rule(inner_optimizer: Any) -> InnerRule:
         inner_optimizer: "sgd", "momentum" (0.9) or "adam"; or torch.optim.SGD or torch.optim.Adam,
             plain or as functools.partial with momentum, or with betas and eps.
     Raises:
-        ValueError: any other.
+        ValueError: anything else.
     """
     if isinstance(inner_optimizer, str) and inner_optimizer in BY_NAME:
         return BY_NAME[inner_optimizer]
@@ -139,26 +140,59 @@ def chosen_names(model: nn.Module, which: Names | None) -> frozenset[str]:
     Raises:
         ValueError: a name that fits no parameter, or nothing is chosen.
     """
-    parameters = dict(model.named_parameters())
     if which is None:
-        return frozenset(parameters)
-    if callable(which):
-        chosen = frozenset(n for n, p in parameters.items() if which(n, p))
-    else:
-        names = [which] if isinstance(which, str) else _names(which)
-        chosen = frozenset(n for key in names for n in _fitting(model, "inner_params", key))
-    if not any(parameters[name].requires_grad for name in chosen):
+        return frozenset(name for name, _ in model.named_parameters())
+    chosen = _chosen(model, "inner_params", which)
+    if not any(model.get_parameter(name).requires_grad for name in chosen):
         raise ValueError("inner_params chooses no parameter that requires a gradient")
     return chosen
 
 
-def _names(which: Any) -> list[Any]:
+def _chosen(model: nn.Module, argument: str, which: Names) -> frozenset[str]:
+    if callable(which):
+        return frozenset(n for n, p in model.named_parameters() if which(n, p))
+    return frozenset(n for key in _names(argument, which) for n in _fitting(model, argument, key))
+
+
+def _names(argument: str, which: Any) -> list[Any]:
     try:
-        return list(which)
+        return [which] if isinstance(which, str) else list(which)
     except TypeError:
         raise ValueError(
-            f"inner_params must be names, or a function of a name and a parameter; got {which!r}"
+            f"{argument} must be names, or a function of a name and a parameter; got {which!r}"
         ) from None
+
+
+def part_around(model: nn.Module, head: Names, part: str) -> frozenset[str]:
+    """Names of the parameters of a model's "head", or of its "body", which is all the rest.
+
+    Args:
+        head: names of parameters or of modules that hold them, or a function of a parameter's name
+            and the parameter.
+    Raises:
+        ValueError: a name that fits no parameter, a head that is nothing or is tied to the body, or
+            no body.
+    """
+    if not callable(head):
+        head = _names("head", head)
+    chosen = _chosen(model, "head", head)
+    if not callable(head):
+        _refuse_ties(model, head, chosen)
+    found = chosen if part == "head" else chosen_names(model, None) - chosen
+    if not found:
+        raise ValueError(f"head={head!r} leaves no parameter to the {part}, which is to move")
+    return found
+
+
+def _refuse_ties(model: nn.Module, head: list[str], chosen: frozenset[str]) -> None:
+    """A weight that head and body share would move as one and stay as the other."""
+    inside = {id(p) for n, p in model.named_parameters() if n in chosen}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        if id(p) in inside and not any(f"{name}.".startswith(f"{key}.") for key in head if key):
+            raise ValueError(
+                f"the head shares a weight with {name} in the body, where it must not move; untie "
+                "them, or say by inner_params of MAML what moves"
+            )
 
 
 def moving_names(
@@ -167,7 +201,7 @@ def moving_names(
     """Names of the parameters that move in the inner loop, each with a step size.
 
     Raises:
-        ValueError: as `chosen_names` and `rates_of`; or one that is chosen has no step size.
+        ValueError: as `chosen_names` and `rates_of`; or a chosen parameter has no step size.
     """
     chosen, rated = chosen_names(model, inner_params), rates_of(model, inner_lr).keys()
     if inner_params is not None and chosen - rated:
@@ -183,7 +217,7 @@ def moving_names(
 
 
 def as_rates(inner_lr: Any) -> Any:
-    """The step size or step sizes that were given, as numbers that stay.
+    """The given step size or step sizes, as fixed numbers.
 
     Raises:
         ValueError: not finite numbers of at least 0, or to be learned, which Meta-SGD does.
@@ -194,7 +228,7 @@ def as_rates(inner_lr: Any) -> Any:
 
 
 LARGEST_RATE = 1e30
-"""Beyond it a step leaves the numbers of float32."""
+"""Beyond it, a step exceeds the range of float32."""
 
 
 def _rate(name: str, rate: Any) -> float:
@@ -204,7 +238,7 @@ def _rate(name: str, rate: Any) -> float:
 
 
 def rates_of(model: nn.Module, inner_lr: float | Mapping[str, float]) -> dict[str, float]:
-    """The step size of each parameter that has one; of several that fit, the longest name's.
+    """The step size of each parameter that has one; if several fit, the one with the longest name.
 
     Raises:
         ValueError: a name that fits no parameter.

@@ -1,13 +1,13 @@
-"""The layers of one network, called for many tasks at once in a fast way; others are left to vmap.
+"""The layers of one network, run fast for many tasks at once; other networks are left to vmap.
 
-`torch.func.vmap` runs most networks for many tasks, but it calls a convolution in a slow way, and
-so are the second derivatives of PyTorch's own convolution and group norm. `run` walks the layers
-that it knows and leaves every other network to vmap, or to a loop over tasks where vmap cannot
+`torch.func.vmap` runs most networks for many tasks, but its convolution is slow, and so are the
+second derivatives of PyTorch's own convolution and group norm. `run` walks the layers that it knows
+and leaves every other network to vmap, or to a loop over tasks if vmap cannot run it
 (any_model.py). The numbers are the same.
 
 The one idea: tasks side by side are groups of channels. Images (B, C, H, W) of T tasks become
 (B, T * C, H, W), and T convolutions become one with T times the groups; so does group norm, and
-pooling needs nothing. On a CPU channels lie last in memory, where pooling is fastest.
+pooling needs nothing. On a CPU, channels come last in memory, which makes pooling fastest.
 
 Measured on one thread, MAML's second-order step against a loop of `higher`, 8 tasks: 64 filters,
 stride 2 and 5 steps 1.6 to 1.7 times as fast; 64 filters, pooling and 1 step 1.7 to 1.8; 32
@@ -59,7 +59,7 @@ def run(
         conv, norm, pool, *steps = steps
         z, fresh = _first_block(conv, norm, pool, x, z), True
     for layer, rule, own in steps:
-        if type(layer) is nn.ReLU:  # whatever its `inplace`: the items are the caller's
+        if type(layer) is nn.ReLU:  # even with `inplace=True`: the items belong to the caller
             z = torch.relu_(z) if fresh else torch.relu(z)
         elif rule is None:
             z = layer(z)
@@ -92,7 +92,7 @@ def _run_any(
 
 
 def _own(name: str, layer: nn.Module, params: dict[str, Tensor], n: int) -> dict[str, Tensor]:
-    """The parameters of a layer, each with a leading axis of n; those not in `params` repeated."""
+    """The parameters of a layer, each with a leading axis of n; repeated if not in `params`."""
     shared = {key: p.expand(n, *p.shape) for key, p in layer.named_parameters()}
     return {key: params.get(f"{name}.{key}".lstrip("."), p) for key, p in shared.items()}
 
@@ -123,14 +123,14 @@ def _plan(model: nn.Module, x: Tensor) -> list[tuple[str, nn.Module, Any]] | Non
 
 
 def _is_watched(layer: nn.Module) -> bool:
-    """Whether a call of the layer does more than its class says."""
+    """Whether a call of the layer does more than its class defines."""
     if layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__:
         return True
     return bool(layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def _pools_first(plan: list[tuple[str, nn.Module, Any]]) -> list[tuple[str, nn.Module, Any]]:
-    """ReLU and then the largest is the largest and then ReLU, on a quarter of the numbers.
+    """ReLU before max-pooling equals ReLU after it, on a quarter of the numbers.
 
     MAML's peak of memory (64 filters, 8 tasks, 1 step) falls by a fifth, its time does not.
     """
@@ -164,7 +164,7 @@ def _fold(x: Tensor) -> Tensor:
 
 
 def _conv(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
-    form = memory_form(z)  # or each call would copy the weights into it
+    form = memory_form(z)  # otherwise each call would copy the weights into this order
     w = own["weight"].flatten(0, 1).contiguous(memory_format=form)
     b = own.get("bias")
     settings = layer.stride, layer.padding, layer.dilation, n_tasks * layer.groups
@@ -190,7 +190,7 @@ def _flatten_items(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) 
 
 def _linear(layer: Any, z: Tensor, own: dict[str, Tensor], n_tasks: int) -> Tensor:
     w, shape = own["weight"].mT, z.shape[1:-1]
-    z = z if z.ndim == 3 else z.flatten(1, -2)  # items that are not vectors: by their last axis
+    z = z if z.ndim == 3 else z.flatten(1, -2)  # items that are not vectors: along their last axis
     z = torch.baddbmm(own["bias"][:, None], z, w) if "bias" in own else z @ w
     return z if len(shape) == 1 else z.unflatten(1, shape)
 
@@ -227,7 +227,7 @@ Step = tuple[Any, Any, dict[str, Tensor]]  # a layer, our rule for it, its param
 def _starts_with_small_patches(steps: list[Step]) -> bool:
     """Whether images meet convolution, group norm and pooling, and a filter sees few numbers.
 
-    A patch is what a filter sees at one place: 9 numbers of a grey image, 27 of a coloured one.
+    A patch is what a filter sees at one position: 9 numbers of a grey image, 27 of a colour image.
     """
     if [type(layer) for layer, *_ in steps[:3]] != [nn.Conv2d, nn.GroupNorm, nn.MaxPool2d]:
         return False
@@ -236,11 +236,11 @@ def _starts_with_small_patches(steps: list[Step]) -> bool:
 
 
 def _first_block(conv: Step, norm: Step, pool: Step, x: Tensor, z: Tensor) -> Tensor:
-    """Convolution, group norm and pooling of images x, which are z when folded.
+    """Convolution, group norm and pooling of images x, in one step.
 
     Group norm makes a z + c of z, with two numbers for each image and channel. If a > 0, its
     largest value is a times the largest z, plus c; if not, z and a change their signs first. So we
-    pool before we normalise, a quarter of the numbers, and `_statistics` needs no z at all.
+    pool before we normalise a quarter of the numbers, and `_statistics` needs no z at all.
 
     MAML's step with pooling (8 tasks, 5 steps) is 1.1 (64 filters) to 1.2 times (32) as fast.
     """

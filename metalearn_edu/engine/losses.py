@@ -41,12 +41,12 @@ CROSS_ENTROPY = {F.cross_entropy: nn.CrossEntropyLoss}
 
 
 def is_cross_entropy(loss_fn: Any) -> bool:
-    """Whether a loss is PyTorch's cross-entropy, as a function, a module or with settings."""
+    """Whether a loss is PyTorch's cross-entropy: a function, a module, or either with settings."""
     return _is_one_of(loss_fn, CROSS_ENTROPY)
 
 
 def is_distance(loss_fn: Any) -> bool:
-    """Whether a loss compares scores with targets of the same shape, as far as we know it."""
+    """Whether a loss compares scores with targets of the same shape, as far as we can tell."""
     return _is_one_of(loss_fn, DISTANCES)
 
 
@@ -56,7 +56,7 @@ def _is_one_of(loss_fn: Any, kinds: Mapping[Any, type[nn.Module]]) -> bool:
 
 
 def as_function(name: str, function: Any) -> Any:
-    """`function` itself, mostly a module; a ValueError if it cannot be called, or is a class."""
+    """`function` itself, often a module; a ValueError if it cannot be called, or is a class."""
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name} must be a module or a function, got {kind_of(function)}")
     return function
@@ -85,7 +85,7 @@ def check_loss(loss_fn: Any, y: Tensor) -> None:
 
 
 def check_losses(losses: Tensor) -> None:
-    """Refuse losses of T tasks that are not one number each, (T,)."""
+    """Refuse losses that are not one number for each of T tasks, (T,)."""
     if losses.ndim != 1:
         raise ValueError(
             f"loss_fn must give one number for a task, got the shape {tuple(losses.shape[1:])}; "
@@ -94,7 +94,7 @@ def check_losses(losses: Tensor) -> None:
 
 
 def learns(loss_fn: Any) -> bool:
-    """Whether a loss has parameters of its own that are learned."""
+    """Whether a loss has parameters that are learned."""
     return isinstance(loss_fn, nn.Module) and any(p.requires_grad for p in loss_fn.parameters())
 
 
@@ -102,7 +102,7 @@ def learns(loss_fn: Any) -> bool:
 
 
 def said_kind(loss_fn: Any) -> str | None:
-    """What PyTorch's own losses say of themselves; None of others, and of weighted ones."""
+    """What PyTorch's own losses say about themselves; None for others, and for weighted ones."""
     if getattr(loss_fn, "__module__", None) == "torch.nn.functional":
         return "mean"
     is_own = type(loss_fn).__module__ == "torch.nn.modules.loss"
@@ -111,7 +111,7 @@ def said_kind(loss_fn: Any) -> str | None:
 
 
 def growth(parts: list[float], whole: float, dtype: torch.dtype) -> str:
-    """What a loss is that gives `whole` for tasks together and `parts` for each alone."""
+    """What kind of loss gives `whole` for tasks together and `parts` for each task alone."""
     rtol = min(1e-2, 100 * torch.finfo(dtype).eps)
     if np.isclose(whole, np.mean(parts), rtol=rtol, atol=0, equal_nan=True):
         return "mean"
@@ -119,10 +119,11 @@ def growth(parts: list[float], whole: float, dtype: torch.dtype) -> str:
 
 
 class LossKind:
-    """Whether a loss is the "mean" over items, their "sum" or "neither", found out when asked for.
+    """Whether a loss is the "mean" over items, their "sum" or "neither", found when first needed.
 
-    Of PyTorch's own without weights it is known; others are tried, once for tasks with equal labels
-    and once for others: of a weighted mean every such task has the same share.
+    For PyTorch's own losses without weights, it is known. Other losses are tried, once on tasks
+    with equal labels and once on others, because in a weighted mean every task with equal labels
+    has the same share.
     """
 
     def __init__(self) -> None:
@@ -132,7 +133,7 @@ class LossKind:
         """The kind of `loss_fn` on these tasks.
 
         Args:
-            try_on: from two batches of one task to the kind that the loss is on them (`growth`).
+            try_on: from two batches of one task to the kind of the loss on them (`growth`).
         """
         said = said_kind(loss_fn)
         if said is not None:
@@ -147,7 +148,7 @@ class LossKind:
 
 
 def _task_with_other_labels(y: Tensor) -> int | None:
-    """The first of T tasks whose labels (T, Q) are not those of task 0, in whatever order."""
+    """The first of T tasks whose labels (T, Q) differ from those of task 0, in any order."""
     y = y.flatten(1).sort(dim=1).values
     other = (y != y[0]).any(dim=1).nonzero()
     return int(other[0]) if len(other) else None

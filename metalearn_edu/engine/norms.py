@@ -1,4 +1,4 @@
-"""Batch normalisation in an inner loop: what its statistics are taken from, by name.
+"""Batch normalisation in an inner loop: where its statistics come from, by name.
 
 Running statistics belong to no task: each task has its own weights, so what one task's layers see
 says little about another's. Two other forms are in use (Bronskill et al. 2020, lesson 02):
@@ -30,7 +30,7 @@ FORMS = ("refuse", "transductive", "inductive")
 
 
 def converted(model: nn.Module, form: str) -> nn.Module:
-    """The model without running statistics: a copy, where there is something to convert.
+    """The model without running statistics: a copy, if there is something to convert.
 
     Args:
         form: "transductive" or "inductive" as above; "refuse": no conversion. Instance norm uses
@@ -82,7 +82,7 @@ def _refuse_running_statistics(model: nn.Module, form: str) -> None:
 class SupportNorm(_BatchNorm):
     """Batch normalisation of queries by the statistics of their task's support set.
 
-    In a call of the model on a support set it is plain batch normalisation; see `answering`.
+    When the model is called on a support set, it is plain batch normalisation; see `answering`.
     """
 
     noted: deque[tuple[Tensor, Tensor]] | None = None
@@ -121,7 +121,7 @@ def needs_support(model: nn.Module) -> bool:
 def answering(model: nn.Module, see_support: Callable[[], Any]) -> Iterator[None]:
     """Let the layers see the support set, and then use its statistics, in the order of calls.
 
-    The marks that it leaves on the layers are the caller's to remove.
+    The caller must remove the marks that it leaves on the layers.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, SupportNorm)]
     for layer in layers:

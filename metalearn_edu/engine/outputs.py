@@ -1,4 +1,4 @@
-"""What a network's `forward` gives, as one tensor: some return a tuple or a mapping."""
+"""What a network's `forward` returns, as one tensor: some return a tuple or a mapping."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def check_scores(model: nn.Module, scores: Tensor, x: Tensor, width: int | None)
 
 
 def check_width(model: nn.Module, support_y: Tensor, *, any_width: bool, exact: bool) -> int:
-    """How many scores labels (T, S) or targets (T, S, out) need; refused if the model has others.
+    """How many scores labels (T, S) or targets (T, S, out) need; an error if the model differs.
 
     Args:
         any_width: the model can be made to give any number.
-        exact: there must not be fewer classes than the model's.
+        exact: there must not be fewer classes than the model has outputs.
     """
     regression = support_y.is_floating_point()
     if regression and support_y.ndim < 3:

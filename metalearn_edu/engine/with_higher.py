@@ -1,6 +1,6 @@
 """MAML's inner loop of one task on `higher`, which patches the model so that weights are tensors.
 
-It is for comparison: the same numbers as ours, one task after the other.
+It is for comparison: it gives the same numbers as ours, one task after the other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def inner_loop_of_higher(
     """The moving parameters of T tasks after `steps` steps, (T, *shape) each.
 
     Args:
-        settings: rates, rule, prepare and first_order, as of `_descend`.
+        settings: rates, rule, prepare and first_order, as for `_descend`.
     """
     start = network.start(support.width)
     tasks = []
@@ -70,7 +70,7 @@ def _descend(
     Args:
         moved: the parameters that move, where they start, by name.
         rates: the step size of each.
-        prepare: of the gradients, (1, *shape) each, before a step.
+        prepare: changes the gradients, (1, *shape) each, before a step.
     """
     import higher
 

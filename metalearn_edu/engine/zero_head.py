@@ -1,8 +1,8 @@
-"""Which linear layer gives a model's scores? Found by what it does, not by where it is named."""
+"""Which linear layer gives a model's scores? We find it by what it does, not by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,49 +10,56 @@ from torch import Tensor, nn
 from ..backbones import MLP, ConvNet
 from .any_model import call, wearing
 
-__all__ = ["Head", "find_head", "last_layer"]
+__all__ = ["Head", "find_head", "hold_at_zero", "last_layer"]
 
 
 class Head:
-    """The layer of a model that starts at 0 in every inner loop, found now or when first used.
+    """The layer of a model that gives its scores, found now or when first used.
 
     Args:
-        moving: names of the parameters that move in the inner loop.
+        needs: who looks for it, for messages.
+        instead: what would work for a model in which there is none.
     Raises:
-        ValueError: the model has no linear layer, or that which gives the scores does not move.
+        ValueError: the model has no linear layer.
     """
 
-    def __init__(self, model: nn.Module, moving: Collection[str]) -> None:
+    def __init__(self, model: nn.Module, needs: str, instead: str) -> None:
         if not any(isinstance(layer, nn.Linear) for layer in model.modules()):
-            raise ValueError("zero_head needs a model with a linear layer as its last; it has none")
-        self.moving = moving
+            raise ValueError(
+                f"{needs} needs a model with a linear layer as its last; it has none: {instead}"
+            )
+        self.needs, self.instead = needs, instead
         self.name = last_layer(model)
-        self._hold(model)
 
     def look(self, model: nn.Module, x: Tensor) -> None:
-        """Find the layer, if that is still to do, by the scores of items x (B, *item)."""
+        """Find the layer, if it has not been found, from the scores of items x (B, *item)."""
         if self.name is None:
-            self.name = find_head(model, x)
-            self._hold(model)
+            self.name = find_head(model, x, self.needs, self.instead)
 
     def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        """Those of the layer, by their names in the model; empty before it is found."""
+        """The parameters of the layer, by their names in the model; empty before it is found."""
         if self.name is None:
             return {}
         own = {id(p) for p in model.get_submodule(self.name).parameters()}
         return {n: p for n, p in model.named_parameters() if id(p) in own}
 
-    def _hold(self, model: nn.Module) -> None:
-        for name, parameter in self.parameters(model).items():
-            if name not in self.moving:
-                raise ValueError(
-                    f"zero_head: {name} starts at 0 and must be free to move in the inner loop"
-                )
-            parameter.requires_grad_(False)  # always starts at 0: nothing to meta-learn
+
+def hold_at_zero(head: Mapping[str, nn.Parameter], moving: Collection[str]) -> None:
+    """Take a head that starts at 0 out of the outer loop, which has nothing to learn there.
+
+    Raises:
+        ValueError: it does not move in the inner loop.
+    """
+    for name, parameter in head.items():
+        if name not in moving:
+            raise ValueError(
+                f"zero_head: {name} starts at 0 and must be free to move in the inner loop"
+            )
+        parameter.requires_grad_(False)
 
 
 def last_layer(model: nn.Module) -> str | None:
-    """The name of the linear layer that a plain sequence of layers ends in; None: one must look."""
+    """The name of the linear layer that ends a plain sequence of layers; None: not such a model."""
     plain = {nn.Sequential.forward, MLP.forward, ConvNet.forward}
     names: list[str] = []
     for name, layer in model.named_modules(remove_duplicate=False):
@@ -67,11 +74,13 @@ def last_layer(model: nn.Module) -> str | None:
     return names[-1] if type(last) is nn.Linear and once and not _is_tied(model, last) else None
 
 
-def find_head(model: nn.Module, x: Tensor) -> str:
+def find_head(
+    model: nn.Module, x: Tensor, needs: str = "zero_head", instead: str = "leave out zero_head"
+) -> str:
     """The name of the linear layer that gives the scores of items x (B, *item).
 
-    It is the last one called which, with its parameters at 0, leaves all scores equal and can learn
-    from there, and which has as many outputs as there are scores. What comes after it (softmax, a
+    It is the last layer called that leaves all scores equal if its parameters are 0, that can learn
+    from there, and that has as many outputs as there are scores. What comes after it (softmax, a
     scale, another shape) must keep equal scores equal.
 
     Raises:
@@ -83,14 +92,14 @@ def find_head(model: nn.Module, x: Tensor) -> str:
         if _gives_the_scores(model, layer, x):
             if _is_tied(model, layer) or calls.count(name) > 1:
                 raise ValueError(
-                    f"zero_head: layer {name!r} gives the scores, but its weights are used "
-                    "elsewhere too, where they must not be 0; untie them, or leave out zero_head"
+                    f"{needs}: layer {name!r} gives the scores, but its weights are used elsewhere "
+                    f"too, where they must not be 0; untie them, or {instead}"
                 )
             return name
     raise ValueError(
-        "zero_head needs one nn.Linear that gives the scores, so that all are equal while it is 0; "
+        f"{needs} needs one nn.Linear that gives the scores, so that all are equal while it is 0; "
         f"none of {', '.join(dict.fromkeys(calls)) or 'its layers'} does; let the model end in "
-        "one, or leave out zero_head"
+        f"one, or {instead}"
     )
 
 
@@ -137,7 +146,7 @@ def _answers(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _is_tied(model: nn.Module, layer: nn.Module) -> bool:
-    """Whether another layer has a parameter of this one."""
+    """Whether another layer shares a parameter with this one."""
     own = {id(p) for p in layer._parameters.values() if p is not None}
     others = (other for other in model.modules() if other is not layer)
     return any(id(p) in own for other in others for p in other._parameters.values())

@@ -1,1 +1,1 @@
-"""Widgets of the lessons: pure figures under a thin shell of controls."""
+"""Widgets of the lessons: pure figures with a thin shell of controls."""

@@ -46,9 +46,9 @@ def adaptation_path(
     inner_lr: float,
     n_steps: int,
 ) -> Tensor:
-    """What a learner says of ONE task's queries after 0, 1, ..., n_steps inner steps.
+    """A learner's answers to ONE task's queries after 0, 1, ..., n_steps inner steps.
 
-    One walk along the path, where `adapt` would start again for each number of steps.
+    It follows the path once; `adapt` would start again for each number of steps.
 
     Args:
         support_x, support_y: (S, *item) and (S,) or (S, out).
@@ -57,7 +57,7 @@ def adaptation_path(
         (n_steps + 1, Q, out) without gradient; the learner is unchanged.
     Raises:
         ValueError: the learner has zero_head, which starts each loop with another head, or its
-            steps or its layers remember something from one step to the next.
+            steps or its layers carry something from one step to the next.
     """
     if learner.zero_head:
         raise ValueError("learner must be without zero_head: each step would begin with a 0 head")
@@ -77,7 +77,7 @@ def adaptation_path(
 
 
 class AdaptationExplorer(Explorer):
-    """Gradient descent from several starts, on a sine wave of the user's choice.
+    """Gradient descent from several starts, on a sine wave that the user chooses.
 
     On the left the curves after the chosen number of inner steps, on the right the error of each
     start after every number of steps.
@@ -123,7 +123,7 @@ class AdaptationExplorer(Explorer):
 
     def draw(self, fig: Figure, **state: Any) -> None:
         """The adapted curves, the truth and the support points; the errors by step."""
-        fig.set_layout_engine("none")  # fixed axes: quicker, and nothing jumps
+        fig.set_layout_engine("none")  # fixed axes are faster, and nothing jumps
         place: Any = {"left": 0.065, "right": 0.985, "top": 0.91, "bottom": 0.27, "wspace": 0.17}
         left, right = fig.subplots(1, 2, width_ratios=(1.35, 1), gridspec_kw=place)
         x, truth = wave(state)
@@ -148,7 +148,7 @@ class AdaptationExplorer(Explorer):
         ax.set_title("squared error on the wave, by step", loc="left")
 
     def describe(self, **state: Any) -> str:
-        """The errors before and after, and which curves have left the picture."""
+        """The errors before and after, and which curves have left the plot."""
         paths, steps, points = self._curves(state), state["num_inner_steps"], state["n_shot"]
         errors = _errors(paths, wave(state)[1])
         changes = [f"{name} {e[0]:.2f} -> {_error(e[steps])}" for name, e in errors.items()]
@@ -159,7 +159,7 @@ class AdaptationExplorer(Explorer):
         )
         gone = [name for name, path in paths.items() if not path[steps].abs().max() < 6.5]
         leave = "The steps are too large or the points too few"
-        return text + f" {leave}: {', '.join(gone)} leaves the picture." * bool(gone)
+        return text + f" {leave}: {', '.join(gone)} leaves the plot." * bool(gone)
 
     def _curves(self, state: dict[str, Any]) -> dict[str, Tensor]:
         """What each learner says on the grid of the wave after 0, 1, ... steps: (21, 201, 1)."""
@@ -173,7 +173,7 @@ class AdaptationExplorer(Explorer):
 
 @dataclass(frozen=True)
 class _Letters:
-    """One episode of letters, and what the learner says of its queries at each step."""
+    """One episode of letters, and the learner's answers to its queries at each step."""
 
     support: Tensor  # (n_way, n_shot, C, H, W)
     queries: Tensor  # (n_way, n_query, C, H, W)
@@ -276,7 +276,7 @@ class GlyphAdaptationExplorer(Explorer):
         ax.text(gap, -0.68, f"queries: {int(view.right[steps].sum())} of {n_way * n_query} right")
 
     def describe(self, **state: Any) -> str:
-        """How many queries are right, before, now and at best."""
+        """How many queries are right: before any step, now, and at best."""
         view, steps = self._view(state), state["num_inner_steps"]
         right = view.right.sum(dim=(1, 2))
         best = int(right.argmax())
@@ -307,7 +307,7 @@ class GlyphAdaptationExplorer(Explorer):
 
 
 def wave_sliders(phase: float = 0.4) -> dict[str, FloatSlider]:
-    """Which wave: its amplitude and its phase, of which the latter begins at `phase`."""
+    """Controls for the wave: its amplitude and its phase, which begins at `phase`."""
     return {
         "amplitude": FloatSlider(3.0, min=0.1, max=5.0, step=0.1, description="amplitude"),
         "phase": FloatSlider(phase, min=0.0, max=3.1, step=0.1, description="phase (radians)"),

@@ -1,4 +1,4 @@
-"""Way, shot, classes: what was measured, and what to recommend. Introduced in notebook 11."""
+"""Ways, shots, classes: the measurements, and the recommendation. Introduced in notebook 11."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""Base class of the explorers: a pure drawing function under a thin shell of controls.
+"""Base class of the explorers: a pure drawing function with a thin shell of controls.
 
-An explorer's state is the value of its controls, by name. The picture is a function of the state
-alone, so it is tested without a browser; the shell redraws it when a control moves. What is
-unusual, and why:
+An explorer's state is the values of its controls, by name. The picture depends only on the state,
+so we can test it without a browser; the shell redraws it when a control moves. What is unusual, and
+why:
 
-- The picture is an <img> element in an HTML widget and not an Output widget: it does not flicker,
-  it has one size, and it can carry a text for those who cannot see it (an Image widget cannot).
-- Nothing queues up while a slider is dragged: the browser holds back what a control says until the
-  kernel has answered, and then sends its newest value only. So we need no timer of our own.
-- Where no kernel runs, the notebook shows a still picture with its words drawn below it.
-- JupyterLab shows no exception that a moved slider causes. We catch it and show it as one line;
-  changes made from Python through `set` raise it as usual.
+- The picture is an <img> element in an HTML widget, not an Output widget: it does not flicker, it
+has a fixed size, and it can carry a text for people who cannot see it (an Image widget cannot). -
+Nothing queues up while a slider is dragged: the browser holds back the values of a control until
+the kernel has answered, and then sends only the newest one. So we need no timer. - If no kernel
+runs, the notebook shows a still picture with its words drawn below it. - JupyterLab does not show
+exceptions that a moved slider causes. We catch them and show them as one line; changes made from
+Python through `set` raise them as usual.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Explorer(widgets.VBox):
 
     Attributes:
         title: one line above the controls.
-        question: what the explorer lets its user find out; shown below the picture.
+        question: what a user can find out with the explorer; shown below the picture.
         size: of the picture, (width, height) in inches; shown at `dpi` pixels per inch.
         text_height: room for the text in pixels, so that nothing below it jumps; 88: four lines.
         slow: True if a picture takes more than about 0.1 s. Then we draw when a slider is
@@ -48,7 +48,7 @@ class Explorer(widgets.VBox):
         episode_control: the control, an IntSlider, that the button `episode_label` moves on by one
             (from its end back to its start); empty: no such button.
         inputs: the controls by name.
-        raise_errors: raise what a moved control causes, besides showing it; set by the tests.
+        raise_errors: also raise the errors that a moved control causes; the tests set it.
     """
 
     title: str = ""
@@ -69,7 +69,7 @@ class Explorer(widgets.VBox):
         self._check_names(state)
         self._assign_all(state)
         self._initial = self.state
-        # Room is kept for one line of message and for the text, so that nothing below them jumps.
+        # We keep room for one line of message and for the text, so that nothing below them jumps.
         self.picture = widgets.HTML()
         room = widgets.Layout(min_height=f"{self.text_height}px", max_width="760px")
         self.text = widgets.HTML(layout=room)
@@ -91,15 +91,15 @@ class Explorer(widgets.VBox):
 
     @abstractmethod
     def controls(self) -> dict[str, Any]:
-        """The controls by the name of the state they set, each with a description."""
+        """The controls by the name of the state that they set, each with a description."""
 
     @abstractmethod
     def draw(self, fig: Figure, **state: Any) -> None:
-        """Draw the state on an empty figure; nothing else may change."""
+        """Draw the state on an empty figure; nothing else must change."""
 
     @abstractmethod
     def describe(self, **state: Any) -> str:
-        """What the picture shows, in words: for those who cannot see it, and for all others."""
+        """What the picture shows, in words, for people who can see it and people who cannot."""
 
     def after_change(self, name: str) -> None:
         """Called when control `name` has moved, before drawing; may set other controls."""
@@ -125,7 +125,7 @@ class Explorer(widgets.VBox):
         return {name: control.value for name, control in self.inputs.items()}
 
     def figure(self, **state: Any) -> Figure:
-        """The figure of a state; what is not given is as it was at the start."""
+        """The figure of a state; missing values are those at the start."""
         self._check_names(state)
         fig = new_figure(*self.size)
         with mpl.rc_context(STYLE):
@@ -137,14 +137,14 @@ class Explorer(widgets.VBox):
         return figure_png(self.figure(**state), self.dpi)
 
     def still(self) -> bytes:
-        """The picture as it is now, with its words below it, as the bytes of a PNG picture."""
+        """The current picture with its words below it, as the bytes of a PNG picture."""
         return with_caption(self._png, self.describe(**self.state), self.size[0], self.dpi)
 
     def set(self, **state: Any) -> None:
         """Move controls from Python, then draw once.
 
         Raises:
-            ValueError: there is no such control, or it does not take such a value; nothing moves.
+            ValueError: there is no such control, or it does not accept the value; nothing moves.
         """
         self._check_names(state)
         before = self.state
@@ -162,13 +162,13 @@ class Explorer(widgets.VBox):
         self.set(**self._initial)
 
     def new_episode(self) -> None:
-        """Move `episode_control` on by one; after its last value comes its first."""
+        """Move `episode_control` on by one; the first value follows the last."""
         control = self.inputs[self.episode_control]
         last = control.value >= control.max
         self.set(**{self.episode_control: control.min if last else control.value + control.step})
 
     def refresh(self) -> None:
-        """Draw again, after a change of something that is not part of the state."""
+        """Draw again, after a change to something that is not part of the state."""
         self._drawn = None
         self._redraw()
 
@@ -183,7 +183,7 @@ class Explorer(widgets.VBox):
         self._align_inputs()
 
     def _align_inputs(self) -> None:
-        """All begin at the same place, right of the longest description on their left."""
+        """Align all controls, to the right of the longest description."""
         inputs = self.inputs.values()
         on_the_left = [c.description for c in inputs if not isinstance(c, widgets.Checkbox)]
         label = 16 + 7 * max(map(len, on_the_left))
@@ -200,7 +200,7 @@ class Explorer(widgets.VBox):
             )
 
     def _assign_all(self, state: dict[str, Any]) -> None:
-        """In the order of the controls, because an earlier one can limit a later one."""
+        """Values in the order of the controls, because an earlier one can limit a later one."""
         for name in self.inputs:
             if name in state:
                 self._assign(name, state[name])
@@ -217,7 +217,7 @@ class Explorer(widgets.VBox):
 
     @contextmanager
     def _hold(self) -> Iterator[None]:
-        """Inside the block controls move without a redraw."""
+        """Inside the block, controls move without a redraw."""
         self._depth += 1
         try:
             yield
@@ -236,7 +236,7 @@ class Explorer(widgets.VBox):
         self._redraw()
 
     def _moved(self, action: Callable[[], Any]) -> None:
-        """Do what a person asked for; a failure becomes one line under the controls."""
+        """Do what a person requested; a failure becomes one line under the controls."""
         try:
             action()
         except Exception as error:
@@ -269,7 +269,7 @@ class Explorer(widgets.VBox):
         self.message.value = live_line("alert", as_html(text)) if text else ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **kwargs: Any) -> Any:
-        """The widget, and the same as a picture and as text for where no widget runs."""
+        """The widget, and the same as a picture and as text, for places where no widget runs."""
         data = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
         settings = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
         text = for_terminal(f"{type(self).__name__} at {settings} (run the cell to move it)")

@@ -1,10 +1,11 @@
-"""What if it were drawn again: episodes, letters, scripts? Introduced in notebook 02.
+"""What if the episodes, letters or scripts were drawn again? Introduced in notebook 02.
 
 An interval over episodes takes the pool of classes as given. The **bootstrap** asks what another
-pool would have given: it draws the classes again from those that there are, with replacement, and
-scores the new pool. What is unusual: a pool is not scored by drawing episodes from it, whose own
-luck would hide the differences, but exactly. With one shot a query is right if its support item is
-nearer than those of the other classes, and the chance of that is a sum over sets of classes.
+pool would have given: it draws new classes from the existing ones, with replacement, and scores the
+new pool. What is unusual: we do not score a pool by drawing episodes from it, because their luck
+would hide the differences; we compute its accuracy exactly. With one shot, a query is right if its
+support item is closer than those of the other classes, and the probability of that is a sum over
+sets of classes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Array = np.ndarray
 def farther_shares(
     embedded: FewShotDataset, *, n_pairs: int = 80, rng: np.random.Generator
 ) -> Array:
-    """How often another class stays out of the way: shares (K, n_pairs, K).
+    """How often another class does not interfere: shares (K, n_pairs, K).
 
     We draw pairs of a query and a support item of class c. Entry [c, i, k] is the share of the
     items of class k that are farther from the query of pair i than its support item is.
@@ -68,7 +69,7 @@ def _squared_distances(a: Array, b: Array) -> Array:
 
 
 def _pairs(n_items: int, n_pairs: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Numbers of a query and of another item, n_pairs of each; every item is a query as often."""
+    """Numbers of n_pairs queries and other items; every item is a query equally often."""
     query = np.arange(n_pairs) % n_items
     return query, (query + rng.integers(1, n_items, n_pairs)) % n_items
 
@@ -138,7 +139,7 @@ class _Pool:
 
 @dataclass(frozen=True)
 class _View:
-    """What came out when it was all drawn again, in percent."""
+    """The results of all repetitions, in percent."""
 
     pool: _Pool
     counts: Array  # (n_redraws, K)
@@ -147,7 +148,7 @@ class _View:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """What holds 95 % of the results; None of fewer than 20, which have no such ends."""
+        """The range that holds 95 % of the results; None for fewer than 20 results."""
         if len(self.results) < FEWEST:
             return None
         low, high = np.percentile(self.results, [2.5, 97.5])
@@ -206,7 +207,7 @@ class BootstrapExplorer(Explorer):
         }
 
     def range(self, **state: Any) -> tuple[float, float]:
-        """What holds 95 % of the repetitions of a state, in percent.
+        """The range that holds 95 % of the repetitions of a state, in percent.
 
         Raises:
             ValueError: fewer than 20 repetitions, or no such control.

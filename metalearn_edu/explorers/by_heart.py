@@ -22,7 +22,7 @@ from .base import Explorer
 __all__ = ["FRAMES", "ByHeartExplorer", "Film", "Sampler", "film_of"]
 
 Sampler = Callable[[FewShotDataset, int, int, int, int], EpisodeBatch]
-"""From a data set, n_way, n_shot, n_query and n_tasks to episodes, as the lesson writes it."""
+"""From a data set, n_way, n_shot, n_query and n_tasks to episodes, as in the lesson."""
 FRAMES = (0, 5, 10, 20, 40, 80, 160)
 N_WAY = 5
 
@@ -60,13 +60,13 @@ def film_of(
 
 
 def _queries(episodes: EpisodeBatch) -> tuple[Tensor, Tensor]:
-    """The queries of all tasks in one list: all that this network gets to see."""
+    """The queries of all tasks in one list, which is all that this network sees."""
     return episodes.query_x.flatten(0, 1), episodes.query_y.flatten()
 
 
 @torch.no_grad()
 def _accuracy(model: nn.Module, sampler: Sampler, letters: FewShotDataset) -> float:
-    """In %, over 400 episodes."""
+    """Accuracy in %, over 400 episodes."""
     x, y = _queries(sampler(letters, N_WAY, 1, 1, 400))
     model.eval()
     right = (model(x).argmax(dim=1) == y).double().mean().item()
@@ -84,11 +84,11 @@ def _answers(model: nn.Module, letters: FewShotDataset) -> np.ndarray:
 
 
 class ByHeartExplorer(Explorer):
-    """The table that a network learns by heart, growing, beside its two accuracies.
+    """The table that a network learns by heart, as it grows, beside its two accuracies.
 
     Args:
         films: by the name of the sampler, from `film_of`.
-        looking: accuracy in % of a learner that does look at the support set, on the new letters.
+        looking: accuracy in % of a learner that uses the support set, on the new letters.
         state: first values of the controls.
     Raises:
         ValueError: there is no film.

@@ -1,9 +1,9 @@
-"""Draw your own characters, and see which of them a network recognises in the next.
+"""Draw your own characters, and see which of them a network recognises in the next drawing.
 
 Introduced in notebook 00. What is unusual:
 
-- The pad sends strokes and not pixels. Python redraws them in the size, place and pen width of
-  Glyphs, so that a network trained on Glyphs does not stumble over a thick pen or a small hand.
+- The pad sends strokes, not pixels. Python redraws them in the size, place and pen width of
+  Glyphs, so that a thick pen or a small drawing does not confuse a network trained on Glyphs.
 - A mouse, a pen and a finger draw; a keyboard cannot. So each drawing can also be picked from a
   list of samples, which is what the tests do as well.
 """
@@ -21,7 +21,7 @@ import anywidget
 import numpy as np
 import torch
 import traitlets
-from ipywidgets import Dropdown, HBox, Text, ToggleButtons, VBox
+from ipywidgets import Dropdown, HBox, Text, ToggleButtons
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -46,12 +46,12 @@ FINE = 8  # dots a pixel, along each axis, before they are averaged
 MOST = 10  # characters
 QUERY = "query"
 NO_SAMPLE = "none"
-# Learners that take any number of classes; MAML's last layer, for one, has a fixed number.
+# Learners that take any number of classes; MAML's last layer, for example, has a fixed number.
 ANY_WAY = ("prototypical", "relation", "task-conditioned")
 
 
 def draw_strokes(strokes: Sequence[Sequence[Sequence[float]]]) -> Tensor:
-    """Strokes as an item like those of Glyphs: (1, 28, 28) floats in [0, 1], ink bright.
+    """Strokes as an item like those of Glyphs: (1, 28, 28) floats in [0, 1], with bright ink.
 
     Args:
         strokes: each a list of points (x, y), in any unit, y downwards; a single point is a dot.
@@ -84,8 +84,8 @@ class DrawingPad(anywidget.AnyWidget):
             Setting it draws it.
     """
 
-    # While a stroke is being drawn, the pad alone knows how far it is, so it listens to no one.
-    # It tells Python ten times a second; if the kernel is busy, only the newest news is kept.
+    # While a stroke is being drawn, only the pad knows its state, so it ignores all messages.
+    # It tells Python ten times a second; if the kernel is busy, only the newest message is kept.
     _esm = """
     function render({ model, el }) {
       const side = 240, fine = 2;
@@ -161,8 +161,8 @@ class DrawingPad(anywidget.AnyWidget):
 class DrawYourOwn(Explorer):
     """One drawing each of 2 to 10 characters, and a query that a pretrained network names.
 
-    Draw a character, choose the next number, and so on; then choose "query". What was drawn stays
-    while the kernel runs, and `save` writes it to a folder that `load_image_folder` reads.
+    Draw a character, choose the next number, and so on; then choose "query". Drawings stay while
+    the kernel runs, and `save` writes them to a folder that `load_image_folder` reads.
 
     Args:
         state: first values of the controls.
@@ -173,14 +173,15 @@ class DrawYourOwn(Explorer):
         "Invent three characters, then draw one of them again. How different may the second "
         "drawing be (turned, larger, with a loop left out) before the network takes it for another?"
     )
-    size = (8.9, 3.3)
+    size = (7.0, 3.35)  # as high as the pad, and beside it within 760 pixels
+    text_height = 66
 
     def __init__(self, **state: Any) -> None:
         self.learners, self._samples = _learners(), _samples()
         self.drawings: dict[str, Tensor] = {}  # by place: items (1, 28, 28)
         self._strokes: dict[str, list[Any]] = {}
         self._picked: dict[str, str] = {}  # by place: the name of the sample in it
-        self._left: list[Any] = []  # strokes of the place before, which the pad may still show
+        self._left: list[Any] = []  # strokes of the previous place, which the pad may still show
         self.pad, self.folder = DrawingPad(), Text("my_characters", description="folder")
         super().__init__(**state)
         self.pad.observe(lambda _: self._pad_changed(), names="strokes")
@@ -195,21 +196,27 @@ class DrawYourOwn(Explorer):
         }
 
     def arrange(self) -> list[Any]:
-        """The pad on the left, what is done with it on the right."""
-        places = self.inputs["place"]
-        places.style.button_width, places.style.description_width = "62px", "initial"
-        places.layout.width = "760px"
-        undo = self.button("Undo", "take back the last stroke", self.undo)
-        clear = self.button("Clear", "an empty pad", self.clear)
+        """The pad beside the picture; below them, in two rows, what is done with a drawing."""
+        title, learner, place, sample, buttons, message, picture, *rest = super().arrange()
+        place.style.button_width, place.style.description_width = "48px", "initial"
+        place.layout.width = "760px"
+        for menu in (learner, sample):
+            menu.style.description_width, menu.layout.width = "initial", "270px"
+        self.undo_button = self.button("Undo", "take back the last stroke", self.undo)
+        self.clear_button = self.button("Clear", "an empty pad", self.clear)
         self.save_button = self.button(
             "Save", "add a drawing of each character to the folder", self._save_here
         )
         self.load_button = self.button("Load", "read characters from the folder", self._load_here)
-        title, learner, place, sample, buttons, message, *rest = super().arrange()
-        files = HBox([self.save_button, self.load_button])
-        side = [HBox([undo, clear]), sample, learner, buttons, self.folder, files]
-        board = HBox([self.pad, VBox(side)], layout={"grid_gap": "16px"})
-        return [title, place, board, message, *rest]
+        self.folder.layout.width = "300px"
+        changes = [self.undo_button, self.clear_button, self.reset_button]
+        files = [self.folder, self.save_button, self.load_button]
+        for button in (*changes, *files[1:]):
+            button.layout.width = "84px"
+        buttons.children = (*changes, *files)
+        board = HBox([self.pad, picture], layout={"grid_gap": "12px"})
+        self._enable()
+        return [title, place, board, buttons, HBox([sample, learner]), message, *rest]
 
     def after_change(self, name: str) -> None:
         place, sample = self.state["place"], self.state["sample"]
@@ -234,7 +241,7 @@ class DrawYourOwn(Explorer):
         self.pad.strokes = self.pad.strokes[:-1]
 
     def clear(self) -> None:
-        """Throw the drawing in this place away."""
+        """Delete the drawing in this place."""
         self._put(self.state["place"], None)
         self._show_place()
         self.refresh()
@@ -242,8 +249,8 @@ class DrawYourOwn(Explorer):
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Add each character's drawing, dark on white: `folder`/character 0/drawing 1.png, ...
 
-        `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that is there
-        already is not written twice, so that characters drawn again become further drawings.
+        `load_image_folder(folder, ink="dark")` gives the same items again. A drawing that already
+        exists is not written twice, so that characters drawn again become further drawings.
 
         Raises:
             ValueError: fewer than two characters are drawn.
@@ -277,7 +284,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def scores(self, learner: str) -> dict[str, float]:
-        """The probability that a learner gives to each character; empty until there are two."""
+        """The probability of each character for a learner; empty until there are two characters."""
         places = self._characters()
         if len(places) < 2 or QUERY not in self.drawings:
             return {}
@@ -296,9 +303,15 @@ class DrawYourOwn(Explorer):
         with self._hold():
             self.inputs["sample"].value = self._picked.get(place, NO_SAMPLE)
             self.pad.strokes = self._strokes.get(place, [])
+        self._enable()
+
+    def _enable(self) -> None:
+        """Only buttons that have something to do can be pressed."""
+        self.undo_button.disabled = not self.pad.strokes
+        self.clear_button.disabled = self.state["place"] not in self.drawings
 
     def _put(self, place: str, item: Tensor | None) -> None:
-        """An item instead of all that was in the place, or none."""
+        """Replace the content of the place by an item, or empty it."""
         for known in (self._strokes, self._picked, self.drawings):
             known.pop(place, None)
         if item is not None:
@@ -321,7 +334,7 @@ class DrawYourOwn(Explorer):
         self.refresh()
 
     def _without_left(self, strokes: list[Any]) -> list[Any]:
-        """Only those of this place: right after a change, the pad still shows the last place's."""
+        """Take only strokes of this place: after a change, the pad still shows the previous one."""
         n, left, self._left = len(self._left), self._left, []
         if not 0 < n < len(strokes) or strokes[:n] != left:
             return strokes
@@ -351,22 +364,22 @@ class DrawYourOwn(Explorer):
         """The query on the left, the characters on the right with the share that each gets."""
         ax, scores = blank_page(fig), self.scores(state["learner"])
         best = max(scores, key=scores.__getitem__, default=None)
-        ax.text(8, 16, "query", va="center", fontsize=13)
-        self._tile(ax, QUERY, 8, 30, 120, state["place"])
+        ax.text(4, 14, "query", va="center", fontsize=13)
+        self._tile(ax, QUERY, 4, 28, 96, state["place"])
         if best is not None:
-            ax.text(8, 170, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
-            ax.text(8, 190, f"({state['learner']})", va="center", fontsize=SMALL)
+            ax.text(4, 142, f"most like {best}", va="center", fontsize=13, color=DARK_GREEN)
+            ax.text(4, 162, f"of these {len(scores)}", va="center", fontsize=SMALL)
         for place in range(MOST):
             row, column = divmod(place, MOST // 2)
-            left, top, name = 170 + 96 * column, 8 + 116 * row, str(place)
-            self._tile(ax, name, left, top, 76, state["place"])
+            left, top, name = 120 + 78 * column, 6 + 120 * row, str(place)
+            self._tile(ax, name, left, top, 68, state["place"])
             weight = "bold" if name == best else "normal"
             color = DARK_GREEN if name == best else "black"
-            ax.text(left, top + 88, name, va="center", fontsize=13, color=color, weight=weight)
+            ax.text(left, top + 81, name, va="center", fontsize=13, color=color, weight=weight)
             if name in scores:
-                ax.add_patch(Rectangle((left, top + 97), 76 * scores[name], 6, color=color))
+                ax.add_patch(Rectangle((left, top + 91), 68 * scores[name], 6, color=color))
                 text: Any = {"ha": "right", "va": "center", "color": color, "weight": weight}
-                ax.text(left + 76, top + 88, f"{100 * scores[name]:.0f} %", fontsize=13, **text)
+                ax.text(left + 68, top + 81, f"{100 * scores[name]:.0f} %", fontsize=13, **text)
 
     def _tile(
         self, ax: Axes, place: str, left: float, top: float, side: float, chosen: str
@@ -381,12 +394,16 @@ class DrawYourOwn(Explorer):
             return f"{start} With two characters and a query, {state['learner']} gives an answer."
         shares = ", ".join(f"{place}: {100 * share:.0f} %" for place, share in scores.items())
         best = max(scores, key=scores.__getitem__)
-        return f"{start} {state['learner']} takes the query for {best} ({shares})."
+        answer = f"{start} {state['learner']} takes the query for {best} ({shares})."
+        return f'{answer} "None of these" is not among its answers: the shares add up to 100 %.'
 
 
 def _shows(file: Path, page: np.ndarray) -> bool:
     """Whether a file holds this very picture."""
-    with contextlib.suppress(Exception), open_picture(file) as image:  # damaged ones raise any kind
+    with (
+        contextlib.suppress(Exception),
+        open_picture(file) as image,
+    ):  # damaged: any error
         return np.array_equal(page, np.asarray(image))
     return False
 

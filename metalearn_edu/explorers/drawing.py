@@ -41,7 +41,7 @@ def show_letter(
 
 
 def tile(ax: Axes, items: Tensor, left: float, top: float) -> None:
-    """Pictures (rows, columns, C, H, W) as dark ink, a cell each, to the right and down."""
+    """Pictures (rows, columns, C, H, W) as dark ink, one per cell, to the right and down."""
     rows, columns = items.shape[:2]
     image = 1 - items.mean(dim=2).permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
     extent = (left, left + columns, top + rows, top)

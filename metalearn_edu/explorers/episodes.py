@@ -1,4 +1,4 @@
-"""Six settings and the episode that they draw. Introduced in notebook 01."""
+"""Six settings and the episode that they give. Introduced in notebook 01."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class EpisodeExplorer(Explorer):
         chosen = script == ALL_SCRIPTS
         dataset = self.dataset if chosen else self.dataset.select_groups([script])
         batch = EpisodeSampler(dataset, **settings).episodes(seed, 0, 1)
-        assert batch.classes is not None  # classification always has them
+        assert batch.classes is not None  # classification episodes always have them
         turns = 4 if settings["rotations"] else 1
         return batch, [
             self._name(dataset, c // turns, c % turns) for c in batch.classes[0].tolist()

@@ -60,8 +60,8 @@ class _Round:
 class LetterGame(Explorer):
     """Rounds of one query and one drawing of each letter; the rivals answer the same rounds.
 
-    Round r of a script and an n_way is always the same. The first answer in a round is the one
-    that counts; all of them are kept while the kernel runs, and `to_csv` writes them to a file.
+    Round r of a script and an n_way is always the same. Only the first answer in a round counts;
+    all answers are kept while the kernel runs, and `to_csv` writes them to a file.
 
     Args:
         rivals: learners by name; more can join with `add_rival`.
@@ -150,7 +150,7 @@ class LetterGame(Explorer):
     # ------------------------------------------------------------ results
 
     def results(self) -> list[dict[str, Any]]:
-        """What was answered, one row per round: the setting, the true letter, and all answers."""
+        """All answers, one row per round: the setting, the true letter, and who answered what."""
         rows = []
         for key, answer in sorted(self.answers.items()):
             question, (script, n_way, round_) = self._round(*key), key
@@ -188,7 +188,7 @@ class LetterGame(Explorer):
         return {p: (sum(row[p] == row["truth"] for row in rows), len(rows)) for p in players}
 
     def _csv(self) -> bytes:
-        """As a spreadsheet takes it: names in it are text, and are never computed."""
+        """CSV for a spreadsheet: names in it are text, and are never computed."""
         text, rows = io.StringIO(), self.results()
         writer = csv.writer(text)
         for row in [list(rows[0]), *(row.values() for row in rows)]:
@@ -260,7 +260,7 @@ class LetterGame(Explorer):
             letters = self._letters(script)
             batch = EpisodeSampler(letters, n_way, 1, 1).episodes(self.seed, round_ - 1, 1)
             assert batch.classes is not None  # classification always has them
-            # Numbers that no round's episode is made of.
+            # Numbers that no episode of a round uses.
             truth = int(n_way * uniforms(self.seed, MOST_ROUNDS + round_, 1, 1).item())
             names = tuple(letters.class_names[c] for c in batch.classes[0].tolist())
             task = batch[0]
@@ -287,10 +287,10 @@ class LetterGame(Explorer):
         answer, n_way = self.inputs["answer"], self.state["n_way"]
         if not lay_out:
             return
-        self._laying_out = True  # new buttons choose the first of them; that is no one's answer
+        self._laying_out = True  # new buttons select the first of them, which is not an answer
         with self._hold():
             if len(answer.options) != n_way:
-                # In between one other label: ipywidgets' buttons see no change where the new
+                # In between, set one other label: ipywidgets' buttons see no change if the new
                 # labels are the first ones of the old (jupyter-widgets 8.1).
                 answer.options = ["..."]
                 answer.options = [(str(label), label) for label in range(n_way)]

@@ -1,4 +1,4 @@
-"""Points set by hand, and what each learner makes of them. Introduced in notebook 10."""
+"""Points set by hand, and each learner's answer to them. Introduced in notebook 10."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class InContextExplorer(Explorer):
         super().__init__(**state)
 
     def controls(self) -> dict[str, Any]:
-        """How many points, how high each lies, and MAML's steps."""
+        """The number of points, the height of each, and MAML's steps."""
         limits: Any = {"min": -2.5, "max": 2.5, "step": 0.1}
         heights = {
             f"y_{i + 1}": FloatSlider(y, description=f"height of point {i + 1}", **limits)
@@ -139,7 +139,7 @@ class InContextExplorer(Explorer):
 
     @torch.no_grad()
     def _curves(self, state: dict[str, Any]) -> dict[str, Tensor]:
-        """What each of the others says over the grid, (N, 1)."""
+        """The answers of the other learners on the grid, (N, 1)."""
         return {name: self._answer(learner, state) for name, learner in self.others.items()}
 
     def _answer(self, learner: MetaLearner, state: dict[str, Any]) -> Tensor:

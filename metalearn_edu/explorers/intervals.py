@@ -1,4 +1,4 @@
-"""Episodes and queries, and the width of the interval that they give. Introduced in notebook 02."""
+"""Episodes and queries, and the width of the resulting interval. Introduced in notebook 02."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ class IntervalExplorer(Explorer):
 
     Every task has a true accuracy, and each query of it is answered correctly with that
     probability, independently. The true accuracies come from two sliders, or from a real network:
-    then every episode that was measured stands for a task. Its score holds the luck of the queries
-    that were asked, so all scores are drawn in towards their mean until that part is gone.
+    then every episode that was measured stands for a task. Its score includes the luck of its
+    queries, so all scores are moved towards their mean until that part is gone.
 
     Args:
         measured: evaluations of real learners by name, 5-way, for example of the same network

@@ -1,4 +1,4 @@
-"""Cover a part of the query, and see what the comparison says then. Introduced in notebook 04."""
+"""Cover a part of the query, and see how the comparison changes. Introduced in notebook 04."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST = 20.0  # a change of a logit that has the full colour; numbers stay readab
 
 
 def covered(picture: Tensor, n_places: int = PLACES) -> Tensor:
-    """Copies of a picture, each with a square of paper on another place of a grid.
+    """Copies of a picture, each with a square of paper at another position of a grid.
 
     Args:
         picture: (C, H, W), 0 is paper; H and W multiples of n_places.
@@ -52,7 +52,7 @@ def covered(picture: Tensor, n_places: int = PLACES) -> Tensor:
 
 
 def _span(place: int, side: int) -> tuple[int, int]:
-    """From where to where a square reaches: half a place beyond its own on either side."""
+    """Where a square begins and ends: half a place beyond its own on either side."""
     return max(0, place * side - side // 2), (place + 1) * side + side // 2
 
 
@@ -72,7 +72,7 @@ class _View:
 
     @property
     def rival(self) -> int:
-        """The class with the highest logit but for the query's own."""
+        """The class with the highest logit, except for the query's own."""
         return int(self.whole.index_fill(0, torch.tensor(self.label), -torch.inf).argmax())
 
 
@@ -91,8 +91,8 @@ class OcclusionExplorer(Explorer):
 
     title = "What decides: a square of paper over the query"
     question = (
-        "Find the strokes that speak for the own class, and those that speak for the rival. Is "
-        "there a place where covering something makes the network surer of the right class?"
+        "Find the strokes that support the query's own class, and those that support the rival. Is "
+        "there a place where the square makes the network more confident of the right class?"
     )
     size = (9.6, 4.3)
     episode_control = "episode"

@@ -1,4 +1,4 @@
-"""What the shell of an explorer writes into the page: a picture and lines of words, as HTML."""
+"""The HTML that the shell of an explorer writes into the page: a picture and lines of words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["as_html", "live_line", "picture_tag"]
 
 
 def as_html(words: str) -> str:
-    """Words with names in them; what no screen shows, a browser cannot be sent either."""
+    """Words with names in them; invisible characters must not be sent to a browser, either."""
     return html.escape(for_terminal(words))
 
 

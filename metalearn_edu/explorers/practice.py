@@ -28,7 +28,7 @@ NEAREST_PIXEL = 44.8  # %, 5-way 1-shot on meta-test, 600 episodes
 
 @dataclass(frozen=True)
 class Run:
-    """One training: letters practised, and the accuracies in % on these and on new letters."""
+    """One training run: letters practised, and the accuracies in % on these and on new letters."""
 
     letters: int
     seed: int
@@ -47,7 +47,7 @@ def stored_runs() -> tuple[Run, ...]:
 
 
 def practice_pool(n_letters: int, generator: torch.Generator | None = None) -> FewShotDataset:
-    """Letters drawn from Glyphs' meta-train split; a smaller pool is the start of a larger one.
+    """Letters drawn from Glyphs' meta-train split; a smaller pool is a part of a larger one.
 
     Raises:
         ValueError: there are fewer letters.
@@ -60,7 +60,7 @@ def practice_pool(n_letters: int, generator: torch.Generator | None = None) -> F
 
 
 class PracticeExplorer(Explorer):
-    """How many letters a network practised, and what it then does with letters it never saw.
+    """How many letters a network has practised, and how well it does on letters it has never seen.
 
     The curves grow with the slider, so that the next point can be guessed first.
 
@@ -119,7 +119,7 @@ class PracticeExplorer(Explorer):
         )
 
     def _draw_levels(self, ax: Axes) -> None:
-        """What needs no training: chance, nearest pixel, and you."""
+        """Scores without training: chance, nearest pixel, and you."""
         ax.axhline(20, color=GREY, lw=1.2, ls=":")
         ax.text(7.5, 15, "chance", va="center", fontsize=11)
         ax.axhline(NEAREST_PIXEL, color=VERMILLION, lw=1.2, ls="-.")
@@ -146,7 +146,7 @@ class PracticeExplorer(Explorer):
         ax.annotate(f"{means[-1]:.0f} %", (shown[-1], means[-1]), weight="bold", **place)
 
     def _draw_letters(self, ax: Axes, letters: int) -> None:
-        """One drawing of each practised letter; 890 of them are as small as they are many."""
+        """One drawing of each practised letter; the more there are, the smaller they are."""
         columns = int(np.ceil(np.sqrt(letters)))
         pictures = torch.zeros(columns**2, 28, 28)
         pictures[:letters] = self.pool.items[self.pool.order[self.pool.starts[:letters]], 0] / 255

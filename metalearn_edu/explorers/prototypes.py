@@ -27,7 +27,7 @@ DISTANCE_NAMES = {
     "cosine": "cosine",
 }
 TEMPERATURES = (0.05, 0.1, 0.3, 1, 3, 10)
-SHADES = 12  # between white and full colour; more make the pictures larger, not clearer
+SHADES = 12  # from white to full colour; more would make files larger, not clearer
 
 
 def principal_plane(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,7 @@ def plot_regions(
     n_points: int = 160,
     ax: Axes,
 ) -> Axes:
-    """Colour the plane by the class that wins; the paler, the less sure.
+    """Colour the plane by the class that wins; paler colours mean less confident answers.
 
     A point is white where the largest softmax probability is chance and full colour where it is 1.
 
@@ -91,7 +91,7 @@ def plot_regions(
 
 
 def _colors(scores: Tensor) -> Tensor:
-    """Scores (*, n_way) to colours (*, 3): that of the winner, paler the less sure."""
+    """Scores (*, n_way) to colours (*, 3): the winner's colour, paler if less certain."""
     n_way = scores.shape[-1]
     top, winner = scores.softmax(dim=-1).max(dim=-1)
     colors = torch.tensor([to_rgb(class_look(c)["color"]) for c in range(n_way)])
@@ -134,7 +134,7 @@ class TaskView:
 
     @property
     def figures(self) -> str:
-        """How many are right, and how sure the answers are."""
+        """How many answers are right, and how confident they are."""
         n_right, n = int(self.right.sum()), len(self.right)
         return f"{n_right} of {n} queries right, mean top probability {self.top:.2f}"
 

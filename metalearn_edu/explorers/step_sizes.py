@@ -149,7 +149,7 @@ class StepSizeExplorer(Explorer):
         right.set_title(f"squared error: {_errors(curves, truth)}", loc="left", fontsize=11)
 
     def describe(self, **state: Any) -> str:
-        """The step sizes and the errors in words, and whether a curve has left the picture."""
+        """The step sizes and the errors in words, and whether a curve has left the plot."""
         x, truth = wave(state)
         curves = self._curves(x, state)
         rates = torch.cat([rate.detach().flatten() for rate in self._changed(state).step_sizes])
@@ -163,7 +163,7 @@ class StepSizeExplorer(Explorer):
         gone = [name for name, y in curves.items() if not y.abs().max() < 6.5]
         if state["factor"] != 1:
             text += f" Step sizes of {state['layer']} times {state['factor']:g}."
-        return text + f" Out of the picture: {', '.join(gone)}." * bool(gone)
+        return text + f" Off the plot: {', '.join(gone)}." * bool(gone)
 
     def _layers(self) -> list[str]:
         names = layer_names(self.meta_sgd.model).values()

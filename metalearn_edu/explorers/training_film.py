@@ -1,4 +1,4 @@
-"""The embedding while it trains, frame by frame, and what a temperature does to it.
+"""The embedding during training, frame by frame, and what a temperature does to it.
 
 Introduced in notebook 03. Frames are taken during `meta_train` by `filming`, which changes nothing
 of the training itself.

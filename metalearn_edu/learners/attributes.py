@@ -1,4 +1,4 @@
-"""A class's attribute that an instance may set to a module."""
+"""Attributes of a class that an instance can set to a module."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MISSING = object()
 
 
 class Settable(nn.Module):
-    """A module whose attributes can be set, to modules too, over what the class has."""
+    """A module whose attributes can be set, even to modules, even if the class has them, too."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, be it plain or a module, over what the class has.
+        """Set an attribute, plain or a module, even if the class has it, too.
 
-        PyTorch keeps modules in a separate table, where Python looks only for names that the
-        class does not have; without this they would be lost silently.
+        PyTorch keeps modules in a separate table, in which Python looks only for names that the
+        class does not have; without this method, such modules would be lost silently.
         """
         of_class = inspect.getattr_static(type(self), name, _MISSING)
         if hasattr(type(of_class), "__set__"):  # a property sets itself, or refuses
@@ -32,12 +32,12 @@ class Settable(nn.Module):
         self._show_modules()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """As of copies and of pickled learners: another process has another class."""
+        """For copies and pickled learners: another process has another class."""
         super().__setstate__(state)
         self._show_modules()
 
     def _show_modules(self) -> None:
-        """Let the class's attributes give way to modules of their names."""
+        """Let the class's attributes give way to modules of the same names."""
         for name in vars(self).get("_modules", {}):
             of_class = inspect.getattr_static(type(self), name, _MISSING)
             if of_class is not _MISSING and not isinstance(of_class, _Default):
@@ -45,7 +45,7 @@ class Settable(nn.Module):
 
 
 class _Default:
-    """An attribute of a class that gives way to a module that an instance has under its name."""
+    """An attribute of a class that gives way to an instance's module of the same name."""
 
     def __init__(self, name: str, value: Any) -> None:
         self.name, self.value = name, value

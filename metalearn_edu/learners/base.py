@@ -39,16 +39,16 @@ __all__ = ["LossFunction", "MetaLearner", "as_learner"]
 
 
 class MetaLearner(Settable, ABC):
-    """Base class of every learner. T tasks at once, always on the leading axis.
+    """Base class of every learner. It works on T tasks at once, always on the leading axis.
 
-    What comes in may be tensors or arrays; floats move to the device and the dtype of the
-    learner's parameters.
+    Inputs are tensors or arrays; floats are moved to the device and the dtype of the learner's
+    parameters.
 
     Attributes:
         meta_lr: step size of the outer loop's Adam.
-        loss_fn: what the outer loop minimises, from (T * Q, n_way) scores and (T * Q,) labels to
-            one number: a function or a module. The parameters of a module are meta-learned too.
-        reads_streams: whether the learner has a `stream`, and is to be scored on it as well.
+        loss_fn: what the outer loop minimises: a function or a module from (T * Q, n_way) scores
+            and (T * Q,) labels to one number. The parameters of a module are meta-learned too.
+        reads_streams: whether the learner has a `stream`, and should be scored on it as well.
     """
 
     meta_lr: float = 1e-3
@@ -90,7 +90,7 @@ class MetaLearner(Settable, ABC):
 
     @property
     def _does_more_when_called(self) -> bool:
-        """Whether a call has hooks, or a subclass has a `forward` of its own."""
+        """Whether a call has hooks, or a subclass has its own `forward`."""
         own = type(self).forward is not MetaLearner.forward or "forward" in vars(self)
         return bool(own or self._forward_hooks or self._forward_pre_hooks)
 
@@ -99,9 +99,9 @@ class MetaLearner(Settable, ABC):
     ) -> Callable[[Tensor], Tensor]:
         """A predictor for ONE task: from query_x (Q, *item) to scores (Q, n_way).
 
-        Learns and answers in eval mode, whatever mode the learner is in: with MAML's test
-        steps and without dropout. The learner is left unchanged, and the predictor keeps the
-        present weights if the learner is trained later; works under torch.no_grad() and
+        Learns and answers in eval mode, whatever mode the learner is in: with MAML's test steps and
+        without dropout. The learner is left unchanged, and the predictor keeps the present weights
+        even if the learner is trained later. This works under torch.no_grad() and
         torch.inference_mode().
 
         Args:
@@ -117,7 +117,7 @@ class MetaLearner(Settable, ABC):
                 as_tensor("support_y", support_y)[None],
             )
             learned = self.learn_task(support_x, support_y, **options)
-            state = tree_map(torch.clone, learned)  # not the weights themselves
+            state = tree_map(torch.clone, learned)  # a copy, not the weights themselves
         then = weights_of(self)
 
         def predictor(query_x: Tensor) -> Tensor:
@@ -155,9 +155,17 @@ class MetaLearner(Settable, ABC):
 
     @cached_property
     def meta_optimizer(self) -> torch.optim.Optimizer:
-        """The Adam optimiser that `outer_loop` uses when none is given."""
+        """The optimiser that `outer_loop` uses when none is given."""
         group = {"params": self.parameters(), "meta_lr": self.meta_lr}
-        return torch.optim.Adam([group], lr=self.meta_lr)
+        return self.new_optimizer([group], self.meta_lr)
+
+    def new_optimizer(self, params: Any, meta_lr: float) -> torch.optim.Optimizer:
+        """The optimiser that `outer_loop` and `meta_train` use: Adam for most methods.
+
+        Args:
+            params: the meta-parameters, or groups of them.
+        """
+        return torch.optim.Adam(params, lr=meta_lr)
 
     def _present_optimizer(self) -> torch.optim.Optimizer:
         """`meta_optimizer` with the `meta_lr` and the parameters that the learner has now."""
@@ -189,13 +197,13 @@ class MetaLearner(Settable, ABC):
             optimizer: steps all meta-parameters; default: `meta_optimizer`.
             max_grad_norm: shrink the meta-gradient to at most this Euclidean norm.
             chunk_size: back-propagate this many tasks at a time: same gradient, less memory.
-                Default: `tasks_at_once`. Not the same where an encoder normalises by batch: its
-                statistics are those of all items of a chunk.
+                Default: `tasks_at_once`. The gradient differs if an encoder normalises by batch:
+                    its statistics are those of all items of a chunk.
         Raises:
             FloatingPointError: the loss or its gradient is not finite, and no step was taken; or
                 the step itself left parameters that are not finite.
-            ValueError: an argument makes no sense, nothing can be learned from the loss, or it
-                cannot be taken in chunks.
+            ValueError: an argument makes no sense, nothing can be learned from the loss, or the
+                loss cannot be computed in chunks.
         """
         keep_pages()
         limit = as_limit("max_grad_norm", max_grad_norm)
@@ -226,7 +234,7 @@ class MetaLearner(Settable, ABC):
         return total
 
     def _shares(self, tasks: EpisodeBatch, n_chunks: int) -> Callable[[int], float]:
-        """The share of the whole loss that some of the tasks have.
+        """The share of the whole loss that belongs to some of the tasks.
 
         A mean counts in proportion to the tasks; a sum counts in full.
         """
@@ -268,7 +276,7 @@ class MetaLearner(Settable, ABC):
         return like(x, next((p for p in self.parameters() if p.is_floating_point()), x))
 
     def _support(self, support_x: Any, support_y: Any) -> tuple[Tensor, Tensor]:
-        """Support sets of T tasks as tensors for this learner; refused unless they are sound."""
+        """Support sets of T tasks as tensors for this learner; an error unless they are sound."""
         x = self._moved(as_items("support_x", support_x))
         y = like(as_tensor("support_y", support_y), x)
         check_support(x, y)
@@ -290,7 +298,7 @@ class MetaLearner(Settable, ABC):
 
 
 def as_learner(name: str, learner: Any) -> MetaLearner:
-    """`learner` itself; a ValueError if it is no MetaLearner."""
+    """`learner` itself; a ValueError if it is not a MetaLearner."""
     if not isinstance(learner, MetaLearner):
         raise ValueError(f"{name} must be a MetaLearner, got {kind_of(learner)}")
     return learner

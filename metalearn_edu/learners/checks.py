@@ -1,4 +1,4 @@
-"""Inputs: tensors or arrays of T tasks, refused unless they can belong together."""
+"""Checks of inputs: tensors or arrays of T tasks, which must fit each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def as_tensor(name: str, value: Any) -> Tensor:
     """`value` as a tensor: arrays and lists of numbers are copied into one.
 
     Raises:
-        ValueError: it holds no numbers, or rows of unequal length.
+        ValueError: it does not hold numbers, or has rows of unequal length.
     """
     if isinstance(value, Tensor) and value.layout is torch.strided:
         return value
@@ -41,7 +41,7 @@ def as_tensor(name: str, value: Any) -> Tensor:
 
 
 def as_items(name: str, x: Any) -> Tensor:
-    """`x` as a tensor of floats; a ValueError says what to do with bytes."""
+    """`x` as a tensor of floats; for bytes, a ValueError that says what to do."""
     x = as_tensor(name, x)
     if not x.is_floating_point():
         raise ValueError(f"{name} holds {x.dtype}, not floats; for images, {name}.float() / 255")
@@ -76,7 +76,7 @@ def check_support(support_x: Tensor, support_y: Tensor) -> None:
 
 
 def one_hot_of_every_class(support_y: Tensor) -> Tensor:
-    """Labels (T, S) as (T, S, n_way) of 0 and 1; refused unless each task has every class."""
+    """Labels (T, S) as (T, S, n_way) of 0 and 1; an error unless each task has every class."""
     if support_y.dtype != torch.int64 or support_y.ndim != 2:
         raise ValueError(
             f"support_y must be int64 labels (T, S), got {support_y.dtype} "
@@ -85,7 +85,7 @@ def one_hot_of_every_class(support_y: Tensor) -> Tensor:
     lowest, highest = int(support_y.min()), int(support_y.max())
     if lowest < 0:
         raise ValueError(f"support_y must hold labels from 0, got {lowest}")
-    if highest >= support_y.shape[1]:  # more classes than items: no table of that size is made
+    if highest >= support_y.shape[1]:  # more classes than items: do not make a table of that size
         _refuse_missing(0, support_y[0], highest)
     one_hot = F.one_hot(support_y, highest + 1)
     present = one_hot.any(dim=1)  # (T, n_way)

@@ -1,4 +1,4 @@
-"""What several learners make of a support set: embeddings, and their sums and means by class."""
+"""What several learners compute from a support set: embeddings, their sums and means by class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from ..engine.losses import kind_of
 from .checks import one_hot_of_every_class
 
-__all__ = ["class_means", "class_sums", "embed_items", "embed_to_width"]
+__all__ = ["class_means", "class_sums", "embed_items", "embed_to_width", "embed_vectors"]
 
 
 def class_sums(support_z: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,12 +47,25 @@ def embed_items(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return z.unflatten(0, x.shape[:2])
 
 
-def embed_to_width(encoder: Callable[[Tensor], Tensor], x: Tensor, input_dim: int) -> Tensor:
-    """Items as `embed_items` gives them, (T, B, input_dim); another width is a ValueError."""
+def embed_vectors(encoder: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Items as `embed_items` returns them, (T, B, d); anything but vectors is a ValueError."""
     z = embed_items(encoder, x)
-    if z.shape[-1] != input_dim:
+    if z.ndim != 3:
         raise ValueError(
-            f"input_dim is {input_dim}, but an item of shape {tuple(x.shape[2:])} comes "
+            f"the encoder must give vectors (B, d), but gives {tuple(z.shape[2:])} an item; "
+            "end it with nn.Flatten()"
+        )
+    return z
+
+
+def embed_to_width(
+    encoder: Callable[[Tensor], Tensor], x: Tensor, width: int, name: str = "input_dim"
+) -> Tensor:
+    """Items as `embed_items` returns them, (T, B, width); another width is a ValueError."""
+    z = embed_items(encoder, x)
+    if z.shape[-1] != width:
+        raise ValueError(
+            f"{name} is {width}, but an item of shape {tuple(x.shape[2:])} comes "
             f"out of the item encoder with {z.shape[-1]} numbers"
         )
     return z

@@ -1,16 +1,16 @@
-"""Conditional neural processes: the mean of what each example says (Garnelo et al. 2018).
+"""Conditional neural processes: the mean of one vector per example (Garnelo et al. 2018).
 
     r_i = encoder(x_i, y_i)             each example by itself
     r = mean of r_i                     the task, as one vector
     mean, std = decoder(x, r)           an answer for any x, and how sure we are of it
 
-Introduced in notebook 10. It is the task-conditioned network of notebook 09, taught to say how sure
-it is. As in the paper, the standard deviation has a floor of 0.1. For classes, y is a one-hot label
-and the answer a score for each.
+Introduced in notebook 10. It is the task-conditioned network of notebook 09, which also says how
+sure it is. As in the paper, the standard deviation has a floor of 0.1. For classes, y is a one-hot
+label and the answer a score for each.
 
-Where we differ from the paper: an empty context has r = 0, so that the network can be asked before
-any example; targets are the items outside the context alone, as for every learner here; and classes
-have one vector r together, where the paper has one for each.
+We differ from the paper in three ways: an empty context has r = 0, so that the network can answer
+before any example; targets are only the items outside the context, as for every learner here; and
+all classes share one vector r, where the paper has one for each class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["ConditionalNeuralProcess"]
 
 
 class ConditionalNeuralProcess(InContextLearner):
-    """Regression, with a standard deviation, or classification by a mean of the examples.
+    """Regression, with a standard deviation, or classification, from a mean over the examples.
 
     Args:
         input_dim: numbers in one item, after `item_encoder`.
@@ -38,7 +38,7 @@ class ConditionalNeuralProcess(InContextLearner):
         min_std: the floor of the standard deviation, in units of the targets.
         every_size: train on every size of the context at once.
     Raises:
-        ValueError: a width that is no integer of at least 1, or a floor that is not above 0.
+        ValueError: a width that is nott an integer of at least 1, or a floor that is not above 0.
     """
 
     def __init__(

@@ -1,15 +1,15 @@
 """Learning in context: the answer is one pass through a network that has read the examples.
 
-What is learned of a task is no weight: the support set itself is handed on, as the **context**, and
-the network answers beside it. Meta-training makes the network such that this works, so it stands in
-the place of a whole learning algorithm. Introduced in notebook 10.
+The learner stores nothing about a task in its weights: it hands on the support set itself, as the
+**context**, and the network answers with the context beside the queries. Meta-training makes this
+work, so the network takes the role of a whole learning algorithm. Introduced in notebook 10.
 
 What is unusual: a regression learner says how sure it is. It gives a mean and a standard deviation
 for each target, and its loss is the negative log-likelihood, whose minimum over all functions is
 the exact posterior of the task family, where that is normal.
 
-Conditional neural processes, prior-data fitted networks and in-context learning are this one idea
-(Garnelo et al. 2018; Muller et al. 2022; Garg et al. 2022).
+Conditional neural processes, prior-data fitted networks and in-context learning all rest on this
+idea (Garnelo et al. 2018; Muller et al. 2022; Garg et al. 2022).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def gaussian_nll(answers: Tensor, targets: Tensor) -> Tensor:
     """Mean negative log-likelihood of targets, in nats per number.
 
     Args:
-        answers: (..., 2 * out) means, and after them standard deviations above 0.
+        answers: (..., 2 * out): first means, then standard deviations above 0.
         targets: (..., out).
     Raises:
         ValueError: the shapes do not fit.
@@ -56,8 +56,9 @@ def context_masks(
 ) -> Tensor:
     """Which items of each task are its context: (T, L) of True and False.
 
-    With `every_size`, task t has its first t mod (n_support + 1) items as context, so that a batch
-    trains all sizes from 0 to n_support in one pass; otherwise all have n_support.
+    With `every_size`, the context of task t is its first t mod (n_support + 1) items, so that a
+    batch trains all sizes from 0 to n_support in one pass; otherwise every context has n_support
+    items.
     """
     size = torch.full((n_tasks,), n_support, device=device)
     if every_size:
@@ -66,7 +67,7 @@ def context_masks(
 
 
 class InContextLearner(MetaLearner):
-    """Base class of learners that answer beside a context.
+    """Base class of learners that answer with a context beside the queries.
 
     Args:
         input_dim: numbers in one item, after `item_encoder`.
@@ -74,9 +75,9 @@ class InContextLearner(MetaLearner):
         regression: targets are numbers; the loss is the negative log-likelihood in nats.
         min_std: the floor of the standard deviation, in units of the targets.
         item_encoder: a module from items (B, *item) to (B, input_dim); None: flatten them.
-        every_size: train on every size of the context at once, see `context_masks`. The items that
-            are no context of a task are its queries then, support items too. Where tasks are taken
-            in chunks, sizes are counted from 0 in each chunk.
+        every_size: train on every size of the context at once, see `context_masks`. Then all items
+            outside the context of a task are its queries, including support items. If tasks are
+            taken in chunks, sizes are counted from 0 in each chunk.
     """
 
     def __init__(
@@ -102,34 +103,34 @@ class InContextLearner(MetaLearner):
 
     @property
     def n_said(self) -> int:
-        """Numbers that the last layer gives for each item: means and spreads, or scores."""
+        """How many numbers the last layer gives for each item: means and spreads, or scores."""
         return 2 * self.output_dim if self.regression else self.output_dim
 
     @abstractmethod
     def answers(self, x: Tensor, y: Tensor, is_context: Tensor) -> Tensor:
-        """What the network says of every item of T tasks, given the context of each.
+        """The network's output for every item of T tasks, given the context of each task.
 
         Args:
             x: (T, L, *item).
-            y: (T, L, output_dim): targets or one-hot labels of the context, 0 of all others.
+            y: (T, L, output_dim): targets or one-hot labels of the context, 0 for all others.
             is_context: (T, L) of True and False.
         Returns:
             (T, L, n_way) scores, or (T, L, 2 * output_dim) means and standard deviations.
         """
 
     def embed(self, x: Tensor) -> Tensor:
-        """Items (T, L, *item) as the item encoder shows them, (T, L, input_dim)."""
+        """Items (T, L, *item) as the item encoder represents them, (T, L, input_dim)."""
         return embed_to_width(self.item_encoder, x, self.input_dim)
 
     def with_std(self, said: Tensor, scale: float = 1.0) -> Tensor:
-        """What the last layer says, (T, L, n_said), with standard deviations above min_std."""
+        """The output of the last layer, (T, L, n_said), with standard deviations above min_std."""
         if not self.regression:
             return said
         mean, spread = said.chunk(2, dim=-1)
         return torch.cat([mean, self.min_std + scale * F.softplus(spread)], dim=-1)
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor]:
-        """The context: the support set as it is, labels as one-hot rows."""
+        """The context: the support set itself, with labels as one-hot rows."""
         return support_x, self._rows(support_y)
 
     def predict(self, state: tuple[Tensor, Tensor], query_x: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ class InContextLearner(MetaLearner):
         """Mean and standard deviation of each target, both (T, Q, out).
 
         Raises:
-            ValueError: as calling the learner does; or it was built for classification.
+            ValueError: as when the learner is called; or it was built for classification.
         """
         if not self.regression:
             raise ValueError("a classifier gives scores; distribution() is for regression")
@@ -162,10 +163,10 @@ class InContextLearner(MetaLearner):
         return self.answers(x, y, masks)[:, n_support:]
 
     def loss(self, episodes: EpisodeBatch) -> Tensor:
-        """Mean loss of the queries, in nats; each task counts alike, whatever its context's size.
+        """Mean loss of the queries, in nats; every task counts equally, whatever its context size.
 
         Raises:
-            ValueError: not episodes, or not such as the learner was built for.
+            ValueError: not episodes, or not of the kind that the learner was built for.
         """
         episodes = self._taken(episodes)
         if not self.every_size:
@@ -182,7 +183,7 @@ class InContextLearner(MetaLearner):
         return self._loss_by_size(said, y, masks)
 
     def _loss_by_size(self, said: Tensor, y: Tensor, masks: Tensor) -> Tensor:
-        """The mean over tasks: tasks of one size have as many queries, so they go together."""
+        """The mean over tasks: those of one context size have as many queries and go together."""
         sizes = masks.sum(dim=1)
         total = said.new_zeros(())
         for size in sizes.unique().tolist():

@@ -1,8 +1,8 @@
-"""A transformer that learns in its context: examples in, answers out, no weight changes.
+"""A transformer that learns in its context: examples go in, answers come out, no weight changes.
 
-Every item is a token. A context item is (x, y); a query is x with "what is y?" in y's place. There
-are no positions, so the order of the context cannot matter. In each layer every token looks at the
-context, and a query at itself besides:
+Every item is a token. A context item is (x, y); a query is x, with a learned "what is y?" for y.
+There are no positions, so the order of the context cannot matter. In each layer, every token looks
+at the context, and a query also looks at itself:
 
     token i may see token j     if j is in the context, or j = i
 
@@ -27,10 +27,10 @@ __all__ = ["InContextTransformer"]
 
 
 class AttentionBlock(nn.Module):
-    """Look at the tokens that the mask allows, then think about each by itself.
+    """Attention to the tokens that the mask allows, then a small network on each token.
 
-    Normalisation comes before each half, and what the half finds is added to what was there
-    (Xiong et al. 2020).
+    Normalisation comes before each half, and the output of the half is added to its input (Xiong et
+    al. 2020).
     """
 
     def __init__(self, width: int, n_heads: int) -> None:
@@ -44,7 +44,7 @@ class AttentionBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor, may_see: Tensor) -> Tensor:
-        """Tokens (T, L, width), and (T, 1, L, L) who may see whom, to (T, L, width)."""
+        """Tokens (T, L, width), and a mask (T, 1, L, L) of who sees whom, to (T, L, width)."""
         qkv = self.query_key_value(self.norm_1(tokens))
         q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)  # (T, H, L, *)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=may_see)
@@ -58,16 +58,16 @@ class InContextTransformer(InContextLearner):
     Args:
         input_dim: numbers in one item, after `item_encoder`.
         output_dim: n_way for classification, the width of the targets for regression.
-        width: of the tokens; a multiple of n_heads.
+        width: numbers in a token; a multiple of n_heads.
         n_layers: blocks of attention.
-        n_heads: heads of each.
+        n_heads: heads of each block.
         regression: targets are numbers; the answer is a mean and a standard deviation.
         min_std: the floor of the standard deviation, in units of the targets.
         item_encoder: a module from items (B, *item) to (B, input_dim); default: flatten them.
         every_size: train on every size of the context at once.
     Raises:
-        ValueError: a width that is no integer of at least 1 or no multiple of n_heads, or a floor
-            that is not above 0.
+        ValueError: a width that is nott an integer of at least 1 or not a multiple of n_heads, or a
+            floor that is not above 0.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class InContextTransformer(InContextLearner):
         return self.with_std(self.head(self.norm(tokens)))
 
     def tokens(self, x: Tensor, y: Tensor, is_context: Tensor) -> Tensor:
-        """(T, L, width): x and y of the context, x and a question of the others."""
+        """(T, L, width): x and y for the context, x and a question for the others."""
         second = torch.where(is_context[..., None], self.read_y(y), self.what_is_y)
         return self.read_x(self.embed(x)) + second
 

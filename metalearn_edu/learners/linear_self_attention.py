@@ -1,4 +1,4 @@
-"""One layer of self-attention without softmax: a step of gradient descent, written otherwise.
+"""One layer of self-attention without softmax: a gradient step in another form.
 
 With tokens e_i = (x_i, y_i) for the N examples and (x, 0) for the query, such a layer answers
 
@@ -8,13 +8,13 @@ which is quadratic in the examples. With v picking y, and W keeping x, it is
 
     (1 / N) sum_i y_i <x_i, x>
 
-and that is what one step of gradient descent from w = 0 answers, at step size 1 for the loss
-sum_i (<w, x_i> - y_i)^2 / (2 N) (von Oswald et al. 2023). Trained on linear functions with
-w ~ N(0, I), the layer finds these weights up to their scale: no other does better (Mahankali et al.
-2023). Introduced in notebook 10.
+and this is the prediction after one step of gradient descent from w = 0, with step size 1 for the
+loss sum_i (<w, x_i> - y_i)^2 / (2 N) (von Oswald et al. 2023). Trained on linear functions with w ~
+N(0, I), the layer finds these weights up to their scale, and no other weights do better (Mahankali
+et al. 2023). Introduced in notebook 10.
 
-What is unusual: key and query matrices, and value and output matrices, only occur as products, so
-each pair is one matrix here; and the query does not look at itself.
+What is unusual: the key and query matrices, and the value and output matrices, occur only as
+products, so each pair is one matrix here; and the query does not look at itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LinearSelfAttention(MetaLearner):
     Args:
         input_dim: d, the numbers in one item.
     Raises:
-        ValueError: input_dim is no integer of at least 1.
+        ValueError: input_dim is not an integer of at least 1.
     """
 
     def __init__(self, input_dim: int) -> None:
@@ -47,7 +47,7 @@ class LinearSelfAttention(MetaLearner):
         self.loss_fn = F.mse_loss
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Tensor:
-        """Weights (T, d) on the query's numbers: all that the layer takes from the examples."""
+        """Weights (T, d) for the query's numbers: all that the layer takes from the examples."""
         x = self._flat(support_x)
         if not support_y.is_floating_point() or support_y.shape[2:] != (1,):
             raise ValueError(
@@ -64,7 +64,7 @@ class LinearSelfAttention(MetaLearner):
     def form(self) -> Tensor:
         """The layer as one form (d + 1, d + 1, d) in (e, e, x), symmetric in its first two.
 
-        Two layers that answer alike on every task have the same form, whatever their weights.
+        Two layers that give equal answers on every task have the same form, whatever their weights.
         """
         product = torch.einsum("a,bc->abc", self.value, self.key_query)
         return (product + product.transpose(0, 1)) / 2

@@ -6,13 +6,15 @@ Finn, Abbeel & Levine (2017). Introduced in notebook 05.
     outer loop:  theta  <- Adam(theta, grad_theta of the mean over tasks of L_query(theta'))
 
 What is unusual: the outer gradient runs through the inner steps, so it holds second derivatives of
-the support loss. `first_order=True` leaves those out (FOMAML). We differ from the paper's code in
+the support loss. `first_order=True` leaves them out (FOMAML). We differ from the paper's code in
 one thing: losses are means over items, so our inner_lr is n_way times the published one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch.nn.functional as F
@@ -63,7 +65,7 @@ class MAML(MetaLearner):
     Args:
         model: any module whose output width is n_way (regression: the width of the targets). Its
             `forward` may return a tuple that begins with the scores, or a mapping or an object with
-            "logits". What wraps it (torch.compile, nn.DataParallel) is taken off.
+            "logits". Wrappers around it (torch.compile, nn.DataParallel) are removed.
         inner_lr: step size alpha of the inner loop; or a mapping from names of parameters, or of
             modules that hold them, to their step sizes ("": all others). Parameters that it does
             not name do not move in the inner loop.
@@ -76,17 +78,16 @@ class MAML(MetaLearner):
         max_inner_grad_norm: shrink each task's inner gradient to at most this Euclidean norm.
         zero_head: start every inner loop with the linear layer that gives the scores at 0, so that
             no class begins with an advantage and the class order cannot matter (Kao, Chiu & Chen
-            2022). The first inner step then moves that layer alone, and n_way may differ from
-            training. The layer is found at once in a plain sequence, else in the first call.
-            Without it, tasks in training have as many classes as the model has outputs; in eval
-            mode they may have fewer, which then are the first outputs.
+            2022). The first inner step then moves only that layer, and n_way may differ from
+            training. In a plain sequence, the layer is found immediately, otherwise in the first
+            call. Without it, tasks in training have as many classes as the model has outputs; in
+            eval mode they may have fewer, which then use the first outputs.
         inner_params: what moves in the inner loop: names of parameters, or of modules that hold
             them, or a function of a parameter's name and the parameter; None: all. The outer loop
-            learns all of them. The head alone is ANIL, all but the head BOIL (Raghu et al. 2020;
-            Oh et al. 2021).
+            learns all of them. ANIL and BOIL are two settings of it.
         inner_optimizer: rule of the inner steps: "sgd", "momentum" (0.9) or "adam"; or
             torch.optim.SGD or torch.optim.Adam, plain or as functools.partial with momentum, or
-            with betas and eps. It starts afresh with each task and is differentiated through.
+            with betas and eps. Its state is reset for each task, and gradients run through it.
         batch_norm: what layers with running statistics become, in a copy of the model that is then
             `learner.model`. "refuse": an error; "inductive": a task's queries are normalised by the
             mean and variance of its support set; "transductive": by those of the batch of queries.
@@ -132,7 +133,7 @@ class MAML(MetaLearner):
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; a model that takes the place of another does so everywhere."""
+        """Set an attribute; a new model replaces the old one everywhere."""
         super().__setattr__(name, value)
         if name == "model" and "_network" in vars(self):
             self._network.model = value
@@ -177,16 +178,22 @@ class MAML(MetaLearner):
         return self._network.state(inner_loop(support, steps), support, seen=steps > 0)
 
     def _descend(self, support: Support, steps: int) -> Params:
-        """`steps` steps down each task's support loss, from where all tasks start."""
+        """`steps` steps down each task's support loss, from the common start."""
         params = for_each_task(self._network.start(support.width), len(support.x))
+        return self._walk(params, repeat(partial(self._slope, support), steps))
+
+    def _walk(self, params: Params, slopes: Iterable[Callable[[Params], Params]]) -> Params:
+        """One inner step for each of `slopes`, which say the gradient at a point."""
         memory = None  # what the rule remembers, momentum or moments
-        for _ in range(steps):
-            gradient = self._network.gradient(
-                params, support, self.loss_fn, second_order=not self.first_order
-            )
-            direction, memory = self.inner_rule.direction(self._clip(gradient), memory)
+        for slope in slopes:
+            direction, memory = self.inner_rule.direction(self._clip(slope(params)), memory)
             params = self._step(params, direction)
         return params
+
+    def _slope(self, support: Support, params: Params) -> Params:
+        """Gradient of each task's support loss."""
+        further = not self.first_order
+        return self._network.gradient(params, support, self.loss_fn, second_order=further)
 
     def _clip(self, gradient: Params) -> Params:
         """Each task's inner gradient, shrunk to max_inner_grad_norm."""
@@ -194,7 +201,7 @@ class MAML(MetaLearner):
         return gradient if limit is None else clipped(gradient, limit)
 
     def _step(self, params: Params, direction: Params) -> Params:
-        """One step down (eq. 1); back through `sub` would take two passes."""
+        """One step down (eq. 1); with `sub`, the backward pass would take two passes."""
         rates = self._rates(params)
         return {n: p.add(direction[n], alpha=-rates[n]) for n, p in params.items()}
 

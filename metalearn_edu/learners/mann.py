@@ -1,23 +1,23 @@
-"""Memory-augmented networks: learn by writing down and looking up.
+"""Memory-augmented networks: learn by writing things down and looking them up.
 
 Santoro, Bartunov, Botvinick, Wierstra & Lillicrap (2016). Introduced in notebook 08.
 
 At each time step the network sees an item and the label of the item BEFORE, and predicts the
-present label. To be right it must keep each item until its label arrives, write the two down
+present label. To be right, it must keep each item until its label arrives, write the two down
 together, and look them up when the class appears again. No weight changes within an episode.
 
     read     w_read(i) = softmax_i( sharpness * cos(key, M(i)) ),   r = sum_i w_read(i) M(i)
     usage    u <- decay * u + w_read + w_write
     write    w_write = gate * w_read[before] + (1 - gate) * w_least_used;   M(i) += w_write(i) row
 
-What is unusual: where to write is not learned freely. Each head writes either to the slots that it
-read last (to bring a memory up to date) or to one of the least used slots, which is wiped first.
-We differ from the paper in three things. The row written is the key of the step before plus a
-vector of the controller's: the item's address, and beside it the label that has just arrived (the
-paper writes the key alone, later implementations the vector alone). The cosine is multiplied by a
-learned sharpness, as in neural Turing machines, without which a read of 128 slots is a blur. Each
-head has its own least used slot, so that it always writes a total of 1. Papers and ports differ in
-whether a step reads before or after it writes; see write_first.
+What is unusual: the network does not freely learn where to write. Each head writes either to the
+slots that it read last (to bring a memory up to date) or to one of the least used slots, which is
+erased first. We differ from the paper in three things. The row written is the key of the previous
+step plus a vector from the controller: the item's address, and with it the label that has just
+arrived (the paper writes only the key, later implementations only the vector). The cosine is
+multiplied by a learned sharpness, as in neural Turing machines, without which a read of 128 slots
+is a blur. Each head has its own least used slot, so that it always writes a total of 1. Papers and
+reimplementations differ in whether a step reads before or after it writes; see write_first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from .classes import class_means, embed_items
 __all__ = ["MANN", "LSTMController", "MANNController", "MemoryState", "Standardise"]
 
 METRIC_SHARPNESS = 10.0
-"""Factor on the cosines of the metric loss: the sharpness that a memory's heads start with."""
+"""Factor on the cosines of the metric loss: the initial sharpness of a memory's heads."""
 
 
 class MemoryState(NamedTuple):
@@ -53,7 +53,7 @@ class MemoryState(NamedTuple):
     memory: Tensor
     """(B, memory_size, memory_dim)."""
     usage: Tensor
-    """(B, memory_size): how much each slot was read and written, older use counting less."""
+    """(B, memory_size): how much each slot was read and written; older use counts less."""
     read_weights: Tensor
     """(B, num_reads, memory_size), each row summing to 1."""
     write_weights: Tensor
@@ -61,7 +61,7 @@ class MemoryState(NamedTuple):
     reads: Tensor
     """(B, num_reads * memory_dim): what was read."""
     keys: Tensor
-    """(B, num_reads, memory_dim): with which keys."""
+    """(B, num_reads, memory_dim): the keys of the reads."""
 
 
 class MANNController(nn.Module):
@@ -70,15 +70,16 @@ class MANNController(nn.Module):
     Args:
         input_dim: width of the input at each step.
         hidden_dim: units of the LSTM.
-        memory_size: slots; at least num_reads. It is not in the shape of any weight.
+        memory_size: slots; at least num_reads. No weight depends on it.
         memory_dim: width of a slot.
-        num_reads: heads, each of which reads once and writes once a step.
+        num_reads: heads, each of which reads once and writes once per step.
         usage_decay: how much of the usage remains after a step, 0 to 1.
-        first_sharpness: of every head before training, at least 1. With 1 a read is a blur over
-            all slots, so that nothing can be found and nothing is learned for a long time.
-        write_first: read the memory as it is after the step's writing. Otherwise an item that
-            comes right after the first of its class cannot find it, because that one is
-            written in the same step: in 5 classes of 10 items, one in five of all second instances.
+        first_sharpness: of every head before training, at least 1. With 1, a read is a blur over
+            all slots, so that nothing can be found, and the network learns nothing for a long time.
+        write_first: read the memory as it is after the step's writing. Otherwise an item that comes
+            right after the first of its class cannot find it, because the first is written in the
+            same step. In streams of 5 classes with 10 items, that concerns one in five of all
+            second instances.
     Raises:
         ValueError: a count below 1, fewer slots than heads, or another number out of its range.
     """
@@ -113,13 +114,13 @@ class MANNController(nn.Module):
         self.write_first = write_first
         self.output_dim = hidden_dim + num_reads * memory_dim
         self.lstm = nn.LSTMCell(input_dim + num_reads * memory_dim, hidden_dim)
-        # Of each head: a key, a vector to write, a sharpness and a gate.
+        # For each head: a key, a vector to write, a sharpness and a gate.
         self.heads = nn.Linear(hidden_dim, num_reads * (2 * memory_dim + 2))
         with torch.no_grad():  # softplus(b) = first_sharpness - 1
             self.heads.bias.view(num_reads, -1)[:, -2] = _softplus_inverse(first_sharpness - 1)
 
     def initial_state(self, x: Tensor) -> MemoryState:
-        """A wiped memory for the B sequences of x (B, input_dim), on its device, in its dtype."""
+        """An empty memory for the B sequences of x (B, input_dim), on its device, in its dtype."""
         n, heads, slots = len(x), self.num_reads, self.memory_size
         return MemoryState(
             hidden=x.new_zeros(n, self.hidden_dim),
@@ -134,7 +135,7 @@ class MANNController(nn.Module):
 
     def forward(self, x: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
         """One time step: (B, input_dim) to the output (B, output_dim) and the next state."""
-        # The row to write: the address of the item before, and what the controller adds to it.
+        # The row to write: the address of the previous item, and what the controller adds to it.
         hidden, cell = self.lstm(torch.cat([x, state.reads], dim=1), (state.hidden, state.cell))
         heads = self.heads(hidden).unflatten(1, (self.num_reads, -1))
         key, vector, sharpness, gate = heads.split([self.memory_dim, self.memory_dim, 1, 1], dim=2)
@@ -179,7 +180,7 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
 def least_used_slots(usage: Tensor, n: int) -> Tensor:
     """The n least used slots, one per head, as 0 and 1: (B, n, slots) from (B, slots) (eq. 6).
 
-    Among slots of equal usage the first one counts, so that writing is the same everywhere.
+    Among slots of equal usage we take the first, so that writing is the same on every machine.
     """
     slots = usage.detach().argsort(dim=1, stable=True)[:, :n]
     return F.one_hot(slots, usage.shape[1]).to(usage.dtype)
@@ -216,9 +217,9 @@ class LSTMController(nn.Module):
 class Standardise(nn.Module):
     """Shift and scale each number of an embedding: (z - shift) * scale, both learned.
 
-    The embeddings of an untrained network with ReLU all point the same way (their cosines are
-    above 0.9), so that nothing can be found by its direction. `fit` starts shift and scale from
-    the embeddings of real items (data-dependent initialisation, Salimans & Kingma 2016).
+    The embeddings of an untrained network with ReLU all point in about the same direction (their
+    cosines are above 0.9), so that nothing can be found by its direction. `fit` starts shift and
+    scale from the embeddings of real items (data-dependent initialisation, Salimans & Kingma 2016).
 
     Args:
         dim: width of the embedding.
@@ -234,7 +235,7 @@ class Standardise(nn.Module):
     def fit(self, z: Tensor) -> None:
         """Give embeddings like z (B, dim) mean 0 and standard deviation 1; B at least 2.
 
-        Numbers that hardly vary are not blown up: we divide by at least a tenth of the mean
+        Numbers that hardly vary are not inflated: we divide by at least a tenth of the mean
         deviation.
         """
         std = z.std(dim=0)
@@ -252,23 +253,24 @@ State = MemoryState | LSTMState
 class MANN(MetaLearner):
     """Read a stream of items and labels; answer from memory.
 
-    Two faces. `stream` is the published protocol: it names every item before the label arrives.
-    `adapt` and calling the learner are the course's: the support set is read first, and then every
-    query is answered as the next item of that stream, from the same memory and without writing, so
-    that queries cannot influence each other. A sequence has an order and a support set has none;
-    we read it sorted by a fixed projection of the items, so that its order does not matter.
+    It has two interfaces. `stream` is the published protocol: it names every item before the label
+    arrives. `adapt` and calling the learner follow the course: they read the support set first, and
+    then answer every query as the next item of that stream, from the same memory and without
+    writing, so that queries cannot influence each other. A sequence has an order and a support set
+    has none; we sort the support set by a fixed projection of the items, so that its order does not
+    matter.
 
     Args:
-        encoder: a module from items (B, *item) to vectors (B, d), or None for flat items as they
-            are.
+        encoder: a module from items (B, *item) to vectors (B, d), or None for flat items, which are
+            used as they are.
         controller: a MANNController or LSTMController of input_dim d + n_way.
         n_way: classes in a stream.
         metric_weight: adds this many times the loss of a prototypical network on the same items to
-            the loss, for the encoder alone. A memory finds nothing with embeddings that mean
-            nothing, and learns nothing from what it does not find; with 0, the published loss, a
+            the loss, to train the encoder. With meaningless embeddings, a memory finds nothing, and
+            it learns nothing from what it does not find; with 0, the published loss, a
             convolutional encoder takes a long time to start learning. Items and prototypes are
             compared by their cosine, as the memory compares: with distances, which ignore what all
-            embeddings share, they would soon all point the same way.
+            embeddings share, they would soon all point in the same direction.
     Raises:
         ValueError: n_way below 2, a negative metric_weight, or a memory with fewer slots than
             classes.
@@ -324,7 +326,7 @@ class MANN(MetaLearner):
         y = as_tensor("y", y).to(x.device)
         check_shapes("x", x, "y", y)
         z, known = self._embed(x), self._one_hot(y)
-        before = F.pad(known, (0, 0, 1, 0))[:, :-1]  # labels one step late, none at first
+        before = F.pad(known, (0, 0, 1, 0))[:, :-1]  # labels come one step late
         inputs = torch.cat([z, before], dim=2).unbind(dim=1)
         state = self.controller.initial_state(inputs[0])
         for step in inputs:
@@ -332,7 +334,7 @@ class MANN(MetaLearner):
             yield output, state
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> tuple[State, Tensor]:
-        """The controller's state after the support set, and the label that is still to arrive."""
+        """The controller's state after the support set, and the label that has yet to arrive."""
         task = torch.arange(len(support_x), device=support_x.device)[:, None]
         order = canonical_order(support_x)
         support_x, support_y = support_x[task, order], support_y[task, order]

@@ -37,8 +37,8 @@ class MetaSGD(MAML):
         num_inner_steps: inner steps in training; the paper takes 1.
         loss_fn: loss of inner and outer loop.
         options: first_order, num_test_steps, max_inner_grad_norm, zero_head, inner_params,
-            inner_optimizer and batch_norm, as for MAML. The rule's direction is what the step sizes
-            multiply. With a zero head and another n_way than the model's, every class takes the
+            inner_optimizer and batch_norm, as for MAML. The step sizes multiply the direction of
+            the rule. With a zero head and another n_way than the model's, every class takes the
             mean over classes of the learned step sizes.
     Raises:
         ValueError: as MAML does.
@@ -57,7 +57,7 @@ class MetaSGD(MAML):
             raise ValueError("engine must be torch.func: the SGD of higher has one size for all")
         super().__init__(model, inner_lr, meta_lr, num_inner_steps, loss_fn, **options)
         start, rates = self._network.start(), rates_of(self.model, self.inner_lr)
-        self.names = tuple(start)  # may hold dots, which a ParameterDict would refuse
+        self.names = tuple(start)  # a name may hold dots, which a ParameterDict would refuse
         self.step_sizes = nn.ParameterList(torch.full_like(p, rates[n]) for n, p in start.items())
 
     @property
@@ -74,5 +74,5 @@ class MetaSGD(MAML):
 
 
 def _of_shape(rate: Tensor, p: Tensor) -> Tensor:
-    """The step sizes of a parameter; of a head for other classes, their mean over classes."""
+    """The step sizes of a parameter; for a head with other classes, their mean over classes."""
     return rate if rate.shape == p.shape else rate.mean(dim=0).expand_as(p)

@@ -1,4 +1,4 @@
-"""The state that a learner works in: training or eval, one thread at a time, with which weights."""
+"""The state of a learner at work: training or eval mode, one thread at a time, its weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def kept_modes(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def training_mode(module: nn.Module) -> Iterator[None]:
-    """Training mode inside the block; parts that alone are in eval mode stay in it."""
+    """Training mode inside the block; parts that alone were put into eval mode stay in it."""
     with kept_modes(module):
         if not module.training:
             module.train()
@@ -60,7 +60,7 @@ def in_use(learner: nn.Module) -> Iterator[None]:
         raise ValueError(f"{MADE_THERE} ({error})") from error
 
 
-ONE_AT_A_TIME = RLock()  # of all learners, for two may share a model
+ONE_AT_A_TIME = RLock()  # one lock for all learners, because two may share a model
 MADE_THERE = "the learner was made under torch.inference_mode(), without gradients; make it outside"
 
 

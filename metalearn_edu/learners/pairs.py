@@ -21,7 +21,7 @@ class PairLinear(nn.Module):
         super().__init__()
         for name, width in (("a_dim", a_dim), ("b_dim", b_dim), ("output_dim", output_dim)):
             as_integer(name, width)
-        whole = nn.Linear(a_dim + b_dim, output_dim)  # drawn whole, for the usual first scale
+        whole = nn.Linear(a_dim + b_dim, output_dim)  # one draw, for the usual scale
         part_a, part_b = whole.weight.detach().split([a_dim, b_dim], dim=1)
         self.weight_a, self.weight_b = nn.Parameter(part_a.clone()), nn.Parameter(part_b.clone())
         self.bias = whole.bias

@@ -24,7 +24,7 @@ from ..tasks import FewShotDataset
 from ..tasks.augmented import N_NUMBERS, warp
 from .base import MetaLearner
 from .checks import as_items, as_tensor, check_shapes
-from .classes import class_means, embed_items
+from .classes import class_means, embed_vectors
 
 __all__ = [
     "EnhancedProtoNet",
@@ -85,7 +85,7 @@ class PrototypicalNetwork(MetaLearner):
     Args:
         encoder: maps items (B, *item) to embeddings (B, d).
         distance: "squared_euclidean" (the paper's), "euclidean" or "cosine".
-        temperature: scores are -distance / temperature; cosine wants about 0.1.
+        temperature: scores are -distance / temperature; for the cosine, use about 0.1.
     Raises:
         ValueError: an unknown distance, or a temperature that is not a number above 0.
     """
@@ -100,17 +100,11 @@ class PrototypicalNetwork(MetaLearner):
         as_number("temperature", temperature, above=0)
         as_choice("distance", distance, DISTANCES)
         self.encoder, self.distance = as_function("encoder", encoder), distance
-        self.temperature = temperature  # perhaps a parameter, which is learned
+        self.temperature = temperature  # may be a parameter, which is then learned
 
     def embed(self, x: Tensor) -> Tensor:
         """Items (T, B, *item) to embeddings (T, B, d)."""
-        z = embed_items(self.encoder, x)
-        if z.ndim != 3:
-            raise ValueError(
-                f"the encoder must give vectors (B, d), but gives {tuple(z.shape[2:])} an item; "
-                "end it with nn.Flatten()"
-            )
-        return z
+        return embed_vectors(self.encoder, x)
 
     def learn_task(self, support_x: Tensor, support_y: Tensor) -> Tensor:
         """The prototypes, (T, n_way, d)."""
@@ -129,10 +123,10 @@ class EnhancedProtoNet(PrototypicalNetwork):
 
 
 class Views(nn.Module):
-    """An encoder that looks several times at each item, warped a little, and takes the mean.
+    """An encoder that takes the mean over several views of each item, each warped a little.
 
     The first view is the item itself, the others are fixed warps of it, the same for every item.
-    In training mode it is the encoder alone.
+    In training mode, it is just the encoder.
 
     Args:
         encoder: maps images (B, C, H, W) to embeddings (B, d).
@@ -164,8 +158,9 @@ def embed_dataset(
     """The same classes with every item replaced by its embedding. Introduced in notebook 03.
 
     An encoder that looks at one item at a time gives an item the same embedding in every episode,
-    so that it need be computed only once: `PrototypicalNetwork(nn.Identity())` on the result scores
-    like the whole network on `dataset`, many times faster. The samplers draw the same episodes.
+    so that it is computed only once: `PrototypicalNetwork(nn.Identity())` on the result gives the
+    same scores as the whole network on `dataset`, many times faster. The samplers draw the same
+    episodes.
 
     Args:
         encoder: maps items (B, *item) to embeddings (B, d); used in eval mode.

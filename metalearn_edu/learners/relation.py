@@ -50,14 +50,14 @@ class VectorRelation(nn.Module):
 
 
 class SpatialRelation(nn.Module):
-    """The relation module for maps: it compares place by place before it sums.
+    """The relation module for maps: it compares position by position before it sums.
 
     Two blocks of convolution, normalisation by group, ReLU and 2x2 pooling, then a hidden layer of
     8 units, as published.
 
     Args:
         width: channels of the embedded maps, and filters of the blocks.
-        side: of square maps, or their (height, width); at least 4, for the two halvings.
+        side: the side of square maps, or their (height, width); at least 4, for the two halvings.
     """
 
     def __init__(self, width: int, side: int | tuple[int, int]) -> None:
@@ -97,13 +97,13 @@ class RelationNetwork(MetaLearner):
     Args:
         input_dim, hidden_dim: the vector form, an MLP encoder and a hidden layer on pairs.
         encoder, relation: any other form: a module from items (B, *item) to embeddings (B, ...),
-            and one from class and query embeddings, which broadcast, to logits (T, Q, n_way).
+            and a module from class and query embeddings, which broadcast, to logits (T, Q, n_way).
         aggregate: "sum" of a class's support embeddings, as published, or their "mean". With the
             sum, n_shot must be the same in training and in use.
         objective: "mse" on sigmoid scores, as published, or "cross_entropy" on logits.
     Raises:
-        ValueError: neither or both of the forms are given, an unknown name, or a width that is no
-            integer of at least 1.
+        ValueError: neither or both of the forms are given, an unknown name, or a width that is nott
+            an integer of at least 1.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A step of the outer loop, refused where it is meaningless or its results are not finite."""
+"""A step of the outer loop, refused if it is meaningless or its results are not finite."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
 
 
 def as_optimizer(optimizer: Any) -> Any:
-    """`optimizer` itself; a ValueError if it is none."""
+    """`optimizer` itself; a ValueError if it is not an optimiser."""
     if not callable(getattr(optimizer, "zero_grad", None)) or isinstance(optimizer, type):
         raise ValueError(f"optimizer must be of torch.optim, got {kind_of(optimizer)}")
     return optimizer
 
 
 def as_limit(name: str, value: Any) -> float:
-    """The largest norm that is allowed: None means any."""
+    """The largest allowed norm; None means any."""
     return float("inf") if value is None else as_number(name, value, above=0)
 
 
@@ -59,7 +59,7 @@ def require_gradient(loss: Tensor) -> None:
 
 
 def take(optimizer: torch.optim.Optimizer) -> None:
-    """One step; a FloatingPointError if its size is beyond the numbers of the parameters."""
+    """One step; a FloatingPointError if its size exceeds the range of the parameters' dtype."""
     try:
         optimizer.step()
     except (RuntimeError, OverflowError) as error:
@@ -71,7 +71,7 @@ def take(optimizer: torch.optim.Optimizer) -> None:
 def require_finite_weights(learner: nn.Module) -> None:
     """Raises FloatingPointError if a parameter holds NaN or infinity; it names the first."""
     for name, parameter in learner.named_parameters():
-        # A finite sum has finite terms, and is read off faster.
+        # A finite sum has only finite terms, and is faster to check.
         if not torch.isfinite(parameter.detach().sum()):
             n_bad = int((~torch.isfinite(parameter)).sum())
             if n_bad:

@@ -32,7 +32,7 @@ __all__ = ["ConditionedMLP", "TaskConditionedNetwork", "TaskEncoder"]
 
 
 SMALL = 1e-6
-"""Added to a variance, so that its root has a finite slope at 0."""
+"""Added to a variance, so that its square root has a finite slope at 0."""
 
 
 class TaskEncoder(nn.Module):
@@ -42,9 +42,9 @@ class TaskEncoder(nn.Module):
         input_dim: numbers in one item.
         hidden_dim: width of the item's embedding.
         task_embedding_dim: width of the task's.
-        target_dim: numbers in one target, which is put beside its item; 0: items alone.
+        target_dim: numbers in one target, which is put beside its item; 0: only items.
     Raises:
-        ValueError: a width that is no integer of at least 1 (target_dim: 0).
+        ValueError: a width that is nott an integer of at least 1 (target_dim: 0).
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TaskEncoder(nn.Module):
         self.item = MLP(input_dim + target_dim, hidden_dim, hidden_dim)
         self.task = nn.Linear(2 * hidden_dim, task_embedding_dim)
         # One item has no spread: exactly 0 below. So an encoder that is trained on single items
-        # leaves these weights at 0, and the spread of several does not disturb it in use.
+        # leaves these weights at 0, and the spread of several items does not disturb it in use.
         nn.init.zeros_(self.task.weight[:, hidden_dim:])
 
     def forward(self, support_x: Tensor, support_y: Tensor) -> Tensor:
@@ -83,9 +83,9 @@ class TaskEncoder(nn.Module):
 def pool_by_class(z: Tensor, y: Tensor) -> Tensor:
     """Mean and spread of each class's items: (T, n_way, 2 d) from z (T, S, d) and y (T, S).
 
-    The spread is the standard deviation around the class mean with n in the denominator and a small
-    constant under the root: 0.001 for a class of one item, where n - 1 would give NaN, and with a
-    finite slope there.
+    The spread is the standard deviation around the class mean, with n in the denominator and a
+    small constant under the square root. For a class of one item it is 0.001 with a finite slope,
+    where n - 1 would give NaN.
     """
     mean = class_means(z, y)
     own_mean = torch.take_along_dim(mean, y[..., None], dim=1)  # (T, S, d)
@@ -101,7 +101,7 @@ class ConditionedMLP(nn.Module):
             every hidden unit by amounts that depend on it, (1 + gamma) h + beta (Perez et al.
             2018). With gamma = beta = 0 FiLM leaves the network as it is without a task.
     Raises:
-        ValueError: an unknown conditioning, or a width that is no integer of at least 1.
+        ValueError: an unknown conditioning, or a width that is nott an integer of at least 1.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class TaskConditionedNetwork(MetaLearner):
 
     Args:
         input_dim: numbers in one item, after `item_encoder`.
-        task_embedding_dim: width of the task's vector (classification: of each class's).
+        task_embedding_dim: width of the task's vector (classification: of each class's vector).
         hidden_dim: width of the hidden layers.
         output_dim: 1 for classification, one score for each class of any n_way; for regression
             the width of the targets.
@@ -151,7 +151,7 @@ class TaskConditionedNetwork(MetaLearner):
             items alike; default: flatten them.
         regression: targets are numbers, and the loss is the squared error.
     Raises:
-        ValueError: an unknown conditioning, a width that is no integer of at least 1, or
+        ValueError: an unknown conditioning, a width that is nott an integer of at least 1, or
             classification with another output_dim than 1.
     """
 

@@ -1,9 +1,9 @@
-"""Figures of the course, all in one look: pictures, results, curves.
+"""Figures of the course in one common style: pictures, results, curves.
 
 Accuracies are fractions in code and percent on axes, with their 95 % interval and the line of
-chance. Functions draw on the axes or the figure that they are given and return it. Given none, they
-make one with pyplot, so that a notebook shows it; end the cell with `plt.show()`. Figures of one
-feature alone live with it: `study.figures`, `tasks.data.figures`.
+chance. Functions draw on the axes or the figure that they are given and return it. Without one,
+they make one with pyplot, so that a notebook shows it; end the cell with `plt.show()`. Figures of a
+single feature are beside that feature: `study.figures`, `tasks.data.figures`.
 """
 
 from .curves import plot_curves, plot_embedding

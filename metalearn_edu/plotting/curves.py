@@ -35,7 +35,7 @@ def plot_curves(
     support: tuple[Any, Any] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw functions of one variable, the true one dashed, and the support points.
+    """Draw functions of one variable, with the true one dashed, and the support points.
 
     Args:
         x: (n,) or (n, 1), in order.

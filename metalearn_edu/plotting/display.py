@@ -1,12 +1,12 @@
 """How a notebook shows a figure: as a PNG of few colours, with its text alternative.
 
-The text goes into the output's metadata as `{"image/png": {"alt": ...}}`, where IPython puts that
-of its own images. Strict nbval does not compare metadata, so the text may hold the figures of a
-training run; it does compare the plain text of the output, so that stays `<Figure size ...>`.
-JupyterLab 4.6 reads width, height and background from the metadata but not the text, and so does
-the template of nbconvert 7.17 for HTML; the course brings an extension of 30 lines for the one and
-a template for the other (`metalearn_edu/jupyter`). `python course.py` uses both; elsewhere it is
-`jupyter nbconvert --to html --template metalearn_edu`.
+The text goes into the output's metadata as `{"image/png": {"alt": ...}}`, where IPython puts the
+text of its own images. Strict nbval does not compare metadata, so the text can hold the figures of
+a training run; it does compare the plain text of the output, which therefore stays `<Figure size
+...>`. JupyterLab 4.6 reads width, height and background from the metadata but not the text, and so
+does the template of nbconvert 7.17 for HTML; the course includes an extension of 30 lines for
+JupyterLab and a template for nbconvert (`metalearn_edu/jupyter`). `python course.py` uses both;
+elsewhere, use `jupyter nbconvert --to html --template metalearn_edu`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def show_with_words() -> None:
         return
     import matplotlib.pyplot as plt
 
-    plt.switch_backend(mpl.get_backend())  # it would undo our change, were it loaded later
+    plt.switch_backend(mpl.get_backend())  # it would undo our change if it were loaded later
     shell.display_formatter.formatters["image/png"].for_type(Figure, notebook_png)
 
 
@@ -45,7 +45,7 @@ def _shell() -> Any:
 
 
 def notebook_png(fig: Figure) -> tuple[str, dict[str, Any]] | None:
-    """A figure as the base64 text of a PNG, and its metadata; None if there is nothing in it."""
+    """A figure as the base64 text of a PNG, and its metadata; None if the figure is empty."""
     if not fig.axes and not fig.lines and not fig.texts:
         return None
     buffer = io.BytesIO()
@@ -58,8 +58,8 @@ def fewer_colors(png: bytes) -> bytes:
     """The same picture with at most 256 colours in a palette, 40 % of the bytes.
 
     Measured on 45 figures of the lessons, with up to 2,268 colours each: no pixel is off by more
-    than 14 of 255, in most figures by 1. Median cut drops the rare colours instead (off by 70), and
-    dithering makes noise, which shows and does not compress.
+    than 14 of 255, in most figures by 1. Median cut drops rare colours (off by 70), and dithering
+    adds visible noise that does not compress.
     """
     image = Image.open(io.BytesIO(png))
     if "A" in image.mode and image.getchannel("A").getextrema() != (255, 255):

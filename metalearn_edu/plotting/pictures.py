@@ -21,7 +21,7 @@ FINE = 28  # dots: the least width and height that a picture is drawn with
 
 
 class Episode(Protocol):
-    """What is drawn of one task: `tasks.Task` without the room that it is in."""
+    """The parts of one task that are drawn: like `tasks.Task`, but without importing it."""
 
     @property
     def support_x(self) -> Any:
@@ -150,7 +150,7 @@ def _one_set(ax: Axes, name: str, items: np.ndarray, n_items: int, n_shown: int)
 
 
 def _count(shown: int, total: int) -> str:
-    """How many of a class are drawn, in words."""
+    """How many items of a class are drawn, in words."""
     return f"{total} per class" if shown == total else f"{shown} of {total} per class"
 
 
@@ -195,7 +195,7 @@ def _by_class(pictures: np.ndarray, labels: Any, n_way: int) -> np.ndarray:
 
 
 def mosaic(pictures: np.ndarray, n_columns: int, below: int = 0) -> np.ndarray:
-    """One picture of many: a thin grey frame around each, `below` white rows under each."""
+    """One picture made of many, each in a thin grey frame with `below` white rows under it."""
     n, height, width, _ = pictures.shape
     n_rows = -(-n // n_columns)
     cells = np.ones((n_rows * n_columns, height + 1 + below, width + 1, 3))

@@ -1,7 +1,7 @@
 """A figure read back as text: its title, its axes, and where each of its marks begins and ends.
 
-This is what a figure without a text of its own says to those who cannot see it. It reads what was
-drawn, so that it cannot say anything else than the picture.
+This is the text alternative of a figure that has no text of its own. It reads what was drawn, so it
+cannot say anything that the picture does not show.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from matplotlib.ticker import FixedLocator
 
 __all__ = ["number", "plain", "read_axes", "title_of"]
 
-MOST_MARKS = 12  # of one kind in one panel; more are counted
-BEYOND = 0.05  # of a line's height: by how much an inner turn must pass both of its ends
+MOST_MARKS = 12  # marks of one kind in one panel; if there are more, they are counted
+BEYOND = 0.05  # share of a line's height by which an inner turn must pass both of its ends
 
 
 def read_axes(ax: Axes) -> str:
@@ -63,7 +63,7 @@ def _sentence(text: str) -> str:
 
 
 def _axes(ax: Axes) -> Iterator[str]:
-    """Name, range and scale of both axes; nothing of an axis without name and ticks."""
+    """Name, range and scale of both axes; nothing for an axis without a name and ticks."""
     for kind, axis in (("Vertical", ax.yaxis), ("Horizontal", ax.xaxis)):
         name = plain(axis.get_label_text())
         if ax.axison and (name or len(axis.get_majorticklocs())):
@@ -80,7 +80,7 @@ def _range(axis: Axis) -> str:
 
 
 def _tick_names(axis: Axis) -> dict[float, str]:
-    """What is written at the ticks of an axis if it is not their value, by position."""
+    """The text at the ticks of an axis, if it is not their value, by position."""
     if not isinstance(axis.get_major_locator(), FixedLocator):
         return {}
     places = [float(place) for place in axis.get_majorticklocs()]
@@ -125,7 +125,7 @@ def _marks(ax: Axes) -> Iterator[str]:
 
 
 def _error_bar(ax: Axes, error: ErrorbarContainer) -> str:
-    """A point with both ends of its bar; of several points, that they have bars."""
+    """A point with both ends of its bar; for several points, only that they have bars."""
     line, _, bars = error.lines
     words = "" if line is None else _line(ax, line, _name(error.get_label()))
     ends = np.concatenate([segment for part in bars for segment in part.get_segments()])
@@ -154,7 +154,7 @@ def _line(ax: Axes, line: Line2D, name: str) -> str:
 
 
 def _rule(ax: Axes, line: Line2D, xy: np.ndarray, name: str) -> str:
-    """A line across the whole panel, such as that of chance; others are decoration."""
+    """A line across the whole panel, such as the one for chance; others are decoration."""
     along_x = line.get_transform() == ax.get_yaxis_transform(which="grid")
     along_y = line.get_transform() == ax.get_xaxis_transform(which="grid")
     if not (along_x or along_y):
@@ -165,7 +165,7 @@ def _rule(ax: Axes, line: Line2D, xy: np.ndarray, name: str) -> str:
 
 
 def _way(ax: Axes, xy: np.ndarray) -> str:
-    """Where a line begins and ends, and the turns that stand out between."""
+    """Where a line begins and ends, and the turns that stand out between its ends."""
     first, last, y = xy[0], xy[-1], xy[:, 1]
     words = f"from {_place(ax, first)} to {_place(ax, last)}"
     room = BEYOND * (y.max() - y.min())
@@ -199,7 +199,7 @@ def _place(ax: Axes, point: np.ndarray) -> str:
 
 
 def _value(axis: Axis, value: float) -> str:
-    """A number, or the word that stands for it along the axis; 0 if rounding alone kept it off."""
+    """A number, or the word for it on the axis; 0 if it differs from 0 only by rounding."""
     low, high = axis.get_view_interval()
     if abs(value) < 1e-6 * abs(high - low):
         value = 0.0

@@ -17,7 +17,7 @@ __all__ = ["plot_accuracy", "plot_history", "plot_intervals"]
 
 
 class Training(Protocol):
-    """What is drawn of a training run: `training.History` without the room that it is in."""
+    """The parts of a training run that are drawn: `training.History`, without importing it."""
 
     @property
     def losses(self) -> Sequence[float]:
@@ -33,7 +33,7 @@ class Training(Protocol):
 
 
 class Scores(Protocol):
-    """What is drawn of an evaluation: `evaluation.Evaluation` without the room that it is in."""
+    """The parts of an evaluation that are drawn: `evaluation.Evaluation`, without importing it."""
 
     @property
     def metric(self) -> str:
@@ -53,7 +53,7 @@ class Scores(Protocol):
 
     @property
     def chance(self) -> float | None:
-        """Score of guessing; None where there is none."""
+        """Score of a random guess; None if there is none."""
 
 
 @styled
@@ -77,7 +77,7 @@ def plot_history(
         label: name of the run; an algorithm of LOOK gets its colour.
         index: colour of a run whose name is not in LOOK, to tell several apart.
     Raises:
-        ValueError: an unknown quantity, or the history holds none of it.
+        ValueError: an unknown quantity, or the history does not hold it.
     """
     values = {"loss": history.losses, "validation": history.val_scores}.get(quantity)
     if values is None:
@@ -141,7 +141,7 @@ def plot_intervals(
 
 
 def _in_numbers(ax: Axes, row: int, mean: float, half: float, in_percent: bool) -> None:
-    """Mean and interval above their dot."""
+    """Mean and interval above the dot."""
     digits = 1 if in_percent else 3
     side = "left" if in_percent and mean < 10 else "center"
     place: Any = {"xytext": (0, 7), "textcoords": "offset points", "ha": side}
@@ -198,7 +198,7 @@ def _ways_in_words(results: Mapping[str, Mapping[int, Scores]], quantity: str, f
 
 
 def _scores_in_words(evaluations: Mapping[str, Scores], split: str) -> str:
-    """Each score with its interval, the highest, and what they are held against."""
+    """Each score with its interval, the highest score, and what they are compared with."""
     factor, quantity = _metric(list(evaluations.values()), split)
     digits = 1 if factor == 100 else 3
     scores = ", ".join(
@@ -231,7 +231,7 @@ def _metric(evaluations: Sequence[Scores], split: str) -> tuple[int, str]:
 
 
 def _reference(evaluation: Scores) -> float | None:
-    """What the mean is held against: chance, or 0 for a difference."""
+    """What the mean is compared with: chance, or 0 for a difference."""
     return 0.0 if evaluation.metric.startswith("difference") else evaluation.chance
 
 

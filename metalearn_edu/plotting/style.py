@@ -1,7 +1,7 @@
-"""One look for every figure of the course: a colour and a marker for each algorithm.
+"""One style for all figures of the course: a colour and a marker for each algorithm.
 
 The colours are those of Okabe and Ito, which people with any colour vision can tell apart, with a
-few darker ones added; no figure relies on colour alone.
+few darker ones added; no figure relies only on colour.
 """
 
 from __future__ import annotations
@@ -48,8 +48,12 @@ LOOK: dict[str, dict[str, Any]] = {
     "FOMAML": {"color": ORANGE, "marker": "D"},
     "Reptile": {"color": OLIVE, "marker": "v"},
     "ANIL": {"color": INDIGO, "marker": "<"},
+    "BOIL": {"color": SKY, "marker": ">"},
+    "iMAML": {"color": PURPLE, "marker": "d"},
     "Meta-SGD": {"color": WINE, "marker": "*"},
     "Relation Network": {"color": GREEN, "marker": "^"},
+    "Ordinary classifier": {"color": BLACK, "marker": "x"},
+    "Ridge head": {"color": ORANGE, "marker": "h"},
     "MANN": {"color": PURPLE, "marker": "P"},
     "Task-conditioned": {"color": SKY, "marker": "X"},
     "Transformer": {"color": GREEN, "marker": "p"},
@@ -80,7 +84,7 @@ STYLE: Any = {
 }
 CLASS_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, WINE, OLIVE, INDIGO)
 CLASS_MARKERS = "os^DvP*X<>"
-SMALL = 11  # points; no text of a figure is smaller
+SMALL = 11  # points; no text in a figure is smaller
 
 
 def use_course_style() -> None:
@@ -93,7 +97,7 @@ def use_course_style() -> None:
 
 
 def look(name: str, index: int = 0) -> dict[str, Any]:
-    """Colour and marker of `name`; for a name that LOOK does not have, those of class `index`."""
+    """Colour and marker of `name`; if LOOK does not have the name, those of class `index`."""
     return dict(LOOK[name]) if name in LOOK else class_look(index)
 
 
@@ -107,7 +111,7 @@ def class_look(label: int) -> dict[str, Any]:
 
 
 def new_figure(width: float = 6.4, height: float = 3.6) -> Figure:
-    """An empty figure in the course's style that pyplot does not know; sizes in inches."""
+    """An empty figure in the course's style, unknown to pyplot; sizes in inches."""
     with mpl.rc_context(STYLE):
         return Figure(figsize=(width, height), layout="constrained")
 
@@ -117,7 +121,7 @@ def figure_png(fig: Figure, dpi: int = 72) -> bytes:
     with mpl.rc_context(STYLE):
         fig.set_dpi(dpi)
         canvas = FigureCanvasAgg(fig)
-        canvas.draw()  # once; savefig would go through all artists twice
+        canvas.draw()  # draw once; savefig would go through all artists twice
     return encode_png(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
@@ -166,16 +170,16 @@ def add_legend(ax: Axes, title: str | None = None) -> None:
 
 
 def legend_label(name: Any, points: float = 130) -> str:
-    """A name for a legend, which would leave out what begins with an underscore."""
+    """A name for a legend, which would otherwise leave out names with a leading underscore."""
     text = wrap(name, points)
     return f" {text}" if text.startswith("_") else text
 
 
 def wrap(text: Any, points: float, max_lines: int = 2) -> str:
-    """A name in at most `max_lines` lines, each about `points` wide, as Matplotlib takes it."""
+    """A name in at most `max_lines` lines, each about `points` wide, ready for Matplotlib."""
     width = max(4, int(points / (0.56 * SMALL)))
     lines = textwrap.wrap(str(text).rstrip(), width, max_lines=max_lines, placeholder=" …")
-    return for_figure("\n".join(lines))  # now, so that no escape is cut in two
+    return for_figure("\n".join(lines))  # do it now, so that no escape is cut in two
 
 
 def as_array(values: Any) -> np.ndarray:

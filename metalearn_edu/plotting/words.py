@@ -1,8 +1,8 @@
 """The text alternative of a figure: what it shows, for those who cannot see it.
 
-`plt.show()` hands it on with the picture (`display.py`). The words of `describe` count first, then
-those of the course's plot functions with the title; where there are none, the figure is read back
-(`reading.py`).
+`plt.show()` passes it on with the picture (`display.py`). The words of `describe` come first, then
+those of the course's plot functions with the title; without either, the text is read from the
+figure (`reading.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _added: WeakKeyDictionary[Drawn, list[str]] = WeakKeyDictionary()
 def describe(drawn: Drawn, text: str) -> None:
     """Say in words what a figure, or one panel of it, shows; a new text replaces the old one.
 
-    Say what kind of picture it is, the axes, the values that matter and what follows from them.
+    Name the kind of picture, the axes, the values that matter and what follows from them.
 
     Args:
         drawn: a figure, for its whole text; or axes, for that of one panel.
@@ -39,7 +39,7 @@ def describe(drawn: Drawn, text: str) -> None:
 
 
 def add_words(drawn: Drawn, text: str) -> None:
-    """What a plot function says of what it drew, after what others drew in the same place."""
+    """Add what a plot function says about its drawing to the words of earlier drawings there."""
     _added.setdefault(drawn, []).append(text)
 
 

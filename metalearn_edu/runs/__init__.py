@@ -1,6 +1,7 @@
-"""Runs: what to train, how, and the folder that a training run leaves.
+"""Runs: what to train and how, and the folder that a training run leaves.
 
-What loads PyTorch comes at first use: the options of the command line are made without it.
+Everything that needs PyTorch is loaded at first use, because the options of the command line do not
+need it.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""The algorithms that `metalearn-edu train` knows, one entry each, with the settings of their own.
+"""The algorithms that `metalearn-edu train` knows, one entry each, with their own settings.
 
-Nothing here loads PyTorch before a learner is built: the options of the command line are made from
-these settings, and `--help` need not wait.
+Nothing here loads PyTorch before a learner is built: the options of the command line come from
+these settings, and `--help` must not wait.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .recipe import ALGORITHMS, FUNCTIONS, Algorithm, Recipe
-from .settings import WIDE, amount, either, one_of, step_size, whole
+from .settings import MANY, WIDE, amount, either, one_of, step_size, whole
 
 if TYPE_CHECKING:
     from ..backbones import MLP, ConvNet
@@ -24,10 +24,11 @@ __all__ = ["ALGORITHMS"]
 Shape = tuple[int, ...]
 
 # `study` and `classes_per_step` were measured once, in processor time on one thread, on 200 classes
-# of Glyphs, for 40 s a training: 47 ms a step for prototypical, 96 relation, 41 maml and meta-sgd
-# in 5-way episodes (29 in 20-way), 26 task-conditioned, 151 mann in 5-way streams (293 in 20-way:
-# twice the time of the others). The step sizes are the best of two or three on meta-val. Many small
-# steps did better in the same time than few large ones; mann needs larger ones.
+# of Glyphs, for 40 s a training: 47 ms a step for prototypical and ridge-head, 96 relation, 41 maml
+# and meta-sgd in 5-way episodes (29 in 20-way), 20 ordinary-classifier, 26 task-conditioned, 151
+# mann in 5-way streams (293 in 20-way: twice the time of the others). The step sizes are the best
+# of two or three on meta-val. Many small steps did better in the same time than few large ones;
+# mann needs larger ones.
 
 WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, "n_steps": 3000}
 
@@ -36,18 +37,35 @@ WAVES = {"n_shot": 10, "n_query": 20, "n_tasks_per_batch": 25, "meta_lr": 5e-3, 
 
 
 @dataclass(frozen=True)
-class GradientBased(Recipe):
-    """Of maml and meta-sgd."""
+class InnerLoop(Recipe):
+    """Of all that adapt by gradient descent."""
 
     inner_lr: float = step_size(0.4, "Step size of the inner loop.")
     num_inner_steps: int = whole(1, 0, 10_000, "Inner steps in training.", flag="inner-steps")
     num_test_steps: int = whole(3, 0, 10_000, "Inner steps in testing.", flag="test-steps")
+
+
+@dataclass(frozen=True)
+class FirstOrder(InnerLoop):
+    """Of maml, meta-sgd, anil and boil."""
+
     first_order: bool = either(
         False, "first-order", "second-order", "Whether the outer gradient leaves out curvature."
     )
+
+
+@dataclass(frozen=True)
+class ZeroHead(InnerLoop):
+    """Of maml, meta-sgd, anil and imaml."""
+
     zero_head: bool = either(
         False, "zero-head", "learned-head", "Where the last layer starts in each task."
     )
+
+
+@dataclass(frozen=True)
+class GradientBased(ZeroHead, FirstOrder):
+    """Of maml, meta-sgd and anil."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,7 @@ class WithHidden(Recipe):
 
 
 def _image_size(item_shape: Shape) -> Any:
-    """Height and width as the backbones take them: one number where they are equal."""
+    """Height and width as the backbones take them: one number if they are equal."""
     _, height, width = item_shape
     return width if height == width else (height, width)
 
@@ -80,7 +98,8 @@ def _image_model(recipe: Recipe, item_shape: Shape, output_dim: int | None) -> M
         norm=recipe.norm,
         n_halvings=3 if grows else None,
     )
-    # Channels last in memory: a quarter faster with batch normalisation, and the same numbers.
+    # Channels last in memory are a quarter faster with batch normalisation; the numbers are the
+    # same.
     layout = torch.channels_last if grows else torch.contiguous_format
     return network.to(memory_format=layout)  # type: ignore[call-overload]
 
@@ -155,10 +174,12 @@ ALGORITHMS["relation"] = Algorithm(
 )
 
 
-# ---------------------------------------------------------------- maml and meta-sgd
+# ---------------------------------------------------------------- maml and its kind
 
 
-def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+def _inner_loop(
+    learner: type[MAML], recipe: InnerLoop, item_shape: Shape, **settings: Any
+) -> MetaLearner:
     import torch.nn.functional as F
 
     from ..learners import MAMLModel
@@ -174,10 +195,14 @@ def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shap
         recipe.meta_lr,
         recipe.num_inner_steps,
         F.mse_loss if regression else F.cross_entropy,
-        first_order=recipe.first_order,
         num_test_steps=recipe.num_test_steps,
-        zero_head=recipe.zero_head,
+        **settings,
     )
+
+
+def _gradient_based(learner: type[MAML], recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    own = {"first_order": recipe.first_order, "zero_head": recipe.zero_head}
+    return _inner_loop(learner, recipe, item_shape, **own)
 
 
 def _maml(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
@@ -190,6 +215,70 @@ def _meta_sgd(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
     from ..learners import MetaSGD
 
     return _gradient_based(MetaSGD, recipe, item_shape)
+
+
+def _anil(recipe: GradientBased, item_shape: Shape) -> MetaLearner:
+    from ..learners import ANIL
+
+    return _gradient_based(ANIL, recipe, item_shape)
+
+
+def _boil(recipe: FirstOrder, item_shape: Shape) -> MetaLearner:
+    from ..learners import BOIL
+
+    return _inner_loop(BOIL, recipe, item_shape, first_order=recipe.first_order)
+
+
+@dataclass(frozen=True)
+class OfReptile(InnerLoop):
+    """Of reptile."""
+
+    inner_optimizer: str = one_of("sgd", ("sgd", "adam"), "Rule of the inner steps.")
+    inner_batch_size: int | None = whole(
+        None, 1, MANY, "Items of an inner step in training; default: all of the task."
+    )
+    with_queries: bool = either(
+        True, "with-queries", "support-alone", "Train on a task's query items too."
+    )
+    outer_optimizer: str = one_of(
+        "adam", ("adam", "sgd"), "Rule of the outer steps; sgd: interpolation, as published."
+    )
+
+
+def _reptile(recipe: OfReptile, item_shape: Shape) -> MetaLearner:
+    from functools import partial
+
+    from torch.optim import SGD, Adam
+
+    from ..learners import Reptile
+
+    rules = {"sgd": SGD, "adam": partial(Adam, betas=(0.0, 0.999))}  # without momentum: published
+    return _inner_loop(
+        Reptile,
+        recipe,
+        item_shape,
+        inner_optimizer=rules[recipe.inner_optimizer],
+        inner_batch_size=recipe.inner_batch_size,
+        with_queries=recipe.with_queries,
+        outer_optimizer=recipe.outer_optimizer,
+    )
+
+
+@dataclass(frozen=True)
+class Imaml(ZeroHead):
+    """Of imaml."""
+
+    lam: float = step_size(2.0, "Lambda, the pull of the inner loop to its start.", flag="lambda")
+    num_cg_steps: int = whole(
+        5, 1, 10_000, "Steps of conjugate gradients for the outer gradient.", flag="cg-steps"
+    )
+
+
+def _imaml(recipe: Imaml, item_shape: Shape) -> MetaLearner:
+    from ..learners import IMAML
+
+    own = {"lam": recipe.lam, "num_cg_steps": recipe.num_cg_steps, "zero_head": recipe.zero_head}
+    return _inner_loop(IMAML, recipe, item_shape, **own)
 
 
 ONE_STEP_OF_THE_HEAD = {
@@ -224,6 +313,50 @@ ALGORITHMS["meta-sgd"] = Algorithm(
     ONE_STEP_OF_THE_HEAD,
     FIVE_STEPS,
     **IN_A_STUDY,
+)
+
+
+LEARNED_HEAD = {"downsample": "stride", "n_steps": 3000}
+ALGORITHMS["anil"] = Algorithm(
+    "ANIL",
+    "anil.ANIL",
+    _anil,
+    GradientBased,
+    LEARNED_HEAD | {"inner_lr": 0.4, "num_inner_steps": 3, "num_test_steps": 3},
+    FIVE_STEPS,
+)
+ALGORITHMS["boil"] = Algorithm(
+    "BOIL",
+    "anil.BOIL",
+    _boil,
+    FirstOrder,
+    LEARNED_HEAD | {"inner_lr": 0.4, "num_inner_steps": 1, "num_test_steps": 1},
+    FIVE_STEPS,
+)
+ALGORITHMS["reptile"] = Algorithm(
+    "Reptile",
+    "reptile.Reptile",
+    _reptile,
+    OfReptile,
+    LEARNED_HEAD
+    | {
+        "inner_optimizer": "adam",
+        "inner_lr": 1e-3,
+        "inner_batch_size": 10,
+        "num_inner_steps": 5,
+        "num_test_steps": 50,
+        "n_query": 9,
+        "n_tasks_per_batch": 5,
+    },
+    WAVES | {"inner_lr": 0.02, "num_inner_steps": 10, "num_test_steps": 32},
+)
+ALGORITHMS["imaml"] = Algorithm(
+    "iMAML",
+    "imaml.IMAML",
+    _imaml,
+    Imaml,
+    LEARNED_HEAD | {"inner_lr": 0.05, "num_inner_steps": 8, "num_test_steps": 8, "lam": 0.5},
+    WAVES | {"inner_lr": 0.01, "num_inner_steps": 16, "num_test_steps": 16, "meta_lr": 2e-3},
 )
 
 
@@ -264,6 +397,70 @@ ALGORITHMS["task-conditioned"] = Algorithm(
 )
 
 
+# ---------------------------------------------------------------- ordinary classifier
+
+
+@dataclass(frozen=True)
+class Ordinary(Recipe):
+    """Of ordinary-classifier."""
+
+    rule: str = one_of(
+        "nearest_mean",
+        ("nearest_mean", "cosine", "logistic", "ridge"),
+        "How the embeddings of the shots tell classes apart.",
+    )
+
+    def settled(self, n_classes: int) -> Recipe:
+        """With as many classes as its last layer has, so that a run is loaded without its data."""
+        return replace(self, n_classes=n_classes)
+
+
+def _ordinary_classifier(recipe: Ordinary, item_shape: Shape) -> MetaLearner:
+    from ..learners import OrdinaryClassifier
+    from .sources import recipe_data
+
+    encoder = _image_model(recipe, item_shape, None)
+    n_classes = recipe.n_classes or recipe_data(recipe, "meta-train").n_classes
+    turns = 4 if recipe.rotations else 1
+    return OrdinaryClassifier(encoder, encoder.output_dim, turns * n_classes, recipe.rule)
+
+
+ALGORITHMS["ordinary-classifier"] = Algorithm(
+    "Ordinary classifier",
+    "ordinary_classifier.OrdinaryClassifier",
+    _ordinary_classifier,
+    Ordinary,
+    {"train_way": 60, "n_query": 1, "n_tasks_per_batch": 1, "width": 48, "n_steps": 6000},
+    study={"n_steps": 2000, "meta_lr": 4e-3},
+)
+
+
+# ---------------------------------------------------------------- ridge head
+
+
+@dataclass(frozen=True)
+class Ridge(Recipe):
+    """Of ridge-head."""
+
+    strength: float = step_size(0.1, "Lambda of the ridge regression.")
+
+
+def _ridge_head(recipe: Ridge, item_shape: Shape) -> MetaLearner:
+    from ..learners import RidgeHead
+
+    return RidgeHead(_image_model(recipe, item_shape, None), recipe.strength)
+
+
+ALGORITHMS["ridge-head"] = Algorithm(
+    "Ridge head",
+    "ridge_head.RidgeHead",
+    _ridge_head,
+    Ridge,
+    {"train_way": 60, "n_tasks_per_batch": 1, "width": 48, "n_steps": 3000},
+    study={"n_steps": 850, "meta_lr": 8e-3},
+)
+
+
 # ---------------------------------------------------------------- in context
 
 EVERY_SIZE = "Train on every size of the support set at once, from 0 items to all."
@@ -279,7 +476,7 @@ class InContext(Recipe):
 
 
 def _sizes_in_context(recipe: InContext, item_shape: Shape) -> dict[str, Any]:
-    """What the learners of both are told about items and answers."""
+    """What both learners need to know about items and answers."""
     regression = recipe.data in FUNCTIONS
     encoder = None if regression else _image_model(recipe, item_shape, None)
     return {
@@ -391,7 +588,7 @@ ALGORITHMS["mann"] = Algorithm(
     _mann,
     Mann,
     {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
-    without=("n_query",),  # its streams have 10 items per class
+    without=("n_query",),  # mann's streams have 10 items per class
     streams=True,
     variant="with metric loss",
     study={"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},

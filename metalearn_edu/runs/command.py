@@ -1,4 +1,4 @@
-"""From settings to a recipe, and from a recipe to the command that trains it again."""
+"""From settings to a recipe, and from a recipe to the command that repeats its training."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .sources import OWN_QUERIES, folder_of, recipe_data
 __all__ = ["check_settings", "make_recipe", "train_command"]
 
 OF_THE_WAYS = ("n_shot", "n_query", "n_classes", "rotations", "size", "channels", "ink", "seed")
-"""The settings on which the ways depend that suit a folder."""
+"""The settings that decide which numbers of ways suit a folder."""
 
 
 def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe:
     """A recipe with the algorithm's own defaults, overridden by the settings that are not None.
 
-    For a folder of images we take the usual ways, or as many as its classes allow, and make its
-    path absolute, so that the run is found from anywhere.
+    For a folder of images, we take the usual number of ways, or as many as its classes allow, and
+    make its path absolute, so that the run works from anywhere.
 
     Raises:
         ValueError: an unknown algorithm or setting, a value that makes no sense, or a folder that
@@ -47,7 +47,7 @@ def make_recipe(algorithm: str, data: str = "glyphs", **settings: Any) -> Recipe
 
 
 def _usual(algorithm: str, data: str, given: dict[str, Any]) -> Recipe:
-    """The algorithm's own defaults and what is given, before the data have been looked at."""
+    """The algorithm's own defaults and what is given, before we look at the data."""
     entry = require_algorithm(algorithm)
     defaults = entry.settings_for(data)
     if defaults is None:
@@ -56,7 +56,7 @@ def _usual(algorithm: str, data: str, given: dict[str, Any]) -> Recipe:
     where = os.path.abspath(data) if is_folder(data) else data
     recipe = Recipe(algorithm, where, **{**defaults, **given})
     if recipe.size[0] != recipe.size[1] and "rotations" not in given:
-        recipe = replace(recipe, rotations=False)  # a turned picture has another shape
+        recipe = replace(recipe, rotations=False)  # a turned picture would have another shape
     return recipe
 
 
@@ -83,7 +83,7 @@ def check_settings(algorithm: str, data: str, settings: dict[str, Any]) -> None:
     """Refuse settings that have no meaning for this algorithm on these data.
 
     Raises:
-        ValueError: it names them, and what they are for.
+        ValueError: names these settings and what they are for.
     """
     require_algorithm(algorithm)
     recipe = Recipe(**without_others(settings | {"algorithm": algorithm, "data": data}))
@@ -108,7 +108,7 @@ def train_command(recipe: Recipe) -> str:
 
 
 def _untold(recipe: Recipe) -> dict[str, Any]:
-    """The values that settings have which a command does not tell, of this algorithm and data."""
+    """The values of the settings that a command does not mention, for this algorithm and data."""
     usual = asdict(_usual(recipe.algorithm, recipe.data, {"size": recipe.size}))
     shaping = {n: getattr(recipe, n) for n in OF_THE_WAYS if is_folder(recipe.data)}
     fitted = asdict(make_recipe(recipe.algorithm, recipe.data, **shaping))

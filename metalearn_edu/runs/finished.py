@@ -1,4 +1,4 @@
-"""What a finished run can be scored on: fresh tasks, and pictures that it has not seen."""
+"""What a finished run can be scored on: fresh tasks and unseen pictures."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ EARLIER = (
 
 
 def preparation_of(recipe: Recipe, card: Mapping[str, Any]) -> dict[str, Any]:
-    """How pictures must be read for a run, for `read_image_folder`: as those it was trained on.
+    """How `read_image_folder` must read pictures for a run: like those that it was trained on.
 
-    Drawings such as the glyphs have bright ink on dark, so that for a run on these ink is "auto".
+    Drawings such as the glyphs have bright ink on dark, so for a run on these, ink is "auto".
 
     Raises:
         ValueError: the run was trained on functions.
-        DamagedRunError: its card says nothing that makes sense.
+        DamagedRunError: its card makes no sense.
     """
     if recipe.data in FUNCTIONS:
         raise ValueError(
@@ -62,13 +62,13 @@ def preparation_of(recipe: Recipe, card: Mapping[str, Any]) -> dict[str, Any]:
             return vars(Preparation(**prepared))
         except (TypeError, ValueError) as error:
             raise DamagedRunError(f"the card says that pictures were {prepared}: {error}") from None
-    # An earlier version read all folders as they are, and wrote nothing of it on the card.
+    # An earlier version read all folders unchanged, and did not write that on the card.
     ink = "auto" if recipe.data in ("glyphs", "omniglot") else None
     return {"size": tuple(size), "channels": channels, "ink": ink}
 
 
 def refuse_changed(card: Mapping[str, Any], split: Split, dataset: FewShotDataset) -> None:
-    """Refuse a split of a run's folder that is not what it was when the run was trained.
+    """Refuse a split of a run's folder that has changed since the run was trained.
 
     Raises:
         ValueError: its pictures or its classes have changed.
@@ -94,11 +94,11 @@ def read_own_pictures(
 
     Raises:
         ValueError: it has seen some, or was trained on functions; or the folder cannot be read.
-        DamagedRunError: the run does not know what it has seen.
+        DamagedRunError: the run has no record of what it has seen.
     """
     preparation = preparation_of(recipe, card)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report on the folder has named what is left out
+        warnings.simplefilter("ignore")  # the report has named what is left out
         dataset, _ = read_image_folder(folder, **preparation)
     if "data" in card:
         refuse_seen(run, card, dataset)
@@ -108,7 +108,7 @@ def read_own_pictures(
 
 
 def _refuse_old(recipe: Recipe, folder: Path) -> None:
-    """For a run of an earlier version we know only the folder's name."""
+    """For a run of an earlier version, we know only the folder's name."""
     if Path(recipe.data).resolve() == folder.resolve():
         raise ValueError(f"the run was trained on {folder}; leave out --data to use its meta-test")
     warnings.warn(EARLIER, stacklevel=3)
@@ -128,9 +128,9 @@ def tasks_to_score(
     """The tasks that a run is scored on.
 
     Args:
-        way: as the command line says it: "--one-shot", "--two-people", "--streams", "on functions";
-            "": episodes of the run's own data.
-        archive: of the official one-shot runs; None: put together from Omniglot.
+        way: in the words of the command line: "--one-shot", "--two-people", "--streams", "on
+            functions"; "": episodes of the run's own data.
+        archive: of the official one-shot runs; None: rebuild them from Omniglot.
         counts: n_way, n_shot, n_query and within_group, as `task_source` takes them.
     Raises:
         ValueError: the run's data have no such tasks, or have changed since the training.
@@ -155,7 +155,7 @@ def tasks_to_score(
 def score(
     way: str, learner: MetaLearner, tasks: Any, *, n_episodes: int, seed: int
 ) -> dict[str, Evaluation]:
-    """What the learner scores on such tasks, by what was measured; "" where it is one figure."""
+    """The learner's scores on such tasks, by what was measured; "" if it is a single figure."""
     if way == "--one-shot":
         return {"official one-shot runs": score_one_shot_runs(learner, tasks)}
     if way == "--streams":
@@ -179,7 +179,7 @@ def trained_way_said(recipe: Recipe, n_way: int | None) -> Iterator[None]:
 
 
 def as_figure(name: str, result: Evaluation, split: str) -> dict[str, Any]:
-    """A measured figure and its settings, as the card has them."""
+    """A measured figure and its settings, in the form of the card."""
     figure: dict[str, Any] = {
         "mean": result.mean,
         "half_width": result.half_width,

@@ -6,7 +6,8 @@
     checkpoint/         the state of the training, for going on
 
 The card is written last: a folder without one is not finished. A folder with such files from
-another program, or from another training run, is refused, and two training runs never share one.
+another program, or from another training run, is refused, and two training runs never share a
+folder.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ PACKAGE = Path(__file__).resolve().parents[1]
 class DamagedRunError(ValueError):
     """A file of a run folder is not what the training run wrote."""
 
-    is_damage = True  # nobody's argument is wrong
+    is_damage = True  # no argument is wrong
 
 
 def damaged(folder: Path, why: object) -> DamagedRunError:
-    """The error that says so of `folder`."""
+    """The error that says that `folder` is damaged."""
     return DamagedRunError(f"run {folder} is damaged: {why}; train it again")
 
 
@@ -70,7 +71,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the folder holds no finished run.
-        DamagedRunError: the card cannot be read, or is no card.
+        DamagedRunError: the card cannot be read, or is not a card.
     """
     path = folder / CARD
     if not path.is_file():
@@ -84,12 +85,12 @@ def read_card(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
         _check_card(card)
     except (ValueError, TypeError, RecursionError) as error:
-        raise damaged(folder, f"{CARD} is no card ({error})") from None
+        raise damaged(folder, f"{CARD} is not a card ({error})") from None
     return card
 
 
 def _check_card(card: Any) -> None:
-    """Refuse values of types that no card has; fields that a later version adds are fine."""
+    """Refuse values of types that no card has; fields added by later versions are fine."""
     if not isinstance(card, dict):
         raise ValueError(f"it holds a {type(card).__name__}")
     kinds = {"recipe": dict, "item_shape": list, "data": dict, "files": dict, "figures": list}
@@ -106,10 +107,10 @@ def _check_card(card: Any) -> None:
 
 
 def load_weights(folder: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a run, which are those that its card was written for.
+    """The weights of a run, which must be those that its card was written for.
 
     Raises:
-        DamagedRunError: they are missing, changed, or no weights.
+        DamagedRunError: they are missing, changed, or not weights.
     """
     path = checked_file(folder, WEIGHTS, card)
     try:
@@ -119,9 +120,9 @@ def load_weights(folder: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def checked_file(folder: Path, name: str, card: Mapping[str, Any]) -> Path:
-    """The path of a run's file, whose checksum is that of the card where it has one."""
+    """The path of a run's file, whose checksum must be that of the card, if the card has one."""
     path = folder / name
-    if not path.is_file():  # a pipe of that name would be waited for
+    if not path.is_file():  # we would wait forever for a pipe of that name
         raise damaged(folder, f"{name} is missing, or no plain file")
     expected = (card.get("files") or {}).get(name)
     if expected is not None and _checksum(path) != expected:
@@ -139,20 +140,20 @@ def _checksum(path: Path) -> str:
 
 @contextmanager
 def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Iterator[None]:
-    """Lock `folder` for one training run; what a killed one left half-written there is removed.
+    """Lock `folder` for one training run, and remove half-written files of killed runs.
 
     Args:
         folder: need not exist yet.
-        settings: of the training, as its card has them under "recipe".
-        data: as its card has them under "data".
+        settings: of the training, as under "recipe" on its card.
+        data: as under "data" on its card.
     Raises:
-        ValueError: it is no folder, lies in the package, or holds what is not this training's.
-        TimeoutError: another training is running there.
+        ValueError: it is not a folder, lies in the package, or holds files of something else.
+        TimeoutError: another training run is using it.
     """
     if _is_shipped(folder):
         raise ValueError(f"{folder} lies inside the package itself; give another folder")
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; give another name")
+        raise ValueError(f"{folder} is not a folder; give another name")
     _refuse_others(folder, settings, data)
     existed, lock = folder.is_dir(), folder / CHECKPOINT / ".run.lock"
     with ExitStack() as held:
@@ -169,9 +170,9 @@ def claimed(folder: Path, settings: dict[str, Any], data: dict[str, Any]) -> Ite
 
 
 def _leave_no_trace(folder: Path, lock: Path, existed: bool) -> None:
-    """Remove the lock, and folders that are empty then: the training did not begin."""
+    """Remove the lock, and folders that are then empty, because the training did not begin."""
     with suppress(OSError):
-        lock.unlink(missing_ok=True)  # before it is let go; where that cannot be, it stays
+        lock.unlink(missing_ok=True)  # before it is released; if that is impossible, it stays
         lock.parent.rmdir()
         if not existed:
             folder.rmdir()
@@ -182,8 +183,8 @@ def _refuse_others(folder: Path, settings: dict[str, Any], data: dict[str, Any])
     if not here:
         return
     if CARD not in here:
-        # A training that was killed between its weights and its card has a checkpoint still, and
-        # that knows of which run it is.
+        # A training run that was killed between its weights and its card still has a checkpoint,
+        # which knows which run it belongs to.
         if (folder / CHECKPOINT / "state.json").is_file():
             return
         raise ValueError(f"{folder} holds a {here[0]} of something else; give another folder")
@@ -215,14 +216,14 @@ def save_run(
     """Write a finished run, the card last. Raises OSError.
 
     Args:
-        seen: of `picture_hashes`; None where there are no pictures.
+        seen: from `picture_hashes`; None if there are no pictures.
     """
     save_weights(folder / WEIGHTS, weights)
     names = [WEIGHTS]
     if seen is not None:
         save_arrays(folder / SEEN, seen)
         names.append(SEEN)
-    # A run that is trained again keeps the figures that were measured with equal weights.
+    # A run that is trained again keeps figures that were measured with equal weights.
     files = {name: _checksum(folder / name) for name in names}
     save_json(folder / CARD, card | {"files": files} | _kept_figures(folder, files))
 
@@ -236,7 +237,7 @@ def _kept_figures(folder: Path, files: dict[str, str]) -> dict[str, Any]:
 
 
 def refuse_shipped(folder: Path) -> None:
-    """Refuse to write on the card of weights that come with the package. Raises ValueError."""
+    """Refuse to change the card of weights that come with the package. Raises ValueError."""
     if _is_shipped(folder):
         raise ValueError(
             f"{folder.name} comes with the package, so that its card stays as it is; copy the "
@@ -249,7 +250,7 @@ def _is_shipped(folder: Path) -> bool:
 
 
 def record_figures(folder: Path, figures: list[dict[str, Any]]) -> None:
-    """Add measured figures, with their settings, to the card of a run; equal ones are replaced.
+    """Add measured figures to the card of a run; figures with equal settings are replaced.
 
     Raises:
         ValueError: the run comes with the package.

@@ -1,4 +1,4 @@
-"""The options of `metalearn-edu train`, made of the settings that the algorithms have.
+"""The options of `metalearn-edu train`, made from the settings of the algorithms.
 
 Nothing here loads PyTorch, so that `--help` is immediate.
 """
@@ -19,12 +19,12 @@ __all__ = ["settings_among", "train_options"]
 
 
 def train_options() -> list[inspect.Parameter]:
-    """The argument and the options of the command, for its signature; typer reads them there."""
+    """The argument and the options of the command, for its signature, where typer reads them."""
     return [_algorithm(), *(_option(name, each) for name, each in every_setting().items())]
 
 
 def settings_among(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among the command's parameters, as a recipe has them; `data` apart.
+    """The settings among the command's parameters, as in a recipe; `data` separately.
 
     Raises:
         ValueError: a text that cannot be read.
@@ -41,10 +41,15 @@ def _algorithm() -> inspect.Parameter:
 
 def _option(name: str, setting: Setting) -> inspect.Parameter:
     spelt = f"--{setting.option(name)}" + (f"/--{setting.off}" if setting.off else "")
-    panel = setting.panel or f"Of {' and '.join(algorithms_with(name))}"
+    panel = setting.panel or f"Of {_listed(algorithms_with(name))}"
     info = typer.Option(spelt, min=setting.least, help=setting.help, rich_help_panel=panel)
     kind: Any = setting.kind
     return _parameter(name, Annotated[kind | None, info], _usual(name, setting))
+
+
+def _listed(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _parameter(
@@ -55,7 +60,7 @@ def _parameter(
 
 
 def _usual(name: str, setting: Setting) -> Any:
-    """The default of a setting, for the help; None where algorithms differ in it."""
+    """The default of a setting, for the help; None if algorithms differ in it."""
     found = set()
     for entry in (ALGORITHMS[each] for each in algorithms_with(name)):
         default, kinds = getattr(entry.recipe, name), (entry.images, entry.sinusoids)

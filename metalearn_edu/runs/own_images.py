@@ -1,10 +1,10 @@
-"""How a trained learner does on pictures of your own, beside a baseline. Notebook 12.
+"""How well a trained learner does on your own pictures, beside a baseline. Notebook 12.
 
-A learner that was meta-trained on drawings may be no better on photographs than comparing pixels,
-which needs no training at all. So that rule is always scored beside it, on the same episodes.
+On photographs, a learner that was meta-trained on drawings may be no better than comparing pixels,
+which needs no training at all. So we always score that rule, too, on the same episodes.
 
-Pictures must be prepared like those that the learner was trained on: a Preparation says how, and is
-on the card of every run on a folder.
+Pictures must be prepared like those that the learner was trained on; a Preparation says how, and
+the card of every run on a folder has one.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class OwnImages:
 
     learner: Evaluation
     nearest_pixel: Evaluation
-    n_pictures: int  # that the episodes are drawn from
-    left_out: dict[str, int]  # classes with too few pictures, and how many they have
+    n_pictures: int  # pictures that the episodes are drawn from
+    left_out: dict[str, int]  # classes with too few pictures, and how many each has
 
     @property
     def verdict(self) -> str:
-        """What the figures say, in a sentence."""
+        """What the figures say, in one sentence."""
         gain = Comparison(self.learner, self.nearest_pixel)
         points = (
             f"{100 * gain.difference.mean:+.1f} points +- {100 * gain.difference.half_width:.1f}"
@@ -85,8 +85,8 @@ def evaluate_on_images(
     """Meta-test a learner on classes that it has not seen, beside nearest pixel.
 
     Args:
-        learner: any, trained on items of the same shape.
-        dataset: such as `load_image_folder` gives, or one part of its `split`.
+        learner: any learner trained on items of the same shape.
+        dataset: for example from `load_image_folder`, or one part of its `split`.
         n_way: classes in an episode; None: as many as have enough pictures, at most 5.
         n_shot, n_query: support and query pictures per class.
         n_episodes, seed: as in `evaluate_meta_learner`.
@@ -115,14 +115,14 @@ def _figure(result: Evaluation) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a learner says of one picture.
+    """What a learner says about one picture.
 
     Attributes:
         picture: its file.
         scores: by class, the largest first: softmax of the learner's scores. They add up to 1, but
-            do not rely on them as probabilities. Empty where the picture cannot be read.
+            do not rely on them as probabilities. Empty if the picture cannot be read.
         same_as: a support picture that is the same, if there is one.
-        error: why there is no answer; None where there is one.
+        error: why there is no answer; None if there is one.
     """
 
     picture: Path
@@ -132,7 +132,7 @@ class Answer:
 
     @property
     def class_name(self) -> str | None:
-        """The class with the largest score; None where there is no answer."""
+        """The class with the largest score; None if there is no answer."""
         return next(iter(self.scores), None)
 
 
@@ -145,10 +145,10 @@ def predict_pictures(
     """Learn from a support set, and say which of its classes each picture shows.
 
     Args:
-        learner: a trained one, in eval mode as `load_run` gives it; it is left unchanged.
-        support: all of it is learned from; classes may differ in number. As `read_image_folder`
-            gives it.
-        pictures: files. One that cannot be read gets an answer with an error.
+        learner: a trained learner in eval mode, as from `load_run`; it is left unchanged.
+        support: the learner uses all of it; classes may differ in size. As from
+            `read_image_folder`.
+        pictures: files. A file that cannot be read gets an answer with an error.
         preparation: that of the support.
     Returns:
         one answer per picture, in order.
@@ -178,7 +178,7 @@ def _tile(file: Path, preparation: Preparation) -> torch.Tensor | str:
 def _softmax(
     learner: MetaLearner, support: FewShotDataset, tiles: Sequence[torch.Tensor]
 ) -> torch.Tensor:
-    """(Q, n_classes) shares of the scores of Q pictures, each by itself in its own query set."""
+    """(Q, n_classes) shares of the scores of Q pictures, each alone in its own query set."""
     like = next(learner.parameters(), torch.empty(0))
     items = support.gather(torch.arange(len(support))).to(like)
     with torch.no_grad():
@@ -195,7 +195,7 @@ def _ranked(support: FewShotDataset, shares: torch.Tensor) -> dict[str, float]:
 
 
 def _twin(support: FewShotDataset, tile: torch.Tensor) -> str | None:
-    """The support picture with the same pixels: its file, or its class where no file is known."""
+    """The support picture with the same pixels: its file, or its class if no file is known."""
     same = (
         (support.items == (255 * tile).round().byte())
         .flatten(1)

@@ -1,7 +1,7 @@
 """Everything needed to train a learner again: what `metalearn-edu train` does, as data.
 
-A recipe names an algorithm, a data set and the settings that matter. Those that every algorithm has
-are the fields of Recipe; each algorithm's own are the fields of a subclass, in algorithms.py.
+A recipe names an algorithm, a data set and the settings that matter. Settings of all algorithms are
+the fields of Recipe; each algorithm's own settings are the fields of a subclass, in algorithms.py.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ __all__ = [
 ]
 
 FUNCTIONS = ("sinusoids", "gaussian-processes", "linear-functions")
-"""The data that are functions of numbers, and have no classes."""
+"""Data that are functions of numbers and have no classes."""
 NAMED = ("glyphs", "omniglot", *FUNCTIONS)
-"""The data that have a name; all others are folders."""
+"""Data with a name; all others are folders."""
 
 
 # ---------------------------------------------------------------- checks of pictures
@@ -100,7 +100,7 @@ class Recipe:
     """Settings of one training run, each with its purpose beside it.
 
     `Recipe("maml", ...)` is of MAML's own class, which has MAML's own settings too. A default here
-    is the value for cards that lack the setting, not what suits an algorithm: see `make_recipe`.
+    is the value for cards that lack the setting, not the best for an algorithm: see `make_recipe`.
 
     Attributes:
         algorithm: a name in ALGORITHMS.
@@ -128,7 +128,7 @@ class Recipe:
         5,
         2,
         WIDE,
-        "Classes per episode that the learner is for; meta-val episodes have them.",
+        "Classes per episode that the learner is for, also in meta-val episodes.",
         **OF_IMAGES,
     )
     n_shot: int = whole(1, 1, MANY, "Support items per class.", **TASKS)
@@ -149,7 +149,7 @@ class Recipe:
     )
     augment: float = amount(
         0.0,
-        "Warp each image of meta-training at random; 1: as hands do, 0: not at all.",
+        "Warp each image of meta-training at random; 1: as much as hands do, 0: not at all.",
         **OF_IMAGES,
     )
     n_classes: int | None = whole(
@@ -176,10 +176,10 @@ class Recipe:
     schedule: str = one_of(
         "cosine",
         ("cosine", "constant"),
-        "How that step size changes: it falls to 0 as a cosine does, or stays.",
+        "How that step size changes: it falls to 0 like a cosine, or stays constant.",
         **TRAINING,
     )
-    seed: int = whole(0, 0, LARGEST_SEED, "Seed of first weights and of episodes.", **TRAINING)
+    seed: int = whole(0, 0, LARGEST_SEED, "Seed of initial weights and episodes.", **TRAINING)
     backbone: str = one_of(
         "conv",
         ("conv", "pyramid", "mlp"),
@@ -227,11 +227,15 @@ class Recipe:
 
     @property
     def numbers_per_item(self) -> int:
-        """That a training holds for each item, beside the item itself."""
+        """Numbers that training holds for each item, besides the item itself."""
         return 0
 
+    def settled(self, n_classes: int) -> Recipe:
+        """The recipe as its card has it, once the number of meta-training classes is known."""
+        return self
+
     def look_at(self, given: Collection[str]) -> None:
-        """Say what would be ignored, by the rules of the algorithm.
+        """Refuse settings that the algorithm would ignore.
 
         Args:
             given: the settings that somebody chose.
@@ -241,7 +245,7 @@ class Recipe:
 
 
 def is_folder(data: str) -> bool:
-    """Whether data are a folder of images, by its name; it need not be there any more."""
+    """Whether the name is that of a folder of images, which need not exist any more."""
     return data not in NAMED
 
 
@@ -253,18 +257,18 @@ class Algorithm:
     """How to build a learner, and the settings that it uses if none are given.
 
     Attributes:
-        name: as figures call it.
-        place: of its class, as "prototypical.PrototypicalNetwork" in metalearn_edu.learners.
+        name: as in figures.
+        place: of its class, such as "prototypical.PrototypicalNetwork" in metalearn_edu.learners.
         build: (recipe, item_shape) -> learner.
         recipe: the class of its recipes, with its own settings.
         images, sinusoids: the settings by kind of data; None: not for that kind. Those of sinusoids
-            are for the other functions too, but for their numbers of points.
+            apply to the other functions too, except for their numbers of points.
         without: the settings for images that it does not use.
         streams: it is trained on streams of items, not on episodes.
         variant: what its settings in a study change about the published method, in a few words;
-            whatever shows a study says it with the name.
-        look: color and marker in figures, where plotting's LOOK has none for its name; {}: those
-            of the next class.
+            whatever shows a study adds it to the name.
+        look: color and marker in figures, if plotting's LOOK has none for its name; {}: those of
+            the next class.
         study: what differs from `images` in a study, such as n_steps that take about 40 s.
         classes_per_step: in a study, n_way times n_tasks_per_batch, so that a step costs about the
             same: 4 tasks of 5-way, 1 of 20-way; None: as in `images`.
@@ -284,7 +288,7 @@ class Algorithm:
     classes_per_step: int | None = None
 
     def settings_for(self, data: str) -> Mapping[str, Any] | None:
-        """The settings that suit data of this name; None: it is not for such data."""
+        """The settings that suit data with this name; None: it is not for such data."""
         if data not in FUNCTIONS:
             return self.images
         return None if self.sinusoids is None else {**self.sinusoids, **POINTS.get(data, {})}
@@ -302,7 +306,7 @@ class Algorithm:
 
     @property
     def any_way(self) -> bool:
-        """Whether a trained learner takes any number of ways, not only that of its recipe."""
+        """Whether a trained learner accepts any number of ways, not only that of its recipe."""
         return "train_way" in self.images
 
 
@@ -310,7 +314,7 @@ POINTS = {
     "gaussian-processes": {"n_shot": 20, "n_query": 10},
     "linear-functions": {"n_shot": 15, "n_query": 5},
 }
-"""The number of points of a task, where that differs from sinusoids."""
+"""The number of points in a task, if that differs from sinusoids."""
 
 ALGORITHMS: dict[str, Algorithm] = {}
 """The algorithms that `metalearn-edu train` knows, by name; algorithms.py fills it."""
@@ -370,17 +374,18 @@ def _has(data: str, of: str) -> bool:
 def as_recipe(settings: Mapping[str, Any]) -> Recipe:
     """The recipe of a card: `as_recipe(card["recipe"])`; `dataclasses.asdict` is the way back.
 
-    Cards of earlier versions have the settings of all algorithms; those of others are ignored.
+    Cards of earlier versions have the settings of all algorithms; those of other algorithms are
+    ignored.
 
     Raises:
         ValueError: a value that no training can have.
-        TypeError: a setting that nobody has, or no algorithm.
+        TypeError: an unknown setting, or no algorithm.
     """
     return Recipe(**without_others(settings))
 
 
 def without_others(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a card without those that other algorithms alone have."""
+    """The settings of a card without those that only other algorithms have."""
     try:
         own = settings_of(ALGORITHMS[settings["algorithm"]].recipe)
     except (KeyError, TypeError):

@@ -1,6 +1,6 @@
-"""Which pictures a training run has seen, so that they are not scored as new ones.
+"""Which pictures a training run has seen, so that they are not scored as new.
 
-seen.npz            64 bits and, of files, a small copy of what was trained or chosen on
+seen.npz            64 bits of each picture that was trained or chosen on, and small copies of files
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ __all__ = ["hash_items", "listed", "picture_hashes", "refuse_seen", "small_items
 def picture_hashes(datasets: Mapping[str, FewShotDataset]) -> dict[str, np.ndarray]:
     """64 bits of each picture of the parts that a training looks at, and the class of each.
 
-    Of pictures that are files a small copy is kept as well: saved again they have other bits.
+    For pictures that are files, a small copy is kept as well, because a file that is saved again
+    has other bits.
 
     Args:
         datasets: by name of the part.
@@ -63,10 +64,11 @@ def small_items(items: Tensor) -> Tensor:
 
 
 def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) -> None:
-    """Refuse pictures, prepared as in training, of which the run in `folder` was trained on some.
+    """Refuse pictures, prepared as in training, if the run in `folder` was trained on some of them.
 
     Raises:
-        ValueError: how many, and of which classes; or the run does not know what it has seen.
+        ValueError: says how many and of which classes; or the run has no record of what it has
+            seen.
         DamagedRunError: seen.npz is not what the training wrote.
     """
     path = checked_file(folder, SEEN, card)
@@ -91,9 +93,9 @@ def refuse_seen(folder: Path, card: Mapping[str, Any], dataset: FewShotDataset) 
 
 
 def warn_of_leaks(parts: Mapping[str, FewShotDataset]) -> None:
-    """Say how many pictures of a held-out part of a folder are in an earlier part, too.
+    """Warn how many pictures of a held-out part of a folder are in an earlier part, too.
 
-    This is no error: pictures that differ only in colour may be the same in grey.
+    This is not an error: pictures that differ only in colour may be the same in grey.
 
     Args:
         parts: by name, in the order meta-train, meta-val, meta-test.
@@ -109,14 +111,14 @@ def warn_of_leaks(parts: Mapping[str, FewShotDataset]) -> None:
 
 
 Met = dict[int, str]
-"""The pictures of a data set that a training has met, and the class that each had there."""
+"""The pictures of a data set that were used in training, with the class that each had there."""
 
 
 def _met(seen: Mapping[str, np.ndarray], dataset: FewShotDataset) -> tuple[Met, Met, bool]:
     """Pictures that are the same as trained ones, and others nearly the same, turned ones included.
 
-    The last answer is whether this can tell pictures apart at all: those of a fixed camera are all
-    nearly the same.
+    The last value is whether this can tell pictures apart at all: pictures of a fixed camera are
+    all nearly the same.
     """
     classes = [str(seen["names"][label]) for label in seen["labels"].tolist()]
     class_of = dict(zip(seen["hashes"].tolist(), classes, strict=True))
@@ -138,7 +140,7 @@ def _alike(seen: Mapping[str, np.ndarray], dataset: FewShotDataset) -> tuple[dic
 
 
 def _refuse_alike(met: Met, dataset: FewShotDataset, told_apart: bool, advice: str) -> None:
-    """Refuse where half of a class has been met; warn of fewer."""
+    """Refuse a class of which half was used in training; warn if it was less."""
     if not met:
         return
     found = torch.bincount(dataset.labels[list(met)], minlength=dataset.n_classes)

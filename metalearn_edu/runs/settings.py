@@ -1,4 +1,4 @@
-"""Settings of a recipe, each written once: its values, its purpose, its spelling.
+"""Settings of a recipe, each written once, with its values, its purpose and its spelling.
 
 A setting is a field of a frozen dataclass, made by one of the functions below. From these fields
 come the checks, the options of `metalearn-edu train` with their help, the card and the command.
@@ -32,7 +32,7 @@ __all__ = [
 
 MANY, LARGEST_SEED = 10**9, 2**63 - 1
 WIDE = 2**20
-"""The most of what may decide how many weights there are; that they fit is checked by it."""
+"""The largest values of the settings that decide how many weights there are."""
 
 Check = Callable[[str, Any], Any]
 
@@ -43,17 +43,17 @@ def _itself(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field of a recipe is, beside its name and its default.
+    """What a field of a recipe has besides its name and its default.
 
     Attributes:
         kind: type of the option.
         check: (name, value) -> the value in its own type; raises ValueError.
         help: of the option, a sentence.
-        flag: the option where it is not spelt like the field, without dashes.
-        off: of a truth: the option that says False.
-        least, most: bounds of a number, where there are any.
-        panel: of the help in which the option stands; of an algorithm's own: named after it.
-        of: the data that it means something for; "": all.
+        flag: the option, without dashes, if it is not spelt like the field.
+        off: for a boolean: the option that means False.
+        least, most: bounds of a number, if any.
+        panel: the panel of the help with this option; an algorithm's own panel has its name.
+        of: the data for which it has a meaning; "": all.
         unless: another setting and its value, beside which it means nothing.
         read, show: from what the option gives to a value, and back to text.
     """
@@ -91,12 +91,12 @@ def settings_of(recipe: Any) -> dict[str, Setting]:
 
 
 def other(default: Any, kind: Any, check: Check, help: str, **more: Any) -> Any:
-    """A field with a check of its own."""
+    """A field with its own check."""
     return field(default=default, metadata={"setting": Setting(kind, check, help, **more)})
 
 
 def whole(default: int | None, least: int, most: int | None, help: str, **more: Any) -> Any:
-    """A whole number from `least` to `most`; where the default is None, None too."""
+    """A whole number from `least` to `most`; also None, if the default is None."""
 
     def check(name: str, value: Any) -> int | None:
         return value if value is default is None else as_integer(name, value, least, at_most=most)

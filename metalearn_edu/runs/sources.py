@@ -1,4 +1,4 @@
-"""Where a recipe's tasks come from: splits of the named data, and folders of images in parts."""
+"""Where a recipe's tasks come from: splits of the named data, and parts of folders of images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Split = Literal["meta-train", "meta-val", "meta-test"]
 Protocol = Literal["official", "vinyals", "background"]
 
 OWN_QUERIES = 5
-"""Query items per class in testing on a folder of images, which might not have many."""
+"""Query items per class when testing on a folder of images, which might not have many."""
 
 
 # ---------------------------------------------------------------- data
@@ -75,7 +75,7 @@ def _load_split(recipe: Recipe, split: Split) -> FewShotDataset:
 
 
 def _background_split(split: Split) -> FewShotDataset:
-    """The official split with nothing held out of the background alphabets."""
+    """The official split with no background alphabet held out."""
     if split == "meta-val":
         raise ValueError("protocol background has no meta-val: it meta-trains on those classes")
     return load_omniglot("background" if split == "meta-train" else "evaluation")
@@ -100,7 +100,7 @@ def recipe_data(recipe: Recipe, split: Split) -> FewShotDataset:
 
 
 def parts_seen(recipe: Recipe) -> dict[str, FewShotDataset]:
-    """The parts of the data that a training looks at, by name; of functions there are none."""
+    """The parts of the data that training uses, by name; functions have none."""
     if recipe.data in FUNCTIONS:
         return {}
     train = {"meta-train": recipe_data(recipe, "meta-train")}
@@ -120,14 +120,14 @@ def _has_meta_val(recipe: Recipe) -> bool:
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """The pictures of a folder in parts of disjoint classes, and how they were prepared."""
+    """The pictures of a folder in parts with disjoint classes, and how they were prepared."""
 
     parts: dict[str, FewShotDataset]
     preparation: Preparation
 
 
 def folder_of(recipe: Recipe) -> PictureFolder | None:
-    """The pictures of the recipe's folder in parts; None where its data are no folder.
+    """The pictures of the recipe's folder in parts; None where its data are not a folder.
 
     Raises:
         ValueError: it is not there, or cannot be split.
@@ -153,7 +153,7 @@ def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
 
-@lru_cache(maxsize=1)  # making a recipe, training and writing its card ask for the same pictures
+@lru_cache(maxsize=1)  # making a recipe, training and writing its card all need the same pictures
 def _read_folder(folder: Path, wanted: Any, need: int, _state: Any) -> PictureFolder:
     dataset, decided = read_image_folder(folder, **dict(wanted))
     parts = _split_folder(dataset, need)
@@ -165,9 +165,9 @@ def _read_folder(folder: Path, wanted: Any, need: int, _state: Any) -> PictureFo
 def _split_folder(dataset: FewShotDataset, need: int) -> dict[str, FewShotDataset]:
     """Parts of disjoint classes; with few classes no meta-val, or no parts at all.
 
-    Nine classes or more are split as always, 6 : 2 : 2. If that leaves fewer than two classes
-    with `need` pictures for meta-val or meta-test, classes with fewer pictures are left out and at
-    least two are held out for each; with four or five classes, two for meta-test alone.
+    Nine classes or more are split as usual, 6 : 2 : 2. If that leaves fewer than two classes with
+    `need` pictures for meta-val or meta-test, classes with fewer pictures are left out, and at
+    least two are held out for each; with four or five classes, two are held out for meta-test only.
 
     Raises:
         ValueError: fewer than four classes.
@@ -214,7 +214,7 @@ def _refuse_few(dataset: FewShotDataset, n_large: int, need: int) -> None:
 
 
 def say_what_leaks(recipe: Recipe) -> None:
-    """Warn of pictures of a recipe's folder that are held out and trained on; see `runs`."""
+    """Warn if pictures of a recipe's folder are both held out and trained on; see `runs`."""
     if own := folder_of(recipe):
         warn_of_leaks(own.parts | {"meta-train": recipe_data(recipe, "meta-train")})
 

@@ -1,4 +1,4 @@
-"""Training as a recipe says, and the learner of a finished run.
+"""Train as a recipe says, and load the learner of a finished run.
 
 `train_recipe` leaves a run folder with the weights (safetensors) and a card (JSON) that says how
 they were made; `load_run` builds the learner again from such a folder.
@@ -29,8 +29,8 @@ from .sources import folder_of, parts_seen, say_what_leaks, task_source, trainin
 
 __all__ = ["build_learner", "load_run", "train_learner", "train_recipe"]
 
-USUAL_WIDTH = 500  # up to which weights fit any machine
-WAVE_NUMBERS = 40  # that a network on sinusoids has of each point
+USUAL_WIDTH = 500  # weights up to this number fit any machine
+WAVE_NUMBERS = 40  # numbers that a network on sinusoids holds for each point
 
 
 def train_learner(
@@ -68,13 +68,15 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
     once.
 
     Raises:
-        ValueError: the recipe asks for something impossible, or `folder` holds another run, or
-            something that is not a run's; or the pictures have changed since.
-        TimeoutError: another training is running in `folder`.
-        FloatingPointError: the training diverged; there is no finished run then.
+        ValueError: the recipe asks for something impossible, or `folder` holds another run or
+            something else, or the pictures have changed since.
+        TimeoutError: another training run is using `folder`.
+        FloatingPointError: the training diverged; there is not a finished run then.
     """
     folder = Path(folder)
     seen = parts_seen(recipe)
+    if "meta-train" in seen:
+        recipe = recipe.settled(seen["meta-train"].n_classes)
     _check_memory(recipe, seen.get("meta-train"))
     tasks, val = training_source(recipe, seen.get("meta-train")), None
     if recipe.data in FUNCTIONS or "meta-val" in seen:
@@ -91,7 +93,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, progress: bool = True) -> Hist
 
 
 def _described(recipe: Recipe, seen: dict[str, FewShotDataset]) -> dict[str, Any]:
-    """What the data of a training are, for its card."""
+    """A description of the training data, for the card."""
     folder = folder_of(recipe)
     parts = seen if folder is None else folder.parts | seen
     digests = {"digests": {split: part.digest for split, part in parts.items()}}
@@ -127,7 +129,7 @@ def build_learner(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         if _largest_width(recipe) > USUAL_WIDTH:
-            with torch.device("meta"):  # which holds no numbers
+            with torch.device("meta"):  # a meta tensor, which holds no numbers
                 sizes = [weights.numel() for weights in build(recipe, item_shape).parameters()]
             check_fits("a learner of this width, in training,", 16 * sum(sizes))
             torch.manual_seed(recipe.seed)
@@ -135,13 +137,13 @@ def build_learner(recipe: Recipe, item_shape: tuple[int, ...]) -> MetaLearner:
 
 
 def _largest_width(recipe: Recipe) -> int:
-    """Of the settings that may decide how many weights there are."""
+    """The settings that can decide how many weights there are."""
     wide = [name for name, setting in settings_of(recipe).items() if setting.most == WIDE]
     return max(getattr(recipe, name) for name in wide)
 
 
 def _fit_standardise(learner: MetaLearner, tasks: TaskSource, seed: int) -> None:
-    """Start a Standardise layer, where the learner has one, from 20 batches of items of `seed`."""
+    """Start a Standardise layer, if the learner has one, from 20 batches of items of `seed`."""
     for layers in (m for m in learner.modules() if isinstance(m, nn.Sequential)):
         if isinstance(layers[-1], Standardise):
             items = tasks.episodes(seed, 0, 20).stream()[0].flatten(0, 1)

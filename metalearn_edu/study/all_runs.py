@@ -1,4 +1,4 @@
-"""All runs of a study: do those that are not done yet, and say how many they are."""
+"""All runs of a study: do those that are not done yet, and count them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_study(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> Study:
-    """Do the runs of the grid that are not done, then write and return the whole table.
+    """Do the runs of the grid that are not done, then write and return the complete table.
 
     Args:
         grid: what to measure.
@@ -44,10 +44,10 @@ def run_study(
         scheduler: address of Dask's scheduler, such as tcp://10.0.0.1:8786.
         progress: show a progress bar.
     Raises:
-        ValueError: an impossible grid, backend or n_jobs, Dask is not installed, or the folder
-            has the table of another study.
+        ValueError: an impossible grid, backend or n_jobs, Dask is not installed, or the folder has
+            the table of another study.
         FloatingPointError: some runs diverged; all others are finished and stored.
-        OSError: the folder cannot be written, the data is not there, or no scheduler answers.
+        OSError: the folder cannot be written, the data are missing, or no scheduler answers.
     """
     check_workers(n_jobs, backend, scheduler)
     folder = as_path("folder", folder)
@@ -60,10 +60,10 @@ def run_study(
 def _run(
     runs: Sequence[Run], folder: Path, n_jobs: int, scheduler: str | None, progress: bool
 ) -> Study:
-    """What `run_study` does once the folder is ours alone."""
+    """What `run_study` does once it has locked the folder."""
     todo = [run for run in runs if finished(run, folder) is None]
     _refuse_to_lose_rows(runs, folder)
-    (folder / "runs").mkdir(parents=True, exist_ok=True)  # before hours of work, not after
+    (folder / "runs").mkdir(parents=True, exist_ok=True)  # check before hours of work, not after
     remove_leftovers(folder, "study.*")
     remove_leftovers(folder / "runs", "*.json")
     try:
@@ -85,7 +85,7 @@ def _run(
 
 
 def _stored(results: Iterable[Result], folder: Path, bar: Any) -> list[str]:
-    """Write each run's file as soon as the run is done; returns what those that failed say."""
+    """Write each run's file as soon as the run is done; return the messages of failed runs."""
     failures = []
     for key, result in results:
         if "failed" in result:
@@ -97,7 +97,7 @@ def _stored(results: Iterable[Result], folder: Path, bar: Any) -> list[str]:
 
 
 def _refuse_to_lose_rows(runs: Sequence[Run], folder: Path) -> None:
-    """Raises ValueError: the table has rows that neither these runs nor files there would make."""
+    """Raises ValueError: the table has rows that neither these runs nor files there would give."""
     if lost := rows_without_runs(folder) - {key for run in runs for key in row_keys(run)}:
         raise ValueError(
             f"{folder / 'study.csv'} has {len(lost)} rows that are not of this grid, and no runs "
@@ -106,7 +106,7 @@ def _refuse_to_lose_rows(runs: Sequence[Run], folder: Path) -> None:
 
 
 def state_of(grid: Grid, folder: Path, n_jobs: int = -1) -> str:
-    """How many runs of the grid are done in `folder`, and about how long the others will take."""
+    """How many runs of the grid are done in `folder`, and about how long the rest will take."""
     runs = grid.runs()
     contents = {run: finished(run, folder) for run in runs}
     seconds = [(r.recipe.algorithm, c["seconds"]) for r, c in contents.items() if c is not None]

@@ -1,4 +1,4 @@
-"""What accuracy to expect at a point of a study, with its interval, also of differences.
+"""The accuracy to expect at a point of a study, with its interval; also for differences.
 
 Between the points of the grid we interpolate the logit of the accuracy, log(p / (1 - p)), linearly
 in the logarithms of n_classes, n_way and n_shot; beyond it we extrapolate in a straight line, and
@@ -82,7 +82,7 @@ def estimate(weighted: np.ndarray) -> Estimate:
 
 
 def student(degrees: float, confidence: float = 0.95) -> float:
-    """The t that 95 % of Student's distribution lie within: 12.7 for 1, 4.30 for 2, 1.96 for many.
+    """The t within which 95 % of Student's distribution lie: 12.7 for 1, 4.30 for 2, 1.96 for many.
 
     Args:
         degrees: of freedom.
@@ -104,7 +104,8 @@ def tail(t: float, degrees: float) -> float:
 def _student(degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """Angles a, and the share of Student's distribution with |t| below sqrt(degrees) * tan(a).
 
-    The density of a is that of cos(a)^(degrees - 1), which we sum up.
+    With t = sqrt(degrees) * tan(a) the density is proportional to cos(a)^(degrees - 1), which we
+    sum numerically.
     """
     edges = np.linspace(0, np.pi / 2, 20_001)
     mass = np.cumsum(np.cos((edges[1:] + edges[:-1]) / 2) ** (degrees - 1))
@@ -113,9 +114,9 @@ def _student(degrees: float) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of one algorithm at a point: expected accuracy, its 95 % interval, and how it was made.
+    """For one algorithm at a point: expected accuracy, its 95 % interval, and its ingredients.
 
-    `weighted` sums to the accuracy's changes: what `estimate` takes, also of differences.
+    `weighted` sums to the changes of the accuracy; `estimate` takes it, also for differences.
     """
 
     accuracy: float
@@ -135,7 +136,7 @@ def forecast(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> Fo
     weights = cell_weights(evidence, point)
     inside = cell_weights(evidence, nearest_inside(evidence, point))
     here, edge = float((weights * logit).sum()), float((inside * logit).sum())
-    slopes = (weights / (p * (1 - p)))[..., None, None]  # of the logit, by each cell's accuracy
+    slopes = (weights / (p * (1 - p)))[..., None, None]  # d logit / d accuracy, by cell
     half = estimate(slopes * values).half_width + abs(here - edge)
     accuracy = sigmoid(here)
     weighted = accuracy * (1 - accuracy) * slopes * values
@@ -144,12 +145,12 @@ def forecast(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> Fo
 
 def _logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy of each cell and its logit, from accuracies (*cells, seeds, episodes)."""
-    p = values.mean(axis=(-2, -1)).clip(1e-3, 1 - 1e-3)  # so that all right has a logit
+    p = values.mean(axis=(-2, -1)).clip(1e-3, 1 - 1e-3)  # so that an accuracy of 1 has a logit
     return p, np.log(p / (1 - p))
 
 
 def sigmoid(x: float) -> float:
-    """The accuracy of a logit."""
+    """The accuracy with this logit."""
     return 1 / (1 + math.exp(-x))
 
 

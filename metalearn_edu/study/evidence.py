@@ -1,6 +1,6 @@
 """What a study says: accuracies and costs on a grid of n_classes, n_way and n_shot.
 
-The weights here say what a point between or beyond the cells takes from each of them: they are
+The weights here say how much each cell contributes to a point between or beyond them; they are
 linear in the logarithms of the three. Introduced in notebook 11.
 """
 
@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 IMAGES_PER_CLASS = 20
-"""In both data sets of the stored study."""
+"""Items per class in both data sets of the stored study."""
 
 COSTS = ("train_seconds", "adapt_ms", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a study says of one data set, as far as all algorithms have all cells.
+    """What a study says about one data set, as far as all algorithms have all cells.
 
     Attributes:
         data: its name.
@@ -62,9 +62,9 @@ class Evidence:
         return next(iter(self.accuracy.values())).shape[4]
 
 
-@lru_cache(maxsize=16)  # a study never changes, and is told from others by what it is, not holds
+@lru_cache(maxsize=16)  # a study never changes, so its identity is enough as a key
 def evidence(study: Study, data: str) -> Evidence:
-    """What the study says of one data set; seeds that lack a cell are left out.
+    """What the study says about one data set; seeds that lack a cell are left out.
 
     Raises:
         ValueError: the study has no such data set, several training times, or no seed that has
@@ -116,7 +116,7 @@ def by_moment(study: Study) -> dict[float, list[Evidence]]:
 
 
 def _row_numbers(part: Study, cells: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """By algorithm, (cells, seeds) numbers of the rows, of the seeds that have every cell."""
+    """By algorithm, (cells, seeds) row numbers of the seeds that have every cell."""
     algorithms = [name for name in ALGORITHMS if name in part.values("algorithm")]
     rows = {
         (r.algorithm, r.n_classes, r.n_way, r.n_shot, r.seed): i for i, r in enumerate(part.rows)
@@ -133,7 +133,7 @@ def _row_numbers(part: Study, cells: list[tuple[int, ...]]) -> dict[str, np.ndar
 
 
 def sources_of(study: Study | None, data: str | None = None) -> list[Evidence]:
-    """What a study, default the stored one, says of a data set, or of each that it has."""
+    """What a study (default: the stored one) says about a data set, or about each of its own."""
     study = load_study() if study is None else study
     if not isinstance(study, Study):
         raise ValueError(f"study must be a Study, as load_study gives it; got {study!r:.60}")
@@ -148,7 +148,7 @@ def sources_of(study: Study | None, data: str | None = None) -> list[Evidence]:
 def axis_weights(levels: list[int], value: float) -> np.ndarray:
     """Weights of the levels for linear interpolation in the logarithm; they sum to 1.
 
-    Beyond the levels the line through the last two goes on; some weights are negative then.
+    Beyond the levels, the line through the last two continues, and some weights are negative.
     """
     weights = np.zeros(len(levels))
     if len(levels) == 1:
@@ -167,14 +167,14 @@ def cell_weights(evidence: Evidence, point: tuple[float, ...]) -> np.ndarray:
 
 
 def nearest_inside(evidence: Evidence, point: tuple[float, ...]) -> tuple[float, ...]:
-    """The point of the measured range that is nearest."""
+    """The nearest point of the measured range."""
     return tuple(
         min(max(x, levels[0]), levels[-1]) for levels, x in zip(evidence.levels, point, strict=True)
     )
 
 
 def cell_costs(evidence: Evidence, algorithm: str, point: tuple[float, ...]) -> dict[str, float]:
-    """Each of COSTS at a point; between and beyond the cells its logarithm is linear."""
+    """Each of COSTS at a point; between and beyond the cells, its logarithm is linear."""
     weights = cell_weights(evidence, point)
     logs = {cost: np.log(values) for cost, values in evidence.costs[algorithm].items()}
     return {cost: float(np.exp((weights * log).sum())) for cost, log in logs.items()}

@@ -29,14 +29,14 @@ TICKS = (2, 5, 10, 20, 40, 60, 80, 90, 95, 98)  # percent
 
 @styled
 def plot_study(study: Study, *, fig: Figure | None = None) -> Figure:
-    """Draw a study: accuracy against meta-training classes, a row per data set, a panel a cell.
+    """Draw a study: accuracy against meta-training classes, a row per data set, a panel per cell.
 
-    Dots stand a little apart, so that their 95 % intervals can be told apart.
+    Dots are shifted a little, so that their 95 % intervals can be told apart.
 
     Args:
         study: with at least one seed that has every cell.
     Raises:
-        ValueError: it has none.
+        ValueError: no seed has every cell.
     """
     sources = sources_of(study)
     cells = list(product(*sources[0].levels[1:]))
@@ -71,7 +71,7 @@ def _classes_in_words(source: Evidence, n_way: int, n_shot: int) -> str:
 
 
 def _look_of(algorithm: str, index: int) -> dict[str, Any]:
-    """Of an algorithm that a recipe can name: its entry may have a look of its own."""
+    """The look of an algorithm that a recipe can name; its entry may define one."""
     entry = ALGORITHMS[algorithm]
     return look(entry.name, index) | dict(entry.look)
 
@@ -175,11 +175,11 @@ def _times_in_words(
 def plot_study_cost(
     study: Study, n_way: int = 5, n_shot: int = 1, *, fig: Figure | None = None
 ) -> Figure:
-    """Draw accuracy against the time to learn a task, a panel a data set.
+    """Draw accuracy against the time to learn a task, one panel per data set.
 
     Args:
-        study: with at least one seed that has every cell; its largest meta-training set counts.
-        n_way, n_shot: a cell of the study, or between its cells.
+        study: with at least one seed that has every cell; we use its largest meta-training set.
+        n_way, n_shot: a cell of the study, or a point between its cells.
     Raises:
         ValueError: no seed has every cell.
     """

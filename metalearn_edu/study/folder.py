@@ -1,9 +1,9 @@
-"""The folder of a study: a file for each finished run, and the table put together from them.
+"""The folder of a study: a file for each finished run, and the table made from these files.
 
 Each finished run is one file, written whole or not at all, under a name that is a hash of all its
-settings; the table is put together from these files in the order of the grid. So a study that was
-stopped continues where it was, no row is there twice, and rows of other settings never mix in.
-Files of other programs are never overwritten, and one study at a time writes to a folder.
+settings; the table is made from these files in the order of the grid. So a study that was stopped
+continues where it was, no row occurs twice, and rows of other settings never get in. Files of other
+programs are never overwritten, and only one study at a time writes to a folder.
 """
 
 from __future__ import annotations
@@ -48,32 +48,32 @@ __all__ = [
 
 
 def run_file(folder: Path, key: str) -> Path:
-    """Where the run of this key stands, or will stand."""
+    """The path of the file of the run with this key."""
     return folder / "runs" / f"{key}.json"
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder where a study cannot be written, or would overwrite what is not its own.
+    """Refuse a folder in which a study cannot be written or would overwrite other files.
 
     Raises:
-        ValueError: study.csv, study.npz or runs is there and not of this program, or of a later
-            version of it.
+        ValueError: study.csv, study.npz or runs exists but does not come from this program, or
+            comes from a later version.
     """
     for place in (*folder.parents, folder, folder / "runs"):
         if os.path.lexists(place) and not place.is_dir():
-            raise ValueError(f"{place} is there and is no folder; choose another one for the study")
+            raise ValueError(f"{place} is there but is not a folder; choose another for the study")
     if os.path.lexists(folder / "study.csv"):
         try:
             read_rows(folder, later=False)
         except OSError as error:
-            raise ValueError(f"{folder / 'study.csv'} is no table of a study: {error}") from None
+            raise ValueError(f"{folder / 'study.csv'} is not a table of a study: {error}") from None
     if os.path.lexists(folder / "study.npz"):
         read_right(folder)
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other study writes to the folder while the block lasts."""
+    """Inside the block, no other study writes to the folder."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder / ".lock"))
@@ -86,7 +86,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def finished(run: Run, folder: Path) -> dict[str, Any] | None:
-    """What the run's file holds; None if there is none, or it is of other settings or pictures."""
+    """The content of the run's file; None without one, or if settings or pictures differ."""
     content = _content(run_file(folder, run.key))
     if content is None:
         return None
@@ -98,10 +98,10 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
 
 
 def _content(path: Path) -> dict[str, Any] | None:
-    """What a run's file holds; None if there is none, or, with a warning, if it is something else.
+    """The content of a run's file; None if there is none, or, with a warning, if it is not one.
 
     Raises:
-        ValueError: it is of a later version, which would be lost.
+        ValueError: it comes from a later version, and would be lost.
     """
     try:
         content = json.loads(read_bounded(path, LARGEST_FILE))
@@ -115,13 +115,13 @@ def _content(path: Path) -> dict[str, Any] | None:
             "another folder"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        text = f"{path} is ignored, because it is no finished run of a study ({error})"
-        warnings.warn(text, stacklevel=1)  # one place, so that it is said once
+        text = f"{path} is ignored, because it is not a finished run of a study ({error})"
+        warnings.warn(text, stacklevel=1)  # one place, so that the warning comes once
         return None
 
 
 def _check_content(content: Any) -> None:
-    """Refuse what is not the result of a run. Raises ValueError."""
+    """Refuse anything that is not the result of a run. Raises ValueError."""
     kinds = {"settings": dict, "seconds": int | float, "rows": list, "right": list}
     for name, kind in kinds.items():
         if not isinstance(content, dict) or not isinstance(content.get(name), kind):
@@ -143,7 +143,7 @@ def _check_content(content: Any) -> None:
 def write_table(runs: Sequence[Run], folder: Path) -> Study:
     """Write study.csv and study.npz from the finished runs among `runs`, in their order.
 
-    A table that came without its runs, as the stored one of the course, stays until these runs
+    A table that came without its runs, such as the stored one of the course, stays until these runs
     have all of its rows.
     """
     contents = [content for run in runs if (content := finished(run, folder)) is not None]
@@ -156,7 +156,7 @@ def write_table(runs: Sequence[Run], folder: Path) -> Study:
 
 
 def row_keys(run: Run) -> list[RowKey]:
-    """Of the rows that a run will make."""
+    """The keys of the rows that a run will give."""
     learner = asdict(run.recipe) | {"n_classes": n_train_classes(run.recipe)}
     return [
         row_key(learner | {"n_way": way, "n_shot": shot, "after_seconds": seconds})
@@ -165,7 +165,7 @@ def row_keys(run: Run) -> list[RowKey]:
 
 
 def rows_without_runs(folder: Path) -> set[RowKey]:
-    """Of the rows in the folder's table that no run file there could make again."""
+    """The keys of rows in the folder's table that no run file there could give again."""
     if not (folder / "study.csv").is_file():
         return set()  # nothing to lose
     rows = read_rows(folder, later=False)

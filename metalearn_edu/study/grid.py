@@ -1,7 +1,8 @@
-"""What a study measures: a grid of trainings, and the settings of each.
+"""What a study measures: a grid of training runs, and the settings of each.
 
 A run trains one learner once and scores it in cells: numbers of ways and shots. What is unusual:
-every training has about the same computing time, whatever its algorithm. Introduced in notebook 11.
+all training runs take about the same computing time, whatever the algorithm. Introduced in notebook
+11.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LARGEST_NUMBER = 2**31 - 1
 """Of ways, shots, classes, seeds and episodes."""
 
 NETWORK: dict[str, Any] = {"width": 32, "downsample": "stride"}
-"""The same small ConvNet for every algorithm (Relation Networks keep their own maps, as wide)."""
+"""The same small ConvNet for every algorithm (Relation Networks: ConvMaps of the same width)."""
 
 SMALL: dict[str, Any] = {
     "data": ("glyphs",),
@@ -35,12 +36,12 @@ SMALL: dict[str, Any] = {
     "n_val_episodes": 20,
     "n_test_episodes": 50,
 }
-"""A grid of a minute or two, to see that everything works; its figures mean nothing."""
+"""A grid that takes a minute or two, to see that everything works; its figures mean nothing."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training, and where the learner is scored.
+    """One training run, and where its learner is scored.
 
     Attributes:
         recipe: what is trained, and how.
@@ -58,7 +59,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides the result, as values that JSON holds."""
+        """Everything that decides the result, as values that fit into JSON."""
         settings = json.loads(json.dumps(asdict(self)))
         if not self.seconds:  # as in earlier versions, which had no such setting
             del settings["seconds"]
@@ -66,7 +67,7 @@ class Run:
 
     @property
     def moments(self) -> tuple[float, ...]:
-        """When the learner is scored, as `Row.after_seconds` says it."""
+        """When the learner is scored, as in `Row.after_seconds`."""
         return self.seconds or (0.0,)
 
     @property
@@ -79,29 +80,29 @@ class Run:
         """A file name for the run: readable, and different for different settings."""
         r = self.recipe
         usual = asdict(Recipe(r.algorithm))
-        # A setting that a later version adds has its usual value in all earlier runs.
+        # A setting added by a later version has its usual value in all earlier runs.
         changed = {n: value for n, value in asdict(r).items() if value != usual[n]}
         text = json.dumps(self.settings | {"recipe": changed}, sort_keys=True)
         ways = "-".join(str(way) for way in sorted({way for way, _ in self.cells}))
-        data = Path(r.data).name[:40]  # so that the system takes the name, whatever the folder's
+        data = Path(r.data).name[:40]  # file names have a limited length
         name = f"{r.algorithm}_{data}_{r.n_classes or 'all'}_{ways}way_seed{r.seed}"
         return f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of these is measured; an impossible grid is refused.
+    """A grid: every combination of these is measured; an impossible grid is refused.
 
     Attributes:
         algorithms: names in runs.ALGORITHMS.
         data: data sets, as a Recipe names them.
         n_classes: sizes of the meta-training set, before rotations; None: all its classes.
         ways, shots: of the episodes that score a learner. All train on 1 shot.
-        seeds: of first weights, episodes, and which n_classes classes they are.
+        seeds: of initial weights, episodes, and the choice of the n_classes classes.
         share: of the usual outer steps, for a quick try.
-        n_val_episodes, n_test_episodes: that score a learner in each cell.
+        n_val_episodes, n_test_episodes: how many score a learner in each cell.
         seconds: of processor time after which each training is scored, while it goes on; its step
-            size is constant then, half of the usual one, which is the mean of a cosine's. Empty:
+            size is then constant, half of the usual one, which is the mean of a cosine's. Empty:
             each is scored once, after its usual steps.
     Raises:
         ValueError: a list is empty or has an entry twice, or an entry makes no sense.
@@ -152,12 +153,12 @@ class Grid:
         object.__setattr__(self, "seconds", seconds)
 
     def runs(self) -> list[Run]:
-        """The runs, seed by seed: so the first seed of all cells is there early."""
+        """The runs, seed by seed, so that the first seed of all cells is done early."""
         axes = product(self.seeds, self.data, self.n_classes, self.algorithms)
         return [run for axis in axes for run in self._runs(*axis)]
 
     def _runs(self, seed: int, data: str, n_classes: int | None, algorithm: str) -> Iterator[Run]:
-        """One training for all ways where the learner takes any, else one for each."""
+        """One run for all ways if the learner accepts any number of ways, else one for each."""
         groups = [self.ways] if ALGORITHMS[algorithm].any_way else [(way,) for way in self.ways]
         for ways in groups:
             asked = {"n_classes": n_classes, "seed": seed}
@@ -168,11 +169,11 @@ class Grid:
             yield Run(recipe, cells, self.n_val_episodes, self.n_test_episodes, self.seconds)
 
     def check(self) -> None:
-        """Refuse what the data cannot give; loads each data set once.
+        """Refuse a grid that the data cannot provide; loads each data set once.
 
         Raises:
             ValueError: too few classes or items for a cell.
-            FileNotFoundError, OSError: the data is not there.
+            FileNotFoundError, OSError: the data are missing.
         """
         for data in self.data:
             available = load_split(data, "meta-train").n_classes
@@ -198,10 +199,10 @@ def _check_name(data: Any) -> None:
 
 
 def study_recipe(algorithm: str, data: str, n_way: int, share: float = 1.0, **over: Any) -> Recipe:
-    """The recipe of a training in a study.
+    """The recipe of a training run in a study.
 
     Args:
-        n_way: of the episodes that the learner is for; those that take any have no use for it.
+        n_way: of the episodes that the learner is for; ignored if it accepts any number of ways.
         share: of the usual outer steps.
         over: further settings of the Recipe: n_classes, seed, ...
     """
@@ -220,12 +221,12 @@ def n_query(n_way: int) -> int:
 
 
 def n_train_classes(recipe: Recipe) -> int:
-    """Meta-training classes before rotations: those asked for, or all that the data has."""
+    """Meta-training classes before rotations: the requested number, or all that the data have."""
     return recipe.n_classes or load_split(recipe.data, "meta-train").n_classes
 
 
 def pictures_digest(data: str) -> str:
-    """What tells the pictures of a folder from others that are there later; of other data empty."""
+    """A text that changes when the pictures of a folder change; empty for other data."""
     if data in ("glyphs", "omniglot"):
         return ""
     splits = ("meta-train", "meta-val", "meta-test")

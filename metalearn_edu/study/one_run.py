@@ -1,8 +1,8 @@
-"""One run of a study: train a learner, score it in its cells, and note what it took.
+"""One run of a study: train a learner, score it in its cells, and record its costs.
 
-What is unusual: the last weights are scored, not the best on meta-val, so no run sees meta-val or
-meta-test in training. A run may score one training several times while it goes on, by the clock of
-the processor.
+What is unusual: we score the last weights, not the best on meta-val, so no run uses meta-val or
+meta-test in training. A run may score one training several times while it continues, at given
+amounts of processor time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = ["train_and_score"]
 FIRST_STEPS = 5
 """Of a training by the clock, to see how long a step takes."""
 
-_one_at_a_time = threading.Lock()  # torch's random numbers and thread count are the process's
+_one_at_a_time = threading.Lock()  # torch's random numbers and thread count belong to the process
 
 
 def train_and_score(run: Run) -> dict[str, Any]:
-    """Do one run and return what its file holds: settings, rows, right answers by episode.
+    """Do one run and return the content of its file: settings, rows, right answers by episode.
 
     Raises:
         FloatingPointError: the training diverged.
@@ -159,14 +159,14 @@ def _score(
 
 
 def _is_transductive(learner: MetaLearner, run: Run) -> bool:
-    """Whether queries inform each other, seen in an episode of the run's first cell."""
+    """Whether queries inform each other, measured on an episode of the run's first cell."""
     (n_way, n_shot), *_ = run.cells
     tasks = task_source(run.recipe, "meta-val", n_way=n_way, n_shot=n_shot, n_query=5)
     return is_transductive(learner, tasks.episodes(TEST_SEED, 0, 1))
 
 
 def _milliseconds(learner: MetaLearner, support_x: Any, support_y: Any) -> float:
-    """Processor time of learning one task: mean of the calls in about 0.2 s, after a first one."""
+    """Processor time for learning one task: the mean over calls for 0.2 s, after a first call."""
     with torch.no_grad():
         learner.adapt(support_x, support_y)
         start, calls = time.process_time(), 0
@@ -178,7 +178,7 @@ def _milliseconds(learner: MetaLearner, support_x: Any, support_y: Any) -> float
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Inside the block torch has one thread, as in every other run."""
+    """Inside the block, torch has one thread, as in every run."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -197,13 +197,13 @@ def _versions() -> dict[str, str]:
         "torch": torch.__version__,
         "package": __version__,
         "commit": _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-        if _git("ls-files", Path(__file__).name)  # not the commit of whatever lies around us
+        if _git("ls-files", Path(__file__).name)  # not that of a repository around us
         else "",
     }
 
 
 def _git(*arguments: str) -> str:
-    """What git says in this folder; empty if it says nothing."""
+    """The output of git in this folder; empty if there is none."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()

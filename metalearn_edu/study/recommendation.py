@@ -1,4 +1,4 @@
-"""The answer to "which algorithm?", which explains itself in words and as a table."""
+"""The answer to "which algorithm?", with an explanation in words and as a table."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What `select_meta_learning_algorithm` answers. Printed, it explains itself.
+    """The answer of `select_meta_learning_algorithm`. Print it to read the explanation.
 
     Attributes:
         learner: the class to use; `build()` makes one, ready to train.
-        recipe: its settings in the study, for `runs.train_recipe`. For a folder of your own
-            images `dataclasses.replace(recipe, data=FOLDER)`; more n_steps do better.
-        best, runner_up: expected accuracy with its 95 % interval, and cost; runner_up is None where
-            the constraints leave one algorithm.
-        difference, half_width: best minus runner-up, paired on the same episodes, with half its
-            95 % interval; of several data sets the mean, and an interval that holds each one's.
-        others: the rest that meets the constraints, best first.
+        recipe: its settings in the study, for `runs.train_recipe`. For a folder of your own images
+            `dataclasses.replace(recipe, data=FOLDER)`; more n_steps do better.
+        best, runner_up: expected accuracy with its 95 % interval, and cost; runner_up is None if
+            the constraints leave only one algorithm.
+        difference, half_width: best minus runner-up, paired on the same episodes, with half its 95
+            % interval; for several data sets, the mean, and an interval that covers each of theirs.
+        others: the other algorithms that meet the constraints, best first.
         n_classes, n_way, n_shot: the request.
         data, n_seeds, n_episodes: what was measured: data sets, seeds, episodes in each cell.
-        distance: in words, how far the request lies from what was measured.
+        distance: in words, how far the request is from what was measured.
         place: "measured", a point of the grid; "between" its points; or "beyond" them.
     """
 
@@ -67,7 +67,7 @@ class Recommendation:
     def is_real(self) -> bool:
         """Whether the interval of the difference to the runner-up excludes 0.
 
-        Beyond the grid nothing was paired, so no difference counts as real there.
+        Beyond the grid, no pairs were measured, so no difference counts as real.
         """
         paired = self.runner_up is not None and self.place != "beyond"
         return paired and abs(self.difference) > self.half_width

@@ -1,4 +1,4 @@
-"""A rule without evidence, and how such a rule does when it is compared with a study."""
+"""A rule without evidence, and how well such a rule does when compared with a study."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Rule = Callable[[int, int, int], str]
 
 
 def rule_of_thumb(dataset_size: int, n_way: int, n_shot: int) -> str:
-    """The rule that is often copied, with no evidence given: an algorithm's name.
+    """A rule that is often copied without evidence; returns an algorithm's name.
 
-    Below 5 shots prototypes; else with fewer than 1000 examples a relation network; else MAML.
+    Below 5 shots: prototypes. Otherwise, with fewer than 1000 examples: a relation network. Else
+    MAML.
     """
     if n_shot < 5:
         return "prototypical"
@@ -28,7 +29,7 @@ def rule_of_thumb(dataset_size: int, n_way: int, n_shot: int) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule chose in one cell, and by how much the best was better (paired, 95 %)."""
+    """What a rule chose in one cell, and by how much the best one was better (paired, 95 %)."""
 
     data: str
     n_classes: int
@@ -41,25 +42,25 @@ class Verdict:
 
     @property
     def is_right(self) -> bool:
-        """Whether the choice is the best, or not shown to be worse: the interval includes 0."""
+        """Whether the choice is the best, or not proven worse because the interval includes 0."""
         return self.chosen == self.best or self.loss <= self.half_width
 
 
 @dataclass(frozen=True)
 class RuleRecord:
-    """How a rule did in every cell of a study."""
+    """How well a rule did in every cell of a study."""
 
     verdicts: tuple[Verdict, ...]
     n_seeds: int
 
     @property
     def n_right(self) -> int:
-        """Cells where the choice was the best, or not shown to be worse."""
+        """Cells in which the choice was the best, or not proven worse."""
         return sum(verdict.is_right for verdict in self.verdicts)
 
     @property
     def n_best(self) -> int:
-        """Cells where the choice itself had the highest accuracy."""
+        """Cells in which the choice itself had the highest accuracy."""
         return sum(verdict.chosen == verdict.best for verdict in self.verdicts)
 
     def __str__(self) -> str:

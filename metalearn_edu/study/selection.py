@@ -1,7 +1,7 @@
 """Which algorithm, when: an answer from a measured study, with its interval and its limits.
 
-Beyond the measured range, the best algorithm is the one at its edge: lines that cross where
-nothing was measured are no evidence. Introduced in notebook 11.
+Beyond the measured range, we take the best algorithm at its edge: lines that cross where nothing
+was measured are not evidence. Introduced in notebook 11.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ def select_meta_learning_algorithm(
         dataset_size: labelled images for meta-training. What matters is the number of classes: we
             count one for every 20 images, as both data sets of the study have them.
         n_way, n_shot: of the tasks to solve.
-        n_classes: meta-training classes, where they do not hold 20 images each.
-        data: the data set of the study that is like yours; None: all of them, with an interval that
-            spans theirs.
-        max_adaptation_ms: the time that one core may take to learn one task's
-        support set. max_memory_mb: the memory that the process may hold while it trains and is
-        scored, in 10^6 bytes. inductive: leave out learners whose queries inform each other.
+        n_classes: meta-training classes, if they do not have 20 images each.
+        data: the data set of the study that is most like yours; None: all of them, with an interval
+            that covers theirs.
+        max_adaptation_ms: the longest time that one core can take to learn one task's support set.
+        max_memory_mb: the most memory that the process can hold while it trains and is scored,
+            in 10^6 bytes.
+        inductive: leave out learners whose queries inform each other.
         study: default: the stored one of the course.
     Returns:
         a Recommendation; print it, or `build()` the learner.
     Raises:
         ValueError: n_way below 2, n_shot below 1, too few images or classes for such tasks, an
-            unknown data set, a value off an axis with one measured value alone, or no algorithm
+            unknown data set, a value off an axis with a single measured value, or no algorithm
             meets the constraints.
         FileNotFoundError: there is no stored study.
     """
@@ -100,7 +101,7 @@ def _count(name: str, number: int, at_least: int = 1) -> int:
 def _difference(best: list[Forecast], *others: list[Forecast]) -> tuple[float, float]:
     """Best minus the first of the others, one forecast per data set; NaN if there is no other.
 
-    Mean over data sets, with half an interval that holds each one's own difference too.
+    Mean over data sets, with half of an interval that covers the difference of each one, too.
     """
     if not others:
         return math.nan, math.nan
@@ -112,7 +113,7 @@ def _difference(best: list[Forecast], *others: list[Forecast]) -> tuple[float, f
 
 
 def _require_slopes(evidence: Evidence, point: tuple[float, ...]) -> None:
-    """Refuse a point off an axis on which one value alone was measured."""
+    """Refuse a point off an axis on which only one value was measured."""
     for name, levels, x in zip(
         ("n_classes", "n_way", "n_shot"), evidence.levels, point, strict=True
     ):
@@ -124,7 +125,7 @@ def _require_slopes(evidence: Evidence, point: tuple[float, ...]) -> None:
 
 
 def _enough_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot: int) -> int:
-    """The number of meta-training classes, refused if such tasks cannot be drawn from them."""
+    """The number of meta-training classes; an error if such tasks cannot be drawn from them."""
     each = (
         IMAGES_PER_CLASS
         if n_classes is None
@@ -146,7 +147,7 @@ def _enough_classes(dataset_size: int, n_classes: int | None, n_way: int, n_shot
 
 
 def _forecasts(sources: list[Evidence], point: tuple[float, ...]) -> dict[str, list[Forecast]]:
-    """One for each data set, of the algorithms that all of them have."""
+    """One forecast per data set, of the algorithms that all data sets have."""
     names = [name for name in ALGORITHMS if all(name in s.accuracy for s in sources)]
     return {name: [forecast(source, name, point) for source in sources] for name in names}
 
@@ -157,7 +158,7 @@ def _candidate(
     name: str,
     point: tuple[float, ...],
 ) -> Candidate:
-    """Mean over the data sets, an interval that spans theirs, and the interpolated costs."""
+    """Mean over the data sets, an interval that covers theirs, and the interpolated costs."""
     mine = forecasts[name]
     costs = [cell_costs(source, name, point) for source in sources]
     return Candidate(
@@ -197,7 +198,7 @@ def _allowed(
 
 
 def _farthest(sources: list[Evidence], point: tuple[float, ...]) -> tuple[str, Place]:
-    """`_distance` in the data set that has least near the point; it is named if others differ."""
+    """`_distance` in the data set with the least data near the point; named if others differ."""
     found = {source.data: _distance(source, point) for source in sources}
     data = max(found, key=lambda name: get_args(Place).index(found[name][1]))
     text, place = found[data]
@@ -206,7 +207,7 @@ def _farthest(sources: list[Evidence], point: tuple[float, ...]) -> tuple[str, P
 
 
 def _distance(evidence: Evidence, point: tuple[float, ...]) -> tuple[str, Place]:
-    """Where the point lies in the grid, in words and in one."""
+    """Where the point lies in the grid, as a sentence and as one word."""
     beyond, between = [], []
     for name, levels, x in zip(("classes", "n_way", "n_shot"), evidence.levels, point, strict=True):
         if not levels[0] <= x <= levels[-1]:

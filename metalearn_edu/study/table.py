@@ -1,7 +1,7 @@
-"""The table of a study: a row for each cell of each run, and the right answers behind it.
+"""The table of a study: a row for each cell of each run, and the number of right answers behind it.
 
-The right answers stand beside the rows for every meta-test episode, so that two learners can be
-compared on the same episodes. On disk these are study.csv and study.npz of one folder.
+The right answers are stored for every meta-test episode, so that two learners can be compared on
+the same episodes. On disk these are study.csv and study.npz of one folder.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Row:
         val_accuracy, val_half_width, val_episodes: on meta-val: mean, half its 95 % interval.
         test_accuracy, test_half_width, test_episodes: on meta-test.
         n_query: queries per class in these episodes.
-        transductive: whether queries inform each other, tried out in the run's first cell.
+        transductive: whether queries inform each other, measured in the run's first cell.
         train_seconds: processor time of the training, data included, one thread.
-        wall_seconds: wall-clock time of the same; longer where others share the machine.
+        wall_seconds: wall-clock time of the same; longer if other programs share the machine.
         adapt_ms: processor time to learn one task's support set, milliseconds.
         n_parameters: numbers that the outer loop learns.
         peak_memory_mb: the most that the process held, Python and torch included, in 10^6 bytes;
-            NaN where the system does not say.
-        threads, python, torch, package, commit: with what; commit is empty outside git.
+            NaN if the system does not tell.
+        threads, python, torch, package, commit: with which versions; commit is empty outside git.
         command: trains such a learner (and, unlike the study, keeps the best weights on meta-val).
         after_seconds: of processor time, at which a training that goes on was scored, within 1 %;
             0: it was scored at its end, after the steps of its recipe.
@@ -140,7 +140,7 @@ RowKey = tuple[Any, ...]
 
 
 def row_key(row: Mapping[str, Any]) -> RowKey:
-    """What tells a row of a study from the others."""
+    """The values that distinguish a row of a study from the others."""
     names = "algorithm", "data", "n_classes", "seed", "n_way", "n_shot"
     return *(row[n] for n in names), row.get("after_seconds", 0.0)
 
@@ -158,7 +158,7 @@ def save_study(study: Study, folder: Path) -> None:
 
 
 def _as_cell(value: Any) -> Any:
-    """A value as the table has it; an apostrophe keeps a spreadsheet from computing a text."""
+    """A value in the form of the table; an apostrophe stops a spreadsheet from computing a text."""
     if not isinstance(value, str):
         return value
     return f"'{value}" if value.startswith("'") else for_table(value)
@@ -176,13 +176,13 @@ def load_study(folder: str | os.PathLike[str] = RESULTS) -> Study:
 
 
 def _state(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """What changes when another study is written to the folder."""
+    """Values that change when another study is written to the folder."""
     files = [folder / "study.csv", folder / "study.npz"]
     states = [file.stat() for file in files if file.is_file()]
     return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
 
 
-@lru_cache(maxsize=8)  # one object, which keeps what is computed from it
+@lru_cache(maxsize=8)  # a single object, so that what is computed from it is kept
 def _load_study(folder: Path, _state: tuple[tuple[int, ...], ...]) -> Study:
     rows = read_rows(folder)
     if not rows:
@@ -224,7 +224,7 @@ def read_right(folder: Path) -> np.ndarray:
 
 
 def read_rows(folder: Path, later: bool = True) -> list[Row]:
-    """The rows of the table; `later`: also of one with more columns, which are left out."""
+    """The rows of the table; `later`: accept a table with more columns, and leave them out."""
     path = folder / "study.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no study.csv; {_advice(folder)}")
@@ -234,7 +234,7 @@ def read_rows(folder: Path, later: bool = True) -> list[Row]:
         _check_columns(lines.fieldnames or [], later)
         return [_row(line) for line in lines]
     except (csv.Error, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no table of a study of this version: {error}") from None
+        raise ValueError(f"{path} is not a table of a study of this version: {error}") from None
 
 
 _KINDS: dict[Any, Any] = {
@@ -274,7 +274,7 @@ def checked_row(row: Any) -> Row:
 
 
 def _check_columns(names: Iterable[str], later: bool) -> None:
-    """Refuse a row that lacks a column, or, unless `later`, has more than this version knows.
+    """Refuse a row that lacks a column, or, unless `later`, has columns that we do not know.
 
     Columns with a default are newer than the first tables and may be missing.
     """

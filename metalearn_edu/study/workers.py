@@ -1,6 +1,7 @@
 """Where the runs of a study are done: in processes of this machine, or on a Dask cluster.
 
-The processes of this machine end with the one that started them, and Ctrl-C reaches only that one.
+The processes of this machine end with the process that started them, and Ctrl-C reaches only that
+process.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from .one_run import train_and_score
 __all__ = ["Result", "Work", "check_workers", "n_workers", "workers"]
 
 Result = tuple[str, dict[str, Any]]
-"""A run's key, and what its file holds; {"failed": why} of a run that diverged."""
+"""A run's key, and the content of its file; {"failed": why} for a run that diverged."""
 
 Work = Callable[[Sequence[Run]], Iterable[Result]]
 
 
 def check_workers(n_jobs: int, backend: str, scheduler: str | None) -> None:
-    """Refuse a number of jobs, a backend or a scheduler that make no sense. Raises ValueError."""
+    """Refuse a senseless number of jobs, backend or scheduler. Raises ValueError."""
     if as_integer("n_jobs", n_jobs, None) < 1 and n_jobs != -1:
         raise ValueError(f"n_jobs must be at least 1, or -1 for all cores; got {n_jobs}")
     if backend not in ("local", "dask"):
@@ -43,14 +44,14 @@ def check_workers(n_jobs: int, backend: str, scheduler: str | None) -> None:
 
 
 def n_workers(n_jobs: int, n_runs: int) -> int:
-    """Processes that work at a time: no more than asked for, than runs, and than cores."""
+    """Processes that work at the same time: at most as many as requested, as runs, and as cores."""
     cores = effective_n_jobs(-1)
     return max(1, min(n_runs, cores, cores if n_jobs == -1 else n_jobs))
 
 
 @contextmanager
 def workers(scheduler: str | None, n_jobs: int) -> Iterator[Work]:
-    """Where the runs go; each comes back as soon as it is done."""
+    """Where the runs are done; each result comes back as soon as it is ready."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if scheduler is None:
         # We hand out no more runs than there are workers, because a queue of runs handles Ctrl-C
@@ -65,7 +66,7 @@ def workers(scheduler: str | None, n_jobs: int) -> Iterator[Work]:
 
 
 def _start(parallel: Parallel, runs: Sequence[Run]) -> Iterable[Result]:
-    """Start processes that Ctrl-C does not reach: this one ends them, and says so in one line."""
+    """Start processes that Ctrl-C does not reach; this process ends them and prints one line."""
     tasks = (delayed(_attempt_below)(os.getpid(), run) for run in runs)
     if parallel.n_jobs == 1 or not hasattr(signal, "pthread_sigmask"):  # Windows has none
         return parallel(tasks)
@@ -73,7 +74,7 @@ def _start(parallel: Parallel, runs: Sequence[Run]) -> Iterable[Result]:
         tracker.ensure_running()  # which lets signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return parallel(tasks)  # processes begin with the signals that are held back here
+        return parallel(tasks)  # new processes inherit the signals that are blocked here
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -87,8 +88,8 @@ def _attempt(run: Run) -> Result:
 
 
 def _attempt_below(parent: int, run: Run) -> Result:
-    """The same in a process that ends with `parent`."""
-    if os.getpid() != parent and os.name == "posix":  # Windows does not say whose parent is gone
+    """The same, in a process that ends with `parent`."""
+    if os.getpid() != parent and os.name == "posix":  # Windows cannot tell
         _end_with(parent)
     return _attempt(run)
 

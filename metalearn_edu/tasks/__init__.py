@@ -57,7 +57,7 @@ _LATER = {
     "official_runs": ".data.one_shot",
 }
 
-# Modules of `data` that stood here once; scripts from before import them from here.
+# Modules of `data` that used to be here; older scripts import them from here.
 _ONCE_HERE = {"folder_check", "glyphs", "image_folder", "omniglot", "one_shot"}
 
 

@@ -1,9 +1,9 @@
-"""Images warped a little: more drawings than were drawn. Introduced in notebook 12.
+"""Images warped a little: more drawings than people have drawn. Introduced in notebook 12.
 
-Every image of an episode, in the support as in the query set, goes through a random affine map and
-a smooth random displacement, as if another hand had drawn it. The labels stay. In meta-training
-that acts like having more drawers; at test time `Views` averages what a network says of one image
-seen in several ways.
+Every image of an episode, in the support set and in the query set, goes through a random affine map
+and a smooth random displacement, as if another hand had drawn it. The labels stay. In
+meta-training, this acts like having more people who draw; at test time, `Views` averages a
+network's answers for several versions of one image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROTATION, SHEAR, SCALE, SHIFT, ELASTIC = 15.0, 0.2, 0.2, 0.1, 0.06
 shift and displacement of a control point."""
 
 N_NUMBERS = 6 + 2 * 16
-_SEED_OF_WARPS = 0x5DEECE66D  # so that these numbers are apart from those that drew the items
+_SEED_OF_WARPS = 0x5DEECE66D  # so that these numbers are independent of those that drew the items
 
 
 class Augmented(TaskSource):
@@ -35,10 +35,10 @@ class Augmented(TaskSource):
 
     Args:
         tasks: a source of images, (T, items, C, H, W).
-        amount: how far; 1 is what a hand may do: 15 degrees, 20 % of size and slant, a tenth of
+        amount: how far; 1 is what a hand might do: 15 degrees, 20 % of size and slant, a tenth of
             the side.
     Raises:
-        ValueError: `tasks` is no source, or `amount` is not a finite number above 0. Episodes
+        ValueError: `tasks` is not a source, or `amount` is not a finite number above 0. Episodes
             whose items are not images are refused when they are drawn.
     """
 
@@ -72,7 +72,7 @@ class Augmented(TaskSource):
 
 
 def warp(images: Tensor, changes: Tensor) -> Tensor:
-    """Images seen through an affine map and a smooth displacement; what comes in is 0.
+    """Images after an affine map and a smooth displacement; pixels from outside are 0.
 
     Args:
         images: (B, C, H, W) floats.

@@ -1,4 +1,4 @@
-"""Where made and downloaded data are kept.
+"""Where generated and downloaded data are kept.
 
 The folder is `METALEARN_EDU_CACHE` if that environment variable is set, else the user's own cache
 folder.
@@ -21,8 +21,8 @@ _kept_in_memory: dict[Path, Arrays] = {}
 
 
 def cache_folder() -> Path:
-    """The folder for made and downloaded data; it need not exist yet."""
-    import pooch  # not before it is needed: writing a checkpoint needs `open_atomically` alone
+    """The folder for generated and downloaded data; it need not exist yet."""
+    import pooch  # imported only when needed: writing a checkpoint needs only `open_atomically`
 
     named = os.environ.get("METALEARN_EDU_CACHE")
     return as_path("METALEARN_EDU_CACHE", named or pooch.os_cache("metalearn_edu"))
@@ -35,7 +35,7 @@ def cached_arrays(
     cache: bool = True,
     check: Callable[[Arrays], None] | None = None,
 ) -> Arrays:
-    """The arrays stored at `path`; if they are not there, `build()`, stored for the next time.
+    """The arrays stored at `path`; if there are none, `build()`, stored for the next time.
 
     A file that is damaged or holds other arrays is rebuilt, with a line that says so. If the folder
     cannot be written, the result is kept in memory until the process ends, with a warning that says
@@ -60,7 +60,7 @@ def cached_arrays(
         text = str(error) if str(path) in str(error) else f"{path}: {error}"
         print(f"The cached file is rebuilt: {for_terminal(text)}.")
     except OSError:
-        pass  # Not there, or not readable: made below, and saving says what is wrong.
+        pass  # Not there, or not readable: they are made below, and saving says what is wrong.
     arrays = build()
     try:
         save_arrays(path, arrays)

@@ -1,8 +1,8 @@
-"""The pool of classes from which episodes are drawn: one tensor, class names, groups.
+"""The pool of classes from which episodes are drawn: one tensor, class names and groups.
 
-Images stay uint8 until they are gathered into an episode; the whole of Omniglot at 28x28 is
-25 MB that way. A **group** is what classes share beyond being in one data set: the script or
-alphabet of a character. Introduced in notebook 01.
+Images stay uint8 until they are gathered into an episode; the whole of Omniglot at 28x28 is 25 MB
+that way. A **group** is what some classes share, such as the script or alphabet of characters.
+Introduced in notebook 01.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class FewShotDataset:
         class_names: one name per class; default "class 0", "class 1", ...
         class_groups: one group name per class (script, alphabet, ...); default: all in one group.
         name: what to call the data set in messages and figures.
-        files: (N,) the file that each item came from, where there are files; see `files_of`.
+        files: (N,) the file that each item came from, if there are files; see `files_of`.
     Raises:
         ValueError: the shapes, the labels or the number of names do not fit, or items hold NaN.
 
-    Do not change a data set in place: its `digest` is computed once, and changed items would
-    still have the old one.
+    Do not change a data set in place: its `digest` is computed once, and would not follow the
+    change.
     """
 
     def __init__(
@@ -74,17 +74,17 @@ class FewShotDataset:
     ) -> FewShotDataset:
         """A data set from any arrays, tensors or lists: X (N, *item), y (N,) of any label type.
 
-        uint8 arrays of three or four axes are images, (N, H, W), (N, C, H, W) or (N, H, W, C); all
-        else becomes float32 features as they are, float64, bool and other integers included. Labels
-        are remapped to 0..n_classes-1 in sorted order (numbers by value, texts letter by letter:
-        "10" before "2") and kept as class names. The data are copied.
+        uint8 arrays of three or four axes are images, (N, H, W), (N, C, H, W) or (N, H, W, C);
+        everything else becomes float32 features, unchanged, including float64, bool and other
+        integers. Labels are remapped to 0..n_classes-1 in sorted order (numbers by value, texts
+        letter by letter: "10" before "2") and kept as class names. The data are copied.
 
         Args:
             X: also a list of tensors, arrays or pictures of Pillow.
             channels: "first" or "last": which axis of (N, C, H, W) or (N, H, W, C) holds the
-                channels. None: the last if it is 1, 3 or 4 long and the second is not; of floats
-                only where height and width are above 4, because they may be maps of many
-                channels. Of bytes also where the second and third are equal and longer.
+                channels. None: the last if it has length 1, 3 or 4 and the second does not; for
+                    floats, only if height and width are above 4, because they may be maps of many
+                    channels. For bytes, also if the second and third are equal and longer.
             names: class_names (in sorted order of the labels), class_groups, name and files, as
                 above.
         Raises:
@@ -110,10 +110,10 @@ class FewShotDataset:
         - one mapping of two columns, {"image": [...], "label": [...]};
         - one mapping from class name to the items of that class, whose order is kept.
 
-        Items are tensors, arrays, lists of numbers or pictures of Pillow, all of one shape, and
-        are stored as `from_arrays` stores them; a label is one number or text. Each entry is read
-        once: a random transform acts once. Names that the data set knows for its labels (`classes`
-        or `class_to_idx` of torchvision, also below Subset and ConcatDataset, and `features` of
+        Items are tensors, arrays, lists of numbers or pictures of Pillow, all of one shape, and are
+        stored as `from_arrays` stores them; a label is one number or text. Each entry is read once,
+        so a random transform acts once. Names that the data set knows for its labels (`classes` or
+        `class_to_idx` of torchvision, also below Subset and ConcatDataset, and `features` of
         Hugging Face) become class names, and the files that torchvision lists as `samples` the
         `files`.
 
@@ -123,7 +123,7 @@ class FewShotDataset:
             channels: as in `from_arrays`; pictures of Pillow do not need it.
             names: class_names (in sorted order of the labels), class_groups, name and files.
         Raises:
-            ValueError: no entry, or one that does not fit; the message says which and what it is.
+            ValueError: there is no entry, or one that does not fit; the message says which and why.
         """
         return cls._from_parts(read_pairs(pairs, (item_key, label_key), channels), names)
 
@@ -175,7 +175,7 @@ class FewShotDataset:
         return self.items.index_select(0, flat).view(*rows.shape, *self.item_shape)
 
     def files_of(self, rows: Any) -> Any:
-        """The files that items came from, as lists nested like `rows`; for one row, its file.
+        """The files that items came from, as lists nested like `rows`; for a single row, its file.
 
         Those of an episode are in `files_of(batch.support_rows)` and `files_of(batch.query_rows)`,
         a list a task.
@@ -219,7 +219,7 @@ class FewShotDataset:
         """A data set of these classes only, renumbered in the given order.
 
         Raises:
-            ValueError: an index is no integer, out of range or given twice, or none is given.
+            ValueError: an index is not an integer, out of range or given twice, or none is given.
         """
         chosen = [as_integer("each of classes", c, None) for c in _listed("classes", classes)]
         if not chosen or len(set(chosen)) != len(chosen):
@@ -267,7 +267,7 @@ class FewShotDataset:
         shares = _as_shares(shares)
         n, k = self.n_classes, len(shares)
         ends = [round(sum(shares[: i + 1]) * n) for i in range(k)]
-        # Each part gets a class as long as there are enough for that.
+        # Each part gets at least one class, as long as there are enough.
         ends = [min(max(end, i + 1), n - (k - 1 - i)) for i, end in enumerate(ends)]
         starts = [0, *ends[:-1]]
         if any(end <= start for start, end in zip(starts, ends, strict=True)):
@@ -297,10 +297,10 @@ def as_dataset(data: Any) -> FewShotDataset:
 
     Args:
         data: a FewShotDataset; a pair (X, y) for `FewShotDataset.from_arrays`; or anything that
-            `FewShotDataset.from_pairs` takes. A list of two (item, label) pairs is told from
-            (X, y) by its labels: single values, where X has an item.
+            `FewShotDataset.from_pairs` takes. We tell a list of two (item, label) pairs from (X, y)
+            by its labels, which are single values.
     Raises:
-        ValueError: it is none of these, or what is in it does not fit.
+        ValueError: it is none of these, or its content does not fit.
     """
     if isinstance(data, FewShotDataset):
         return data
@@ -316,7 +316,7 @@ def as_dataset(data: Any) -> FewShotDataset:
 
 
 def _listed(name: str, values: Any) -> list[Any]:
-    """Several values as a list; of an array or a tensor as plain numbers."""
+    """Several values as a list; those of an array or a tensor as plain numbers."""
     values = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise ValueError(f"{name} must be a list, got {shown(values)}")

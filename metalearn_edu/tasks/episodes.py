@@ -23,7 +23,7 @@ __all__ = ["EpisodeBatch", "Task", "check_finite", "count_classes"]
 
 
 class Task(NamedTuple):
-    """One task of a batch, without the task axis: the form in which papers write an episode.
+    """One task of a batch, without the task axis, as papers write an episode.
 
     support_x (S, *item), support_y (S,), query_x (Q, *item), query_y (Q,); for regression the
     targets are (S, out) and (Q, out).
@@ -50,9 +50,9 @@ class EpisodeBatch:
         query_y: (T, Q) int64 labels, or (T, Q, out) float targets.
         classes: optional (T, n_way) int64: the data set class behind each label.
         order: optional (T, S + Q) int64: in which order `stream` presents support and query items.
-        support_rows, query_rows: optional (T, S) and (T, Q) int64: the row of each item in its
-            data set, for `FewShotDataset.files_of`. They go along with the other tensors, to
-            another device too.
+        support_rows, query_rows: optional (T, S) and (T, Q) int64: the row of each item in its data
+            set, for `FewShotDataset.files_of`. They move with the other tensors, also to another
+            device.
     Raises:
         ValueError: shapes, dtypes or the label range do not fit, or a class has no support item.
     """
@@ -107,7 +107,7 @@ class EpisodeBatch:
         return _one_number("n_query", "query_y", *self._per_class(self.query_y))
 
     def _per_class(self, y: Tensor) -> tuple[int, int]:
-        """The fewest and the most items of a class in a task; for regression, those of a task."""
+        """The fewest and the most items of a class in a task; for regression, of a task."""
         if self.n_way is None:
             return y.shape[1], y.shape[1]
         counts = _count_labels(y, self.n_way)
@@ -132,7 +132,7 @@ class EpisodeBatch:
         return Task(self.support_x[i], self.support_y[i], self.query_x[i], self.query_y[i])
 
     def stream(self) -> tuple[Tensor, Tensor]:
-        """All items of each task one after the other, for a learner that reads sequences.
+        """All items of each task in sequence, for a learner that reads sequences.
 
         Returns:
             items (T, S + Q, *item) and labels (T, S + Q), or targets (T, S + Q, out), in `order`;
@@ -146,9 +146,9 @@ class EpisodeBatch:
         return x[task, self.order], y[task, self.order]
 
     def split(self, chunk_size: int | None) -> Iterator[EpisodeBatch]:
-        """The same tasks in batches of at most `chunk_size` (None: all in one), as equal as can be.
+        """Batches of the same tasks, at most `chunk_size` (None: all in one), as equal as possible.
 
-        So we do not pay the fixed cost of a call for a few last tasks.
+        So we avoid the fixed cost of a call for a few remaining tasks.
         """
         size = self.n_tasks if chunk_size is None else as_integer("chunk_size", chunk_size)
         n_chunks = -(-self.n_tasks // size)
@@ -161,7 +161,7 @@ class EpisodeBatch:
         Tensors made under torch.inference_mode() are copied outside it, ready for gradients.
 
         Raises:
-            ValueError: `dtype` is not a floating-point one: items would be cut to integers.
+            ValueError: `dtype` is not floating point, so items would be cut to integers.
         """
         if dtype is not None and not dtype.is_floating_point:
             raise ValueError(f"dtype must be floating point, such as torch.float32, got {dtype}")
@@ -177,7 +177,7 @@ class EpisodeBatch:
     def like(self, module: nn.Module) -> EpisodeBatch:
         """The same episodes on the device and in the dtype of the module's first parameter.
 
-        Without a floating-point parameter there, they stay where they are.
+        If it has no floating-point parameter, they stay where they are.
         """
         floats = (p for p in module.parameters() if p.is_floating_point())
         parameter = next(floats, self.support_x)
@@ -198,11 +198,11 @@ class EpisodeBatch:
 
     @cached_property
     def _finite(self) -> bool:
-        """Whether `check_finite` has found nothing; batches that come from this one know it too."""
+        """Whether `check_finite` has passed; batches made from this one inherit the answer."""
         return False
 
     def _map(self, change: Callable[[Tensor], Tensor], *, finite: bool = False) -> EpisodeBatch:
-        """A batch with every tensor changed; what was checked is not checked again."""
+        """A batch with every tensor changed; checks that have passed are not repeated."""
         batch = object.__new__(EpisodeBatch)
         for field in fields(self):
             tensor = getattr(self, field.name)
@@ -230,7 +230,7 @@ def count_classes(support_y: Tensor) -> int:
 
 def check_finite(name: str, x: Tensor) -> None:
     """Refuse a tensor with NaN or infinite numbers."""
-    if torch.isfinite(x.sum()):  # then all are, and a sum is read off faster
+    if torch.isfinite(x.sum()):  # a finite sum has only finite terms
         return
     n_bad = int((~torch.isfinite(x)).sum())
     if n_bad:
@@ -294,7 +294,7 @@ def _check_labels(batch: EpisodeBatch) -> None:
     n_way = count_classes(batch.support_y)
     lowest = min(int(batch.support_y.min()), int(batch.query_y.min()))
     highest = int(batch.query_y.max())
-    # More labels than items would fail below, but only after a count that takes much memory.
+    # More labels than items would fail below, but only after a count that takes a lot of memory.
     if lowest < 0 or highest >= n_way or n_way > batch.support_y.shape[1]:
         raise ValueError(
             f"labels must be 0..n_way - 1 in every task, got {lowest} to "
@@ -334,7 +334,7 @@ def _check_rows(batch: EpisodeBatch) -> None:
 def _check_table(
     name: str, table: Tensor | None, axes: str = "", shape: tuple[int, ...] | None = None
 ) -> None:
-    """Refuse what is no table of integers, of this shape if there is one; None is no table."""
+    """Refuse anything but a table of integers, of this shape if one is given; None is allowed."""
     if table is None:
         return
     if not isinstance(table, Tensor):

@@ -1,8 +1,8 @@
-"""Smooth random functions: draws of a Gaussian process, with noise. Introduced in notebook 10.
+"""Smooth random functions, drawn from a Gaussian process, with noise. Introduced in notebook 10.
 
-Values at any points are jointly normal, with covariance exp(-(x - x')^2 / (2 length^2)): near
-points have nearly the same value, far points know nothing of each other. Its exact posterior is a
-formula (Rasmussen & Williams 2006, algorithm 2.1), which no learner can beat on average.
+Values at any points are jointly normal, with covariance exp(-(x - x')^2 / (2 length^2)): points
+close together have nearly the same value, points far apart are independent. Its exact posterior is
+a formula (Rasmussen & Williams 2006, algorithm 2.1), which no learner can beat on average.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .sampler import TaskSource
 __all__ = ["GaussianProcesses"]
 
 JITTER = 1e-9
-"""Added to the variances, so that rounding cannot make them negative; far below any noise."""
+"""Added to the variances, so that rounding cannot make them negative; far below the noise."""
 
 
 class GaussianProcesses(TaskSource):
@@ -27,7 +27,7 @@ class GaussianProcesses(TaskSource):
     Args:
         n_shot: support points per task.
         n_query: query points per task.
-        length: how far apart points must be to differ, in units of x.
+        length: how far apart points must be for their values to differ, in units of x.
         noise_std: standard deviation of the noise, of support and query targets alike; the
             functions themselves have variance 1.
         x_range: x is uniform between these.

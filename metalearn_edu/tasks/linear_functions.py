@@ -1,10 +1,10 @@
-"""Linear functions of random weights, seen through noise: the family whose best answer is known.
+"""Linear functions with random weights and noise: a family whose best answer is known.
 
 y = <w, x> + noise, with normal w, x and noise. Its exact posterior is ridge regression, and it has
 been the test bed of in-context learning since Garg et al. (2022). Introduced in notebook 10.
 
-With `n_functions` there are only that many different w, drawn once: a meta-learner can know them by
-heart, or learn what they have in common (Raventos et al. 2023).
+With `n_functions` there are only that many different w, drawn once: a meta-learner can learn them
+by heart, or learn what they have in common (Raventos et al. 2023).
 """
 
 from __future__ import annotations

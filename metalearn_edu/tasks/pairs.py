@@ -1,7 +1,7 @@
-"""Data of any usual form, read into items and labels: arrays, pairs, rows, columns, data sets.
+"""Read data in any usual form into items and labels: arrays, pairs, rows, columns, data sets.
 
 All forms go through the same two readers, `as_items` and `as_classes`, so that a picture and a
-label mean the same in whatever form they come.
+label mean the same in every form.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def read_pairs(data: Any, keys: Keys = (None, None), channels: Channels = None) 
 
 
 def are_pairs(data: Any) -> bool:
-    """Whether both entries of `data`, a list or tuple of two, are an item with its label.
+    """Whether both entries of `data`, a list or tuple of two, are pairs of an item and its label.
 
     Then it cannot be a pair (X, y) as well, for which X[1] would be an item.
     """
@@ -97,7 +97,7 @@ def _columns(data: Mapping[Any, Any], keys: Keys) -> tuple[Any, Any] | None:
     if any(keys) or (all(found) and _holds_scalars(data[found[1][0]])):
         item_key, label_key = _keys_of(data, keys, "the columns")
         return _listed(data[item_key]), _listed(data[label_key])
-    if all(found) and len(data) == 2:  # rather columns with odd labels than classes so named
+    if all(found) and len(data) == 2:  # more likely columns than classes
         label_key = found[1][0]
         raise ValueError(
             f"the column {label_key!r} must hold one label per item, got "
@@ -168,7 +168,7 @@ def _length(data: Any) -> int:
 def _row(data: Any, i: int) -> Any:
     try:
         return data[i]
-    except Exception as error:  # whatever the data set of a person raises
+    except Exception as error:  # a user's data set can raise anything
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"entry {i} of {type(data).__name__} cannot be read: {said}") from error
 
@@ -190,7 +190,7 @@ def _as_label(i: int, label: Any) -> Any:
 
 
 def _read_classes(data: Any, labels: list[Any], key: str | None) -> tuple[Tensor, list[str]]:
-    """Labels 0..n_classes-1 and the class names, which the data set may know by number."""
+    """Labels 0..n_classes-1 and class names, which the data set may know by number."""
     leaves = [_leaf(data, i)[0] for i in range(len(labels))]
     tables = {id(leaf): _names_by_label(leaf, key) for leaf in leaves}
     names = [
@@ -199,7 +199,7 @@ def _read_classes(data: Any, labels: list[Any], key: str | None) -> tuple[Tensor
     ]
     first, *others = tables.values()
     if any(table != first for table in others):
-        labels = names  # a number means another class in another part of the data
+        labels = names  # a number can mean different classes in different parts of the data
     numbers, classes = as_classes(labels, "the data")
     called = dict(zip(labels, names, strict=True))
     return numbers, [_as_name(called[label]) for label in sorted(called)] if first else classes
@@ -208,7 +208,7 @@ def _read_classes(data: Any, labels: list[Any], key: str | None) -> tuple[Tensor
 def _leaf(data: Any, i: int) -> tuple[Any, int]:
     """The data set below Subset and ConcatDataset that entry i comes from, and its number there.
 
-    Not below kinds of these with a __getitem__ of their own: labels may mean other things there.
+    We do not look below subclasses with their own __getitem__, whose labels can mean other things.
     """
     while type(data).__getitem__ in (Subset.__getitem__, ConcatDataset.__getitem__):
         if isinstance(data, Subset):
@@ -223,7 +223,7 @@ def _leaf(data: Any, i: int) -> tuple[Any, int]:
 def _names_by_label(data: Any, key: str | None) -> Names | None:
     """What torchvision (class_to_idx, classes) or Hugging Face (features) call the labels."""
     if getattr(data, "target_transform", None) is not None:
-        return None  # the labels are no longer those that have these names
+        return None  # the names no longer belong to these labels
     features = getattr(data, "features", None)
     if isinstance(features, Mapping) and key in features:
         return _numbered(getattr(features[key], "names", None))
@@ -300,11 +300,11 @@ def _items_of(name: Any, items: Any) -> list[Any]:
 
 
 def as_items(X: Any, channels: Channels, where: str = "X") -> Tensor:
-    """Images as uint8 (N, C, H, W), all else as float32 (N, *item); the numbers are copied."""
+    """Images as uint8 (N, C, H, W), anything else as float32 (N, *item); numbers are copied."""
     if channels not in ("first", "last", None):
         raise ValueError(f"channels must be 'first', 'last' or None, got {channels!r}")
     if isinstance(X, list | tuple) and X and _is_picture(X[0]):
-        channels = None  # pictures say themselves which of their axes is which
+        channels = None  # Pillow's pictures know which of their axes is which
     X = X if isinstance(X, Tensor) else _as_tensor(X, where)
     if X.is_complex() or X.ndim == 0 or X.layout != torch.strided:
         dense = "" if X.layout == torch.strided else f", {X.layout}; use .to_dense()"
@@ -360,7 +360,7 @@ def _as_item(i: int, item: Any) -> Tensor:
 
 
 def _stacked(items: list[Tensor]) -> Tensor:
-    """Items of one shape as one tensor; pixels in bytes do not go with other numbers."""
+    """Items of one shape as one tensor; bytes cannot be mixed with other numbers."""
     first = items[0]
     for i, item in enumerate(items):
         if item.shape != first.shape:
@@ -399,7 +399,7 @@ def _as_pixels(picture: Any) -> Tensor:
 
 
 def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
-    """Labels 0..n_classes-1, (N,), in sorted order of what they were; and that as text."""
+    """Labels 0..n_classes-1, (N,), in sorted order of the original labels; and those as text."""
     values = _label_array(y, where)
     if values.ndim != 1:
         of_column = "give y[:, 0]" if values.shape[-1:] == (1,) else _ONE_HOT
@@ -419,12 +419,12 @@ def as_classes(y: Any, where: str) -> tuple[Tensor, list[str]]:
 
 
 def _as_name(label: Any) -> str:
-    """A label as text; that of HDF5 and MATLAB files comes as bytes."""
+    """A label as text; in HDF5 and MATLAB files it is bytes."""
     return label.decode(errors="backslashreplace") if isinstance(label, bytes) else str(label)
 
 
 def _label_array(y: Any, where: str) -> np.ndarray:
-    """Labels as an array, after a check that NumPy does not turn some of them into others."""
+    """Labels as an array, after a check that NumPy does not change some of them."""
     if isinstance(y, Tensor):
         y = y.detach().cpu()
         return np.asarray(y.float() if y.dtype == torch.bfloat16 else y)
@@ -442,7 +442,7 @@ def _label_array(y: Any, where: str) -> np.ndarray:
 
 
 def _check_kinds(y: Sequence[Any], where: str) -> None:
-    """Labels are all numbers, all texts or all bools; NumPy would turn mixed ones into texts."""
+    """Refuse labels of mixed kinds (numbers, texts, bools), which NumPy would turn into texts."""
     if {*map(type, y)} <= {int} or {*map(type, y)} <= {str}:
         return  # the usual cases, fast
     kinds = [_kind(label) for label in y]
@@ -470,7 +470,7 @@ _ONE_HOT = "of one-hot labels, give y.argmax(1)"
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of an array or of nested lists, () for a single value; None: no such thing."""
+    """The shape of an array or of nested lists, () for a single value; None for anything else."""
     if value is None or isinstance(value, str | bytes | Number):
         return ()
     if isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
 """From a pool of classes to episodes, many at once. Introduced in notebook 01.
 
-One episode: choose n_way classes, give them the labels 0..n_way-1 in random order, choose
-n_shot + n_query distinct items of each, and split them. Here T episodes are drawn side by side:
-once over the classes, once over the items, and then one gather brings the items.
+One episode: choose n_way classes, give them the labels 0..n_way-1 in random order, choose n_shot +
+n_query distinct items of each, and split them. Here we draw T episodes side by side: one draw over
+the classes, one over the items, and then a single gather fetches the items.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["EpisodeSampler", "Streams", "TaskSource", "as_task_source", "create_
 
 
 class TaskSource(ABC):
-    """Anything that tasks come from. Episode i of a seed is a function of (seed, i) alone."""
+    """Anything that tasks come from. Episode i of a seed depends only on (seed, i)."""
 
     n_way: int | None = None
     n_shot: int | None = None
@@ -36,10 +36,11 @@ class TaskSource(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """A text that differs for other tasks, so that a run resumes only on its own tasks.
+        """A text that differs for other tasks, so that a run resumes only on the same tasks.
 
-        The repr of the source; of a class without its own, the name and the public attributes. Say
-        in a `__repr__`, or in a fingerprint of your own, what else makes the tasks what they are.
+        By default it is the repr of the source, or, for a class without its own repr, the name and
+        the public attributes. If the tasks depend on anything else, say so in a `__repr__` or in
+        your own fingerprint.
         """
         if type(self).__repr__ is not object.__repr__:
             return _settled(repr(self))
@@ -52,10 +53,10 @@ class TaskSource(ABC):
         """Episodes start .. start + n_tasks - 1 of `seed`."""
 
     def sample(self, n_tasks: int, generator: torch.Generator | None = None) -> EpisodeBatch:
-        """Fresh episodes of a seed that `generator` draws (None: torch's default generator).
+        """Fresh episodes, whose seed `generator` draws (None: torch's default generator).
 
         Raises:
-            ValueError: `generator` is no torch.Generator, or there cannot be that many tasks.
+            ValueError: `generator` is not a torch.Generator, or there cannot be that many tasks.
         """
         if not isinstance(generator, torch.Generator | None):
             raise ValueError(
@@ -130,7 +131,8 @@ class EpisodeSampler(TaskSource):
         within_group: take all classes of an episode from one group (one script or alphabet); each
             group that is large enough is equally likely.
     Raises:
-        ValueError: the data set cannot give such an episode; the message says the largest it can.
+        ValueError: the data set cannot give such an episode; the message says the largest possible
+            one.
     """
 
     def __init__(
@@ -159,7 +161,7 @@ class EpisodeSampler(TaskSource):
             raise ValueError(self._refusal(max(map(len, pools))))
         counts = self.n_shot, self.n_query
         self._labels = [torch.arange(self.n_way).repeat_interleave(n) for n in counts]
-        # One flat table for pools of unequal size, as FewShotDataset has for its classes.
+        # One flat table for pools of unequal size, like the one of FewShotDataset for its classes.
         self._members = np.concatenate(large)
         self._sizes = np.array([len(pool) for pool in large])
         self._starts = np.cumsum(self._sizes) - self._sizes
@@ -204,7 +206,7 @@ class EpisodeSampler(TaskSource):
         return self._gather(torch.from_numpy(classes), torch.from_numpy(chosen))
 
     def _bytes_of_item(self) -> int:
-        """Bytes held at once for each item that is gathered."""
+        """Bytes held at the same time for each gathered item."""
         stored = self.dataset.items.dtype
         scaled = 4 if stored == torch.uint8 else 0
         return math.prod(self.dataset.item_shape) * (stored.itemsize + scaled)
@@ -237,7 +239,7 @@ class EpisodeSampler(TaskSource):
     ) -> tuple[Tensor, Tensor]:
         """Support and query items (T, n_way * per_class, *item) of rows (T, n_way * per_class).
 
-        All are gathered and scaled in one block, of which the two are views.
+        All are gathered and scaled in one block; the two results are views of it.
         """
         sides = support_rows, query_rows
         items = self.dataset.take(torch.cat([side.flatten() for side in sides]))
@@ -295,7 +297,7 @@ class Streams(TaskSource):
     def episodes(self, seed: int, start: int, n_tasks: int) -> EpisodeBatch:
         seed = as_integer("seed", seed, None)
         batch = self.sampler.episodes(seed, start, n_tasks)
-        # ~seed: numbers apart from those that drew the items.
+        # ~seed: numbers independent of those that drew the items.
         numbers = uniforms(~seed, start, n_tasks, self.n_way * self.n_instances)
         order = torch.from_numpy(numbers.argsort(axis=1)).to(batch.support_x.device)
         return replace(batch, order=order)

@@ -20,7 +20,7 @@ from .sampler import TaskSource
 __all__ = ["Sinusoids"]
 
 LARGEST = 1e30
-"""The ends of all ranges lie within it, far from where float32 ends."""
+"""All ranges must end within it, far from the limits of float32."""
 
 
 class Sinusoids(TaskSource):

@@ -77,8 +77,8 @@ torch.set_num_threads(1)
 # ## 1. See the data
 #
 # The data are called **Glyphs**: letters of 15 writing systems, drawn by a program with a shaky
-# hand. Two sets matter today. A machine may learn all it likes from **meta-train**. **Meta-test** is
-# for judging. No writing system is in both.
+# hand. Two sets matter today. A machine may learn as much as it likes from **meta-train**.
+# **Meta-test** is only for measuring. No writing system is in both.
 
 # %%
 train, test = load_glyphs("meta-train"), load_glyphs("meta-test")
@@ -88,7 +88,7 @@ print("scripts in both:", sorted(set(train.groups) & set(test.groups)))
 
 # %% [markdown]
 # Each row below shows ten drawings of one meta-test letter. They are turned, squeezed, bent, thick
-# or thin, and still you see at once that a row is *one* letter.
+# or thin, and yet you see at once that a row is *one* letter.
 
 # %%
 rows = plot_items(torch.cat([test.items_of(c)[:10] for c in (42, 57, 100, 127)]))
@@ -105,9 +105,9 @@ plt.show()
 # Here is the problem of this course in one picture. We take five letters that no machine here has
 # practised and that most people cannot read, give them the numbers 0 to 4, and show **one drawing
 # of each**: the **support set**. Then come new drawings of the same five letters, the **queries**,
-# and each must be given its number. Support set and queries together are an **episode**; this one
-# is **5-way 1-shot**: five letters, one drawing each. (Now and then a letter will look like one that
-# you know, because scripts borrow shapes from each other. Lesson 01 looks for such twins.)
+# and the task is to give each its number. Support set and queries together are an **episode**; this
+# one is **5-way 1-shot**: five letters, one drawing each. (Now and then a letter will look like one
+# that you know, because scripts borrow shapes from each other. Lesson 01 looks for such twins.)
 
 # %%
 tasks = EpisodeSampler(test, n_way=5, n_shot=1, n_query=15)
@@ -131,18 +131,18 @@ print("query  ", tuple(episode.query_x.shape))
 #
 # ## 3. Your turn
 #
-# On top is a query, below it are the five letters. You will press the button with the number of the
-# letter (or go to it with the Tab key and press Space). The true letter is then framed, and marks
-# below the letters show who chose which. Only the first answer in a round counts.
+# At the top is a query; below it are the five letters. Press the button with the number of the
+# letter that you recognise (or go to it with the Tab key and press Space). The true letter is then
+# framed, and marks below the letters show who chose which. Only the first answer in a round counts.
 #
 # You play against two machines. **Nearest pixel** is a rule that we will look into in a moment. (In
-# code it is a network that does nothing but write the pixels in a row.) **ProtoNet** comes with the
+# code, it is a network that only puts the pixels in one long row.) **ProtoNet** comes with the
 # course: a network that has practised on the letters of meta-train. In section 7 you will train one
 # yourself.
 #
-# This is what a finished round looks like. The game can be moved from Python too: here someone
-# answered 2. That was wrong, since the true letter is 3. Nearest pixel made the same mistake, and
-# ProtoNet was right.
+# This is what a finished round looks like. You can also play from Python: here someone answered 2.
+# That was wrong, since the true letter is 3. Nearest pixel made the same mistake, and ProtoNet was
+# right.
 
 # %%
 pixel = PrototypicalNetwork(nn.Flatten())
@@ -157,9 +157,10 @@ example
 #
 # > **Predict.** In how many of 20 rounds will you be right?
 #
-# Run the cell and play 20 rounds. The line below the buttons keeps the score, and its link saves all
-# answers as a table. Later, if you like, play with more letters, or with those of one script only.
-# The picture moves only while a kernel runs: if clicking does nothing, run the cells from the top.
+# Run the cell and play 20 rounds. The line below the buttons keeps the score, and its link saves
+# all the answers as a table. Later, you can play with more letters, or with the letters of one
+# script only. The picture moves only while a kernel runs: if clicking does nothing, run the cells
+# from the top.
 
 # %%
 game = LetterGame(rivals, seed=2)
@@ -167,21 +168,21 @@ game
 
 # %% [markdown]
 # How many did you get? People are good at this: in an experiment of Lake et al. (2015) they were
-# right in 95.5 % of the cases with 20 handwritten letters to choose from, where guessing gives 5 %.
+# right 95.5 % of the time with 20 handwritten letters to choose from, where guessing gives 5 %.
 #
 # Think about what you just did. You saw *one* drawing of a letter from a script that you probably
 # cannot read, and you recognised it in another hand. The one drawing does not say which changes
-# leave a letter the same. You have seen many letters before, in many hands. Could that experience
-# be what helps? We cannot take it away from you, but section 8 takes it away from a machine.
+# leave a letter the same. You have seen many letters before, in many hands. Is that experience what
+# helps you? We cannot take it away from you, but in section 8 we take it away from a machine.
 
 # %% [markdown]
 # ## 4. The simplest machine
 #
 # Nearest pixel compares a query with each support picture, pixel by pixel, and answers with the
-# label of the picture that differs least. "Differs" means: subtract the two pictures, square, add
-# up. We call that the **squared distance**.
+# label of the picture that differs the least from it. "Differs" means: subtract the two pictures,
+# square, add up. We call that the **squared distance**.
 #
-# Do it by hand once. The pictures have 2 by 2 pixels, with 1 for ink and 0 for paper. Letter 0 is a
+# Do it by hand once, with pictures of 2 by 2 pixels: 1 is ink and 0 is paper. Letter 0 is a
 # bar on the left, letter 1 a bar on top. The query is a bar on the left whose lower half came out
 # grey.
 
@@ -199,7 +200,8 @@ plt.show()
 
 # %% [markdown]
 # On paper: from the query to letter 0 only one pixel differs, by 0.5, so the squared distance is
-# 0.25. To letter 1, two pixels differ, by 1 and by 0.5: that makes 1.25. Now the same with loops.
+# 0.25. From the query to letter 1, two pixels differ, by 1 and by 0.5, which makes 1.25. Now the
+# same with loops.
 
 # %%
 for label, letter in enumerate([left_bar, top_bar]):
@@ -210,10 +212,10 @@ for label, letter in enumerate([left_bar, top_bar]):
     print(f"letter {label}: squared distance {total}")
 
 # %% [markdown]
-# PyTorch does that without loops, for all letters at once. The course package also provides it as a
-# learner: `adapt` takes the support set and returns a predictor, and the predictor gives each query
-# a **score** for each label. The score is minus the squared distance, so the largest score wins.
-# (`query[None]` makes a list of one query, because a predictor always takes many.)
+# PyTorch does this without loops, for all letters at once. The course package also provides the
+# rule as a learner: `adapt` takes the support set and returns a predictor, and the predictor gives
+# each query a **score** for each label. The score is minus the squared distance, so the largest
+# score wins. (`query[None]` makes a list of one query, because a predictor always takes many.)
 
 # %%
 letters = torch.stack([left_bar, top_bar])  # (2, 2, 2): letters, rows, columns
@@ -224,8 +226,8 @@ print("the package:  ", predictor(query[None])[0].tolist())
 # %% [markdown]
 # All three agree, and the answer is letter 0.
 #
-# > **Predict.** A new query: letter 0 once more, in perfect ink, but moved to the right by one
-# > pixel. What are its two distances? What will nearest pixel say?
+# > **Predict.** Here is a new query: letter 0 again, in solid ink, but moved one pixel to the
+# > right. What are its two distances? What will nearest pixel say?
 
 # %%
 moved_bar = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
@@ -252,8 +254,8 @@ answers, truth = torch.tensor([0, 1, 1, 4, 2]), torch.tensor([0, 1, 3, 4, 0])
 print(answers == truth)
 
 # %% [markdown]
-# Replace the line with `raise` with your own, and run the cell. As long as that line is there, the
-# check says that nothing was attempted.
+# Replace the line that says `raise` with your own code, and run the cell. As long as that line is
+# there, the check says that nothing was attempted.
 
 
 # %%
@@ -265,8 +267,8 @@ check(my_share_right)
 
 # %% [markdown]
 # Stuck? There are hints below the answer of a check. Click on *Hint 1*, or go there with Tab and
-# press Enter, to unfold it; the next hint is inside. Our solution is below the hints. Every lesson
-# does it this way.
+# press Enter, to unfold it; the next hint is inside. Our solution is below the hints. It works this
+# way in every lesson.
 #
 # Does the check say "correct"? Then you know how every exercise of this course works. If it says
 # "not attempted yet", you can still go on: from here we use the package's `share_right`.
@@ -280,7 +282,8 @@ progress(0)
 # %% [markdown]
 # ## 6. Nearest pixel, measured
 #
-# First the one episode from above: learn from its five support pictures, name its 75 queries.
+# We begin with the episode from above: learn from its five support pictures, then name its 75
+# queries.
 
 # %%
 predictor = pixel.adapt(episode.support_x, episode.support_y)
@@ -289,10 +292,11 @@ share = share_right(answers, episode.query_y)
 print("right:", round(75 * share), "of 75 queries")
 
 # %% [markdown]
-# One episode says little: five other letters may be easier or harder. So we draw 600 fresh episodes
-# and take the mean. That is the **meta-test accuracy**. The mean of 600 is not exact either, so we
-# always give a **95 % interval** with it, written with $\pm$: if we repeated this with other
-# episodes, about 95 of 100 such intervals would contain the true value. Lesson 02 is all about that.
+# One episode does not say much, because five other letters may be easier or harder. So we draw 600
+# fresh episodes and take the mean. That is the **meta-test accuracy**. The mean of 600 is not exact
+# either, so we always give a **95 % interval** with it, written with $\pm$: if we repeated this
+# with other episodes, about 95 of 100 such intervals would contain the true value. Lesson 02 is all
+# about that.
 #
 # > **Predict.** Chance is 20 %. Where will nearest pixel be on 600 episodes: near 20, near 50, or
 # > near 90 %?
@@ -303,21 +307,21 @@ print(f"nearest pixel: {100 * pixel_result.mean:.0f} % of {pixel_result.n_episod
 print(f"± {100 * pixel_result.half_width:.1f} points; chance {100 * pixel_result.chance:.0f} %")
 
 # %% [markdown]
-# Less than half is right, but 45 is well above 20: pixels do carry information. Compare it with your
-# own rounds.
+# Fewer than half of the answers are right, but 45 % is well above 20 %, so pixels do carry
+# information. Compare it with your own rounds.
 #
 # ## 7. A machine that has learned to learn
 #
-# You have experience with other letters, and nearest pixel has none. So let us give a machine
-# experience: 1,300 small episodes, drawn from meta-train. In each one it sees one drawing of each of
-# 30 letters, answers three queries of each, and is changed a little so that it would have answered
-# better. One such change is an **outer step**. The machine never practises a meta-test letter. It
-# practises *learning from one drawing*.
+# You have experience with other letters, and nearest pixel has none. So let us give a machine some
+# experience: 1,300 small episodes, drawn from meta-train. In each one it sees one drawing of each
+# of 30 letters, answers three queries of each, and is changed a little so that it would have
+# answered better. One such change is an **outer step**. The machine never practises a meta-test
+# letter. It practises *learning from one drawing*.
 #
 # The machine is called a **Prototypical Network**, ProtoNet for short. It works like nearest pixel
 # with one change: a small network first turns each picture into 32 numbers, and those are compared
 # instead of pixels. Training shapes the network. You will build it yourself in lesson 03; today we
-# just let it run.
+# just run it.
 #
 # > **Predict.** After half a minute of training, what will its meta-test accuracy be, on scripts that
 # > it has never seen?
@@ -351,8 +355,9 @@ describe(
 plt.show()
 
 # %% [markdown]
-# The loss falls fast at first and then slowly. That shows how well the machine does at practice. What
-# counts are new letters of new scripts: the same 600 meta-test episodes that nearest pixel had.
+# The loss falls fast at first and then slowly. That shows how well the machine does in practice
+# episodes. What counts is how it does on new letters of new scripts, so we score it on the same 600
+# meta-test episodes as nearest pixel.
 
 # %%
 protonet_result = evaluate_meta_learner(protonet, tasks, n_episodes=600)
@@ -367,27 +372,28 @@ plt.show()
 assert protonet_result.mean > 0.85, f"{protonet_result.mean:.3f}: was it trained?"
 
 # %% [markdown]
-# About 94 % in our run, with an interval of about half a point to either side; nearest pixel has about
-# 45 % and chance is 20 %. Your own run may differ from ours by a point or so, because computers round
-# differently and training amplifies the difference. So one drawing of each letter is enough for a
-# machine as well. Learning from one drawing was what it *practised*, on other letters: that is
-# *learning to learn*, or **meta-learning**, and it is what this course is about.
+# ProtoNet has 93 to 94 %: three trainings with different random numbers gave 93.9, 93.2 and 93.5 %,
+# each ± 0.5 points. Nearest pixel has about 45 %, and chance is 20 %. Your own run may differ from
+# ours by a point or so, because computers round differently and training amplifies the difference.
+# So a machine, too, needs only one drawing of each letter. It *practised* learning from one
+# drawing, on other letters: that is *learning to learn*, or **meta-learning**, and it is what this
+# course is about.
 #
-# Two things about these numbers, since the course is strict with numbers. The interval is about the
-# *episodes*: it says how much the mean would move with other episodes, not with another training
-# run. And we did not choose the settings of the training by looking at meta-test; there is a third
-# set for that, **meta-val**, with scripts of its own.
+# Two remarks about these numbers, because this course is strict about numbers. The interval is
+# about the *episodes*: it says how much the mean would move with other episodes, not with another
+# training run. And we did not choose the settings of the training by looking at meta-test; there is
+# a third set for such choices, **meta-val**, with scripts of its own.
 #
 # ## 8. How much practice?
 #
-# Is it the *other letters* that help, or only the 1,300 steps of training? Keep the steps and take
-# letters away. We trained the same network with the same recipe on 10, 50, 200 and all 890 letters
-# of meta-train, each with three seeds. (Its practice is 10-way, because ten letters give no more.
-# These twelve runs take some five minutes, so we stored their results;
-# `python tools/practice_letters.py` measures them again.)
+# Is it the *other letters* that help, or just the 1,300 steps of training? To find out, we keep the
+# steps and take letters away. We trained the same network with the same recipe on 10, 50, 200 and
+# all 890 letters of meta-train, three times each, with different random numbers. The practice
+# episodes are 10-way, because ten letters allow no more. (The twelve runs take about five minutes,
+# so we stored their results; `python tools/practice_letters.py` measures them again.)
 #
 # > **Predict.** A network practises on ten letters until it never confuses them. What is its
-# > accuracy on *new* letters: that of nearest pixel, halfway to 94 %, or almost 94 %?
+# > accuracy on *new* letters: the same as nearest pixel's, halfway to 94 %, or almost 94 %?
 #
 # > **Explore.** Move the slider from left to right, and guess each point before it appears. If you
 # > have played, your own score stands on the right.
@@ -397,12 +403,12 @@ practice_explorer = PracticeExplorer(game)
 practice_explorer
 
 # %% [markdown]
-# **What we saw.** Ten letters are learned by heart: 100 % on the practised ones, and 48 to 51 % on new
-# ones, hardly more than nearest pixel's 45 %. With 50 letters it is 68 to 71 %, with 200 it is 84 to
-# 85 %, and with all 890 it is 86 % (ranges over three seeds). The number of steps is the same each time, so
-# it is the number of *different* letters that makes the difference. On the practised letters the
-# accuracy falls from 100 to 92 %, so the two curves approach each other. (Section 7 has a higher figure
-# for the same 890 letters: its practice is 30-way.)
+# **What we saw.** The network learns ten letters by heart: it has 100 % on the practised ones, but
+# only 48 to 51 % on new ones, hardly more than nearest pixel's 45 %. With 50 letters it is 68 to 71
+# %, with 200 it is 84 to 85 %, and with all 890 it is 86 % (ranges over the three trainings). The
+# number of steps is the same each time, so what makes the difference is the number of *different*
+# letters. On the practised letters, the accuracy falls from 100 to 92 %, so the two curves come
+# closer together. (Section 7 has a higher figure for the same 890 letters: its practice is 30-way.)
 #
 # ## 9. You against the machine
 #
@@ -417,8 +423,9 @@ game.add_rival("my ProtoNet", protonet)
 game
 
 # %% [markdown]
-# Your share of 20 rounds is a rough figure: if you were right in 18 of 20, your true share may well
-# be anywhere between 70 and 97 %. So if you and the machine differ by two rounds, call it a draw.
+# Your score over 20 rounds is a rough figure: if you were right in 18 of 20, your true share may
+# well be anywhere between 70 and 97 %. So if you and the machine differ by two rounds, call it a
+# draw.
 
 # %%
 print(game.score())
@@ -442,19 +449,20 @@ describe(
 plt.show()
 
 # %% [markdown]
-# **What we saw.** All lose, but not alike. With 20 letters nearest pixel falls from about 45 to about
-# 23 %, and the network still has about 79 %. In the first 50 rounds of this game, the ProtoNet that comes with the
-# course is right 48 times with 5 letters and 42 times with 20; nearest pixel 20 and 10 times. In your
-# rounds you can see whether it confuses the letters that you would confuse, too.
+# **What we saw.** With 20 letters everyone does worse, but some lose more than others. Nearest
+# pixel falls from about 45 to about 23 %, while the network still has 78 to 79 % (the same three
+# trainings). In the first 50 rounds of this game, the ProtoNet that comes with the course is right
+# 48 times with 5 letters and 42 times with 20; nearest pixel is right 20 and 10 times. Your own
+# rounds show whether the network confuses the same letters as you do.
 
 # %% [markdown]
 # ### Draw your own (optional)
 #
-# So far all letters were ours. Now invent some. This part is only for play: nothing later builds on
-# it. Draw a character on the white square with the mouse, a pen or a finger, choose the next number
-# and draw another, two to ten in all. Then choose *query* and draw one of them again. While you draw,
-# the network says which one it takes it for, and how sure it is. If you cannot draw or prefer not to,
-# pick samples from the menu.
+# So far, all the letters were ours. Now invent some. This part is only for fun: nothing later
+# builds on it. Draw a character on the white square with the mouse, a pen or a finger, choose the
+# next number and draw another, two to ten in all. Then choose *query* and draw one of them again.
+# While you draw, the network says which character it recognises, and how sure it is. If you cannot
+# draw or prefer not to, pick samples from the menu.
 #
 # Here we pick three letters and a query from Python.
 
@@ -471,10 +479,11 @@ drawing
 # character, which `load_image_folder` reads as a data set of your own. If you draw them once more and
 # save again, it holds two drawings of each.
 #
-# > **Explore.** How different can the second drawing be, turned, squeezed, with a loop left out, before
-# > the network takes it for another? Does another learner from the menu forgive more?
+# > **Explore.** How much can you change the second drawing (turn it, squeeze it, leave out a loop)
+# > before the network takes it for another character? Is another learner from the menu more
+# > tolerant?
 #
-# We can test the first of these on many letters: turn every query, but not its support picture.
+# We can test turning on many letters: we turn every query, but not its support picture.
 
 # %% tags=["nbval-ignore-output"]
 protonet.eval()  # as in a test: no picture depends on the others
@@ -487,35 +496,35 @@ for turns in (0, 1, 2):
     print(f"queries turned by {90 * turns:3} degrees: {right:.0f} % right")
 
 # %% [markdown]
-# **What we saw.** In our run 94 % of the queries are named rightly as they are, 37 % after a quarter
-# turn, and 44 % upside down. The network has practised on letters that lean a little, and never on the
-# same letter lying on its side. Whether that is a fault depends on the task: a turned letter can be
-# another letter.
+# **What we saw.** The network names about 94 % of the queries correctly as they are, 35 to 37 %
+# after a quarter turn, and 44 to 47 % upside down (the three trainings again). The network has
+# practised on letters that lean a little, and never on the same letter lying on its side. Whether
+# that is a fault depends on the task: a turned letter can be another letter.
 
 # %% [markdown]
 # ## 10. Limits, and the papers' numbers
 #
 # Real handwriting differs from our glyphs in one way: the 20 drawings of a glyph all come from one
-# printed shape, while 20 people may draw a letter with different strokes. The classic data set for
-# one-shot learning is **Omniglot**: 1,623 letters of 50 alphabets, each drawn by 20 people.
+# printed shape, while 20 people may draw the same letter with different strokes. The classic data
+# set for one-shot learning is **Omniglot**: 1,623 letters of 50 alphabets, each drawn by 20 people.
 #
 # | what | letters | way, shot | accuracy | source |
 # |---|---|---|---|---|
 # | nearest pixel | Glyphs, meta-test | 5-way 1-shot | about 45 % | ours, 600 episodes |
-# | ProtoNet, half a minute of training | Glyphs, meta-test | 5-way 1-shot | about 94 % | ours, 600 episodes, several trainings |
+# | ProtoNet, half a minute of training | Glyphs, meta-test | 5-way 1-shot | 93 to 94 % | ours, 600 episodes, three trainings |
 # | pixels, compared by cosine | Omniglot | 5-way 1-shot | 41.7 % | Vinyals et al. (2016) |
 # | ProtoNet, fully trained | Omniglot | 5-way 1-shot | 98.8 % | Snell et al. (2017) |
 # | people | Omniglot, letters of one alphabet | 20-way 1-shot | 95.5 % | Lake et al. (2015) |
 #
 # **Do not compare the rows across data sets.** The letters differ, the drawings vary in other ways,
-# and the network of the paper is larger and was trained far longer. The people even had another
-# task, with 20 letters of a single alphabet. What the rows have in common is the pattern: on both
-# data sets pixels do badly, and a network that practised on *other* letters does well.
+# and the network of the paper is larger and was trained far longer. The people even had a different
+# task, with 20 letters of a single alphabet. What the rows share is the pattern: on both data sets,
+# pixels do badly, and a network that practised on *other* letters does well.
 #
 # ## 11. The course
 #
-# Each lesson asks one question. This is the plan; the lessons in the folder beside this notebook are
-# ready to open.
+# Each lesson asks one question. This is the plan; you find the lessons in the folder of this
+# notebook.
 #
 # | lesson | question |
 # |---|---|
@@ -552,8 +561,8 @@ for turns in (0, 1, 2):
 # - You can **read an episode**: a support set to learn from, queries to name; `n_way` letters with
 #   `n_shot` drawings each.
 # - You can **measure a rule**: the mean over many fresh episodes, with a 95 % interval, beside chance.
-# - You can **explain what is wrong with pixels**: a bar that moves by one pixel is as far from
-#   itself as can be.
+# - You can **explain what is wrong with pixels**: a bar that moves by one pixel is as far as
+#   possible from where it was.
 # - You have **trained a network that can learn a letter it has never seen from a single drawing**,
 #   and you have seen that the number of *other* letters it practised makes the difference.
 # - You can **use the course**: predict, try, check, explore, and restore.
@@ -561,13 +570,13 @@ for turns in (0, 1, 2):
 # **Check yourself.**
 #
 # <details><summary>1. What is chance in a 20-way 1-shot episode? And in 20-way 5-shot?</summary>
-# Both times one in twenty, 5 %. A guess does not look at the drawings, so their number does not
-# matter.
+# Both times one in twenty, 5 %. A random guess does not look at the drawings, so their number does
+# not matter.
 # </details>
 # <details><summary>2. Why must the meta-test letters be kept out of training?</summary>
 # The question is how well the machine learns <em>new</em> letters. Had it practised these very
-# letters, a good result could be memory and not learning. Section 8 shows the difference: ten letters
-# known by heart, and new ones not.
+# letters, a good result could be memory and not learning. Section 8 shows the difference: the
+# network knew ten letters by heart, and hardly any new ones.
 # </details>
 # <details><summary>3. Machine A has 91.0 ± 0.7 %, machine B has 90.6 ± 0.7 %, both over 600
 # episodes. Is A better?</summary>

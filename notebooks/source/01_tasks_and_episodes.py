@@ -13,14 +13,14 @@
 # - *find* three mistakes that ruin episodes without any error message.
 #
 # **75 minutes**, of which 35 are for the five exercises and 5 for the two questions. Prerequisites:
-# Python, indexing of arrays. Lesson 00 is a nice start, but not needed.
+# Python, indexing of arrays. Lesson 00 is a good way in, but you can do without it.
 #
 # | in papers | in code | meaning |
 # |---|---|---|
 # | $\mathcal{T}_i$ | one task, `batch[i]` | one small learning problem |
 # | $p(\mathcal{T})$ | a `TaskSource`, such as `EpisodeSampler` | where tasks come from |
 # | $\mathcal{S}$, $D^{\mathrm{train}}$ | `support_x`, `support_y` | what the learner learns from |
-# | $\mathcal{Q}$, $D^{\mathrm{test}}$ | `query_x`, `query_y` | what it is judged on |
+# | $\mathcal{Q}$, $D^{\mathrm{test}}$ | `query_x`, `query_y` | what it is scored on |
 # | $N$ (way) | `n_way` | classes in one episode |
 # | $K$ (shot) | `n_shot` | support items per class |
 # | | `n_query` | query items **per class** |
@@ -65,8 +65,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## See the data: a pool of classes
 #
-# Our data are **Glyphs**: letters of 15 writing systems. Each letter is a **class**, and each
-# class has 20 drawings, made from the printed letter by a shaky hand. We load the part that
+# Our data are *Glyphs*: letters of 15 writing systems. Each letter is a **class**, and each class
+# has 20 drawings, made from the printed letter as if by a shaky hand. We load the part that
 # learners may train on.
 
 # %%
@@ -92,18 +92,19 @@ print([glyphs.class_names[c] for c in (6, 300, 460, 850)])
 # %% [markdown]
 # In ordinary supervised learning, these pictures would be split into a training set and a test set,
 # and one network would learn all the classes. We do something else. From this pool we draw small
-# problems: *here are a few letters, one drawing of each; now tell which is which in new drawings.*
+# problems: *here are a few letters, with one drawing of each; now say which is which in new
+# drawings.*
 
 # %% [markdown]
 # ## One episode, by hand
 #
-# A pool so small that we can follow every number: three classes with four items each. An item is
-# just a number, and its first digit tells its class.
+# We start with a pool so small that we can follow every number: three classes with four items each.
+# An item is just a number, and its first digit is its class (1 for A, 2 for B, 3 for C).
 #
-# First, some vocabulary. A **task** is a small learning problem. An **episode** is what we
-# draw to show one: a **support set** to learn from, with `n_shot` items of each of `n_way`
-# classes, and a **query set** to be judged on, with `n_query` other items of each of the same
-# classes. "2-way 1-shot" means two classes and one support item of each.
+# First, some vocabulary. A **task** is a small learning problem. An *episode* is what we draw from
+# a task: a *support set* to learn from, with `n_shot` items of each of `n_way` classes, and a
+# **query set** to be scored on, with `n_query` other items of each of the same classes. "2-way
+# 1-shot" means two classes and one support item of each.
 
 # %%
 pool = {"A": [10, 11, 12, 13], "B": [20, 21, 22, 23], "C": [30, 31, 32, 33]}
@@ -120,7 +121,7 @@ def draw_episode(pool, n_way, n_shot, n_query, rng):
 
 
 # %% [markdown]
-# Two draws do all the work: `n_way` classes out of the pool, then `n_shot + n_query` items out of
+# Two draws do all the work: first `n_way` classes from the pool, then `n_shot + n_query` items from
 # each class. We draw without replacement, so the support set and the query set share no item.
 
 # %%
@@ -145,20 +146,20 @@ print("labels of class A, episode by episode:", labels_of_a)
 
 # %% [markdown]
 # Sometimes 0, sometimes 1. So the label alone means nothing; only the support set says what it
-# means *in this episode*. We want that, for three reasons.
+# means *in this episode*. There are three reasons for this.
 #
-# 1. **A learner must not be able to ignore the support set.** Were A always 0, it could store
-#    "A is 0" in its weights during training. It would then have nothing to say about new letters.
-#    (The third bug below shows a network that does just this.)
-# 2. **New classes need labels too.** A meta-test letter was never seen in training. It can only
-#    get one of the labels `0 .. n_way - 1`, like any other.
-# 3. **Many networks have exactly `n_way` outputs.** The raw class number 853 would fit none.
+# 1. **A learner must not be able to ignore the support set.** If A were always 0, a learner could
+#    store "A is 0" in its weights during training. It would then have nothing to say about new
+#    letters. (The third bug below shows a network that does just this.)
+# 2. **New classes need labels too.** A meta-test letter was never seen in training. It can only get
+#    one of the labels `0 .. n_way - 1`, like any other letter.
+# 3. **Many networks have exactly `n_way` outputs.** None of them fits the raw class number 853.
 
 # %% [markdown]
 # ## Many episodes at once, without a loop
 #
-# A learner is trained on many thousands of episodes, so we draw them in batches. There is one
-# trick: *sorting random numbers shuffles*. Give each class a random key; the classes with the
+# A learner is trained on many thousands of episodes, so we draw them in batches. One trick is
+# enough: *to shuffle, sort random numbers*. Give each class a random key; the classes with the
 # smallest keys are a random draw, in random order.
 
 # %%
@@ -195,7 +196,7 @@ print("query  ", chosen[..., 1:].flatten(1).tolist())
 
 # %% [markdown]
 # The package does the same in one call. It takes any arrays `X` (items first) and `y` (labels of
-# any type). More about what it returns in a moment.
+# any type). We will look at what it returns in a moment.
 
 # %%
 X = table.reshape(12, 1)
@@ -205,9 +206,9 @@ print(batch)
 print("support", batch.support_x.flatten(1).int().tolist())
 
 # %% [markdown]
-# Three samplers. Do they draw from the same distribution? With random code, we cannot compare
-# number by number. We compare *frequencies*: there are $3 \cdot 2 = 6$ ways to give two of three
-# classes the labels 0 and 1, and all must be equally frequent.
+# We now have three samplers. Do they draw from the same distribution? Their results are random, so
+# we cannot compare them number by number. We compare *frequencies*: there are $3 \cdot 2 = 6$ ways
+# to give two of three classes the labels 0 and 1, and all six must be equally frequent.
 #
 # > **Predict.** In 6,000 episodes, how often will "A is 0 and B is 1" occur? And how far from that
 # > can a fair sampler stray?
@@ -221,9 +222,9 @@ package = create_task_batch((X, y), 2, 1, 2, n_tasks=N_DRAWS, seed=1).support_x[
 supports = {"loop": loop, "vectorised": vectorised, "package": package}
 
 # %% [markdown]
-# Each count is a sum of 6,000 coin tosses with probability 1/6. It has the mean 1,000 and the
-# standard deviation $\sqrt{6000 \cdot \frac16 \cdot \frac56} \approx 29$. The grey band is
-# $\pm 1.96$ of those: about 95 % of fair counts fall inside.
+# Each count is the number of hits in 6,000 tries with probability 1/6. It has the mean 1,000 and
+# the standard deviation $\sqrt{6000 \cdot \frac16 \cdot \frac56} \approx 29$. The grey band is $\pm
+# 1.96$ standard deviations wide: about 95 % of fair counts fall inside.
 
 # %%
 pairs = list(itertools.permutations(range(3), 2))
@@ -251,7 +252,8 @@ print("each of the 6 pairs is fair in all three samplers")
 # %% [markdown]
 # All three scatter around 1,000, and hardly any point leaves the band. (With 18 points, we expect
 # about one outside.) So the readable loop, the fast version and the package deal labels equally
-# fairly. We have compared only this: whether they draw *items* fairly is another count.
+# fairly. This is all that we have compared; whether they draw *items* fairly would take another
+# count.
 
 # %% [markdown]
 # ## Exercise 1: remap the labels (5 minutes, easy)
@@ -314,10 +316,11 @@ plt.show()
 
 # %% [markdown]
 # On the left is everything that the learner is told about the five letters. On the right are the
-# queries, and the rows show the right answers. A learner sees the queries without the rows.
+# queries, sorted into rows that show the right answers. A learner sees the queries in no such
+# order.
 #
-# The same class under other labels: we look through 2,000 episodes for the class that had the
-# label 0 just now.
+# The same class appears under other labels, too: we search 2,000 episodes for the class that had
+# the label 0 just now.
 
 # %%
 many = create_task_batch(glyphs, 5, 1, 1, n_tasks=2000, seed=3)
@@ -341,10 +344,10 @@ except ValueError as error:
 # ## Exercise 2: from drawn items to an episode (10 minutes, medium)
 #
 # After the draw, the items are in one tensor `(T, n_way, n_shot + n_query, *item)`. The first
-# `n_shot` of each class are the support set. Split it in two and make the labels: class by class,
-# so that the labels of a task read 0, 0, .., 1, 1, ...
+# `n_shot` of each class are the support set. Split the tensor in two and make the labels, class by
+# class, so that the labels of a task read 0, 0, .., 1, 1, ...
 #
-# Easier first step: forget `T`, and write down on paper the `support_y` of a 3-way 2-shot task.
+# An easier first step: forget `T`, and write down the `support_y` of a 3-way 2-shot task on paper.
 
 
 # %%
@@ -375,9 +378,9 @@ flower_batch = create_task_batch((X_flowers, y_flowers), 3, 2, 5, n_tasks=10, se
 print(flower_batch)
 
 # %% [markdown]
-# Not every request can be met. A class with 7 items cannot give 2 + 6 different ones. Some code then
-# quietly returns fewer queries. Ours refuses, and says what would work. We ask for three impossible
-# things on purpose.
+# Not every request can be met. A class with 7 items cannot provide 2 + 6 different ones. Some code
+# quietly returns fewer queries in that case. Ours refuses, and says what would work. We ask for
+# three impossible things on purpose.
 
 # %%
 for n_way, n_shot, n_query in [(4, 2, 6), (5, 1, 1), (3, 20, 20)]:
@@ -389,14 +392,15 @@ for n_way, n_shot, n_query in [(4, 2, 6), (5, 1, 1), (3, 20, 20)]:
 # %% [markdown]
 # ## Splits: classes, not pictures
 #
-# A learner that is to learn *new* classes must be tested on new classes. So we split the classes:
-# **meta-train** to train on, **meta-val** to make choices, and **meta-test** to score a learner once,
-# at the end. Glyphs go further and split whole scripts, so that the test letters do not come from
-# writing systems that were seen in training.
+# A learner that has to learn *new* classes must be tested on new classes. So we split the classes:
+# *meta-train* to train on, *meta-val* to make choices on, and *meta-test* to score a learner
+# once, at the end. Glyphs go further: they split whole scripts, so that no test letter comes from a
+# writing system that was seen in training.
 #
-# In this lesson we look at the meta-test letters themselves, and score a rule on them that is never
-# trained and has no settings. That is allowed: we choose nothing by what we see. Where something is
-# trained, below, we use meta-train and meta-val only.
+# In this lesson we look at the meta-test letters themselves, and we score two learners on them: a
+# rule that is never trained and has no settings, and, on two halves of these letters, a finished
+# network that comes with the course. That is allowed, because we choose nothing by what we see. The
+# networks that we train in this lesson use meta-train and meta-val only.
 
 # %%
 splits = {name: load_glyphs(name) for name in ("meta-train", "meta-val", "meta-test")}
@@ -405,9 +409,9 @@ for name, split in splits.items():
 print(check_splits(*splits.values()))
 
 # %% [markdown]
-# The check compares class names and the pictures themselves, byte for byte. What would it say
-# about the usual split of ordinary learning, the first 15 drawings of every class for training and
-# the last 5 for testing?
+# The check compares class names and the pictures themselves, byte for byte. What would it say about
+# the usual split of supervised learning: the first 15 drawings of every class for training and the
+# last 5 for testing?
 
 # %%
 val = splits["meta-val"]
@@ -421,12 +425,12 @@ print(report.problems[0][:72] + " ...")
 
 # %% [markdown]
 # The check compares names and bytes. It does not compare *shapes*. Scripts borrow from each other,
-# so a letter can be new by name and old by shape. A trained network can look for such twins: it
-# turns drawings into 32 numbers (lesson 03 says how), we average those of each letter, and look for
-# the meta-train letter closest to each meta-test letter.
+# so a letter can have a new name and a familiar shape. A trained network can help us find such
+# twins. It turns each drawing into 32 numbers (lesson 03 says how). We average those of each
+# letter, and look for the meta-train letter closest to each meta-test letter.
 #
-# > **Predict.** Do you expect exact look-alikes? And would a trained network score higher on the
-# > half of the meta-test letters that look familiar than on the other half?
+# > **Predict.** Do you expect exact look-alikes? And will a trained network score higher on the
+# > half of the meta-test letters that look most familiar than on the other half?
 
 # %%
 trained, _ = load_pretrained("prototypical_glyphs")
@@ -470,20 +474,21 @@ describe(
 plt.show()
 
 # %% [markdown]
-# **What we saw.** Some letters are old acquaintances: K, P, B and y return in other scripts, and no check
-# of names or bytes can see it. But the familiar half of the letters is not easier here: 96.0 ± 0.7 %
-# against 95.9 ± 0.8 %. So the twins do not inflate the results on this split, and only a measurement
-# could tell.
+# **What we saw.** Some letters are old acquaintances: K, P, B and y come back in other scripts, and
+# no check of names or bytes can see it. But the familiar half of the letters is not easier here:
+# 96.0 ± 0.7 % against 95.9 ± 0.8 %. So we see no sign that the twins inflate the results on this
+# split. Only a measurement could tell us that.
 
 # %% [markdown]
 # ## Episode 100 is episode 100
 #
-# To compare two learners, both must face the same test episodes. To resume a training run, step
-# 5,000 must see the episodes that it would have seen without the break. So in this course *episode i of a seed is a
-# function of the seed and i alone*, whatever was drawn before.
+# To compare two learners, we must give both the same test episodes. To resume a training run, we
+# must give step 5,000 the episodes that it would have seen without the break. A **seed** is the
+# number that a run's random numbers start from. In this course, *episode i depends on the seed and
+# on i alone*, whatever was drawn before.
 #
-# > **Predict.** We ask a sampler for the episodes 0 to 199 of seed 7, and another one for episode
-# > 100 only. Are the pictures equal? What if we ask for seed 8?
+# > **Predict.** We ask a sampler for the episodes 0 to 199 of seed 7, and then for episode 100
+# > alone. Are the pictures of episode 100 the same? What if we ask for seed 8?
 
 # %%
 sampler = EpisodeSampler(glyphs, n_way=5, n_shot=1, n_query=15)
@@ -494,9 +499,9 @@ print("seed 7, long and short way:", torch.equal(long_way.query_x, short_way.que
 print("seed 7 and seed 8:         ", torch.equal(long_way.query_x, other_seed.query_x))
 
 # %% [markdown]
-# A generator with a state, like `random.Random` in our loop above, cannot do this: to get to
-# episode 100, it must draw the 100 before it. The package instead computes each random number from
-# its address (seed, episode, position).
+# A generator with a state, like `random.Random` in our loop above, cannot do this: to reach episode
+# 100, it must first draw the 100 episodes before it. The package computes each random number from
+# its address instead (seed, episode, position).
 
 # %% [markdown]
 # ## Rotations: four classes from one
@@ -519,16 +524,16 @@ describe(
 plt.show()
 
 # %% [markdown]
-# Two cautions. The turns of one character must stay in one split, or the test classes will be old
-# friends lying on their sides. And some letters look the same when turned, as O does: then two
-# classes are one shape, and no learner can be right about them more than half of the time.
+# Two cautions. All the turns of one character must stay in one split, or the test classes will be
+# old friends lying on their sides. And some letters, such as O, look the same when turned: then two
+# classes have one shape, and no learner can tell them apart more than half of the time.
 
 # %% [markdown]
 # ## What a learner does with an episode
 #
 # The whole course rests on one signature: *a meta-learner turns a support set into a predictor.*
-# Called on a batch, it gives scores `(T, Q, n_way)`; the largest score is its answer. For one task,
-# `adapt` gives the predictor itself.
+# Called on a batch, it returns scores `(T, Q, n_way)`, and the class with the largest score is its
+# answer. For one task, `adapt` returns the predictor itself.
 #
 # The simplest learner needs no training. The **nearest-pixel rule** gives each query the label of
 # the support image that is closest, pixel by pixel. In the package, this is a
@@ -549,7 +554,7 @@ print("one task, from queries to scores:", tuple(predictor(task.query_x).shape))
 # %% [markdown]
 # ## Are letters of one script harder to tell apart?
 #
-# One would think that an episode from one alphabet requires finer distinctions than one from five
+# You would expect an episode from one alphabet to need finer distinctions than an episode from five
 # alphabets. `within_group=True` draws all classes of an episode from one script. We let the
 # nearest-pixel rule measure how hard the episodes are.
 
@@ -562,8 +567,8 @@ for name, split in splits.items():
         evaluations[key] = evaluate_meta_learner(nearest_pixel, episodes, n_episodes=600)
 
 # %% [markdown]
-# > **Predict.** A random guess is right in 20 % of cases. Where is the nearest-pixel rule? In which
-# > of the three splits are one-script episodes harder?
+# > **Predict.** A random guess is right 20 % of the time. How often is the nearest-pixel rule
+# > right? And in which of the three splits are one-script episodes harder?
 
 # %%
 fig, ax = plt.subplots(figsize=(6.8, 3.4), layout="constrained")
@@ -586,10 +591,11 @@ for name in splits:
     print(f"{name:10} one-script episodes are {'harder' if harder else 'EASIER'}")
 
 # %% [markdown]
-# About 45 to 52 % everywhere: far above chance, far below a person. The bars are 95 % intervals of
-# the mean; lesson 02 is about them. One-script episodes are harder on meta-train and on
-# meta-val, by 3 to 5 points. On meta-test they come out *easier*, and the intervals are far apart.
-# So was the guess wrong? Look closer before you believe it: which scripts are in these episodes?
+# The rule has about 45 to 52 % everywhere: far above chance, and far below a person. The bars are
+# 95 % intervals of the mean; lesson 02 is about them. One-script episodes are harder on meta-train
+# and on meta-val, by 3 to 5 points. On meta-test they come out *easier*, and the intervals are far
+# apart. So was our expectation wrong? Before we believe that, we look closer: which scripts are in
+# these episodes?
 
 # %%
 by_script = {}
@@ -607,10 +613,10 @@ plt.show()
 
 # %% [markdown]
 # Scripts differ a lot, and the hardest one, Georgian, has 100 of the 156 letters. All-scripts
-# episodes draw *letters*: most of theirs are Georgian. One-script episodes draw a *script* first,
-# and Georgian gets only one in four. The two averages weigh the scripts differently, so they
-# answer different questions. To compare them on equal terms, we weight each script by its share of
-# the letters.
+# episodes draw *letters*, and most of these letters are Georgian. One-script episodes draw a
+# *script* first, so only one episode in four is Georgian. The two averages weigh the scripts
+# differently, so they answer different questions. To compare them on equal terms, we weight each
+# script by its share of the letters.
 
 # %%
 shares = np.array([test.class_groups.count(script) for script in test.groups]) / test.n_classes
@@ -635,22 +641,23 @@ assert weighted < mean["meta-test, one script"] - 0.03, "the shares should matte
 print("weighted by letters, one-script episodes are no longer easier")
 
 # %% [markdown]
-# With these weights, the surprise is gone: one-script episodes are about as hard as the others or
-# a little harder. A difference between two averages may come from *what was averaged* (a
-# cousin of Simpson's paradox). The same rule on Omniglot's evaluation alphabets, measured with this code,
-# gives 42.1 % ± 0.7 for all alphabets and 36.7 % ± 0.7 within one (600 episodes): there, within
-# is clearly harder.
+# With these weights, the surprise is gone: one-script episodes are about as hard as the others or a
+# little harder. A difference between two averages may come from *what was averaged* (a cousin of
+# Simpson's paradox). The same rule on Omniglot's evaluation alphabets, measured with this code,
+# gives 42.1 % ± 0.7 for all alphabets and 36.7 % ± 0.7 within one (600 episodes): there, episodes
+# within one alphabet are clearly harder.
 
 # %% [markdown]
 # ## Exercise 3: how many episodes are there? (10 minutes, medium)
 #
 # Count the different episodes of a pool with `n_classes` classes of `class_size` items each. Two
-# episodes are different if the class of some label differs, or the set of support items, or the
-# set of query items. The order of the items inside a set does not count, but the labels do.
+# episodes are different if some label stands for a different class, or if the set of support items
+# or the set of query items differs. The order of the items inside a set does not matter, but the
+# labels do.
 #
-# Easier first step: in our pool of three classes with four items, how many 2-way 1-shot episodes
-# with 2 queries per class are there? Multiply: ways to deal the labels, then the ways to choose
-# the items of each class.
+# An easier first step: in our pool of three classes with four items, how many 2-way 1-shot episodes
+# with 2 queries per class are there? Multiply the number of ways to deal the labels by the numbers
+# of ways to choose the items of each class.
 
 
 # %%
@@ -662,8 +669,8 @@ def my_count_episodes(n_classes, class_size, n_way, n_shot, n_query):
 check(my_count_episodes)
 
 # %% [markdown]
-# Now the real pool. We check the small case by brute force first: draw 20,000 episodes with the
-# loop and count how many different ones we meet.
+# Now the real pool. First we check the small case by brute force: we draw 20,000 episodes with the
+# loop and count how many different ones come up.
 
 # %%
 seen = set()
@@ -675,17 +682,17 @@ n_episodes = count_episodes(test.n_classes, 20, 5, 1, 15)
 print(f"meta-test: {len(test):,} pictures, about 10^{math.log10(n_episodes):.0f} episodes")
 
 # %% [markdown]
-# From 3,120 pictures come more episodes than anyone could ever draw. Do not be fooled by the large
-# number. These episodes share their letters, and 156 letters are all that this split tells us about
-# letters in general. *More episodes make the average over this pool more precise. They do not make
-# the pool larger.*
+# The 3,120 pictures give more episodes than anyone could ever draw. Do not be fooled by the large
+# number. All these episodes share the same 156 letters, and that is all this split can tell us
+# about letters in general. *More episodes make the average over this pool more precise. They do not
+# make the pool larger.*
 
 # %% [markdown]
 # ## Find the bug, three times
 #
-# Episode code rarely crashes. It goes wrong and the numbers look fine, or even better than fine.
-# Here are three samplers. Each has one defect. Look at the symptom, form a hypothesis, then name the
-# defect or fix it. This function scores the nearest-pixel rule on a batch:
+# Code that draws episodes rarely crashes. When it is wrong, the numbers still look fine, or even
+# too good. Here are three samplers. Each has one defect. Look at the symptom, form a hypothesis,
+# then name the defect or fix it. This function scores the nearest-pixel rule on a batch:
 
 
 # %%
@@ -714,14 +721,14 @@ first = sampler_one(val, n_way=5, n_shot=1, n_query=15, n_tasks=60)
 print(f"nearest pixel: {100 * pixel_accuracy(first):.1f} %")
 
 # %% [markdown]
-# A hundred percent, with a rule that had about 52 % on meta-val a minute ago. What is wrong? Print
-# the batch if you want to know more.
+# We get a hundred percent, with a rule that had about 52 % on meta-val a minute ago. What is wrong?
+# Print the batch if you want to know more.
 
 # %%
 predict("always_right")
 
 # %% [markdown]
-# A task needs all its classes at once. The package can check episodes, and it says so.
+# A task needs all its classes at once. The package can check episodes, and it reports this fault.
 
 # %%
 print(first)
@@ -800,11 +807,12 @@ small = glyphs.subset(range(10))  # ten letters, so that each is met often
 third = sampler_three(small, n_way=5, n_shot=1, n_query=1, n_tasks=4000)
 
 # %% [markdown]
-# The symptom: we build a "learner" that never looks at the support set. It is told the letter of a
-# query (a trained network can recognise the letters that it trains on) and answers with the label
-# that this letter had most often in the past. With fair episodes it must be at chance, 20 %.
+# To see the symptom, we build a "learner" that never looks at the support set. We tell it the
+# letter of each query (a trained network can recognise the letters that it trains on), and it
+# answers with the label that this letter had most often in the past. With fair episodes, it must be
+# at chance, 20 %.
 #
-# > **Predict.** What does it reach on the episodes of `sampler_three`?
+# > **Predict.** What accuracy does it reach on the episodes of `sampler_three`?
 
 
 # %%
@@ -824,8 +832,8 @@ for name, episodes in [("package", fair_small), ("sampler_three", third)]:
     print(f"{name:14} a learner that ignores the support set is {band}")
 
 # %% [markdown]
-# Here are the shares. In a fair sampler each of the ten letters gets each label in a fifth of its
-# episodes.
+# Here are the shares in full. With a fair sampler, each of the ten letters gets each label in a
+# fifth of its episodes.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(6.8, 3.4), layout="constrained", sharey=True)
@@ -867,8 +875,9 @@ check(my_deal_classes)
 #
 # `torch.unique(..., return_inverse=True)` sorts as well, so labels made with it are in order too.
 # Whether that matters depends on the learner. A rule such as nearest pixel treats all labels alike:
-# other labels for the same classes only swap its outputs (lesson 03 uses `unique` for such a
-# learner). A network whose outputs have fixed places can learn the order instead of the task.
+# if the same classes get other labels, its outputs only change places (lesson 03 uses `unique` for
+# such a learner). A network whose outputs have fixed places can learn the order instead of the
+# task.
 # </details>
 
 # %%
@@ -900,29 +909,28 @@ by_heart = ByHeartExplorer(films, looking, step=160)
 by_heart
 
 # %% [markdown]
-# > **Explore.** Move the slider from 0 to 160 for each sampler. About which of the
-# > ten letters is the network surest in the end, and why those?
+# > **Explore.** Move the slider from 0 to 160 for each sampler. Which of the ten letters is the
+# > network most certain about in the end, and why?
 
 # %% [markdown]
 # **What we saw.** With `sampler_three` the accuracy on practised letters rises to about 60 %: 59 to
-# 60 % with three seeds, which is what the blind table has. The picture on the left becomes the table
-# of label shares. The first and the last letter are the surest: letter 0 always has the label 0,
-# and letter 9 the label 4.
-# On new letters the same network stays near chance, 21 to 23 %, while nearest pixel, which was never
-# trained but looks at the support set, has about 52 %. Trained on the package's sampler, the network
-# stays at chance everywhere (18 to 21 %): there is nothing to learn by heart. The accuracy on practised
-# letters alone would not have told a memory from a learner. In research this is called
-# **memorisation** (Yin et al., 2020).
+# 60 % with three seeds, which is what the blind table has. The picture on the left becomes the
+# table of label shares. The network is most certain about the first and the last letter: letter 0
+# always has the label 0, and letter 9 the label 4. On new letters the same network stays near
+# chance, 21 to 23 %, while nearest pixel, which was never trained but looks at the support set, has
+# about 52 %. Trained on the package's sampler, the network stays at chance everywhere (18 to 21 %):
+# there is nothing to learn by heart. The accuracy on practised letters alone could not have told a
+# memory from a learner. Researchers call this **memorisation** (Yin et al., 2020).
 #
-# The general lesson: a single episode can be checked by rules, but randomness can only be checked
-# by counting over many.
+# The general lesson is that rules can check a single episode, but only counting over many can check
+# randomness.
 
 # %% [markdown]
 # ## Explore
 #
-# > **Explore.** Move the sliders and watch the episode change. Which settings make the task hard for
-# > you? Find a script with too few letters for 10-way. What does a new seed change, and what does it
-# > leave as it was?
+# > **Explore.** Move the sliders and watch the episode change. Which settings make the task hard
+# > for you? Find a script with too few letters for 10-way. What does a new seed change, and what
+# > stays the same?
 
 # %%
 explorer = EpisodeExplorer()
@@ -930,9 +938,9 @@ explorer
 
 # %% [markdown]
 # **What we saw.** More ways mean more letters to compare with each query, and more shots give more
-# drawings of each to compare it with. A new seed draws other letters, other labels and other drawings,
-# and keeps the shapes of the tensors. Lisu has only five letters in this split, so 5-way is the most
-# that it can give:
+# drawings of each to compare it with. A new seed draws other letters, labels and drawings, but the
+# shapes of the tensors stay the same. Lisu has only five letters in this split, so it allows 5-way
+# at most:
 
 # %%
 print(explorer.describe(**explorer.state | {"script": "Lisu", "n_way": 6}))
@@ -944,7 +952,8 @@ print(explorer.describe(**explorer.state | {"script": "Lisu", "n_way": 6}))
 #   Real problems are not. Meta-Dataset (Triantafillou et al., 2020) draws ways and shots at random,
 #   with unequal class sizes.
 # - A query always belongs to one of the `n_way` classes. "None of these" is not an allowed answer.
-# - Tasks come from one pool. How a learner does on tasks from *another* pool is a different question.
+# - Tasks come from one pool. How well a learner does on tasks from *another* pool is a different
+#   question.
 #
 # ## The data sets of the field, beside ours
 #
@@ -955,8 +964,9 @@ print(explorer.describe(**explorer.state | {"script": "Lisu", "n_way": 6}))
 # | miniImageNet (Vinyals et al., 2016; split of Ravi & Larochelle, 2017) | 100 | 600 | 64 / 16 / 20 | class |
 # | Glyphs (this course) | 1140 letters, 15 scripts | 20 | 890 / 94 / 156 | script |
 #
-# And the accuracy without any learning, 1-shot, raw pixels. The published figures are for
-# Omniglot, with the cosine as similarity (Vinyals et al., 2016, as reprinted in later work).
+# The next table has the accuracy of raw pixels without any learning, 1-shot. The published figures
+# are for Omniglot, with the cosine as similarity (Vinyals et al., 2016, as reprinted in later
+# work).
 #
 # | raw pixels, 1-shot | 5-way | 20-way |
 # |---|---|---|
@@ -966,15 +976,16 @@ print(explorer.describe(**explorer.state | {"script": "Lisu", "n_way": 6}))
 # | this code, Glyphs meta-test, Euclidean | 44.8 ± 0.7 | 23.3 ± 0.5 |
 #
 # Ours: meta-test accuracy in %, 15 queries per class, 600 episodes (20-way: 200), 95 % intervals.
-# The first row is not directly comparable: other splits, turned characters as classes, another way
-# of making the images small. The second and the third row can be compared: for the cosine of pixels,
-# Glyphs is about as hard as Omniglot in 5-way tasks, and harder in 20-way tasks.
+# The first row is not directly comparable: it has other splits, counts turned characters as
+# classes, and shrinks the images in another way. The second and third rows can be compared: for the
+# cosine of pixels, Glyphs is about as hard as Omniglot in 5-way tasks, and harder in 20-way tasks.
 
 # %% [markdown]
 # ## Recap
 #
-# - You drew an episode by hand: classes, labels, items, split into support and query.
-# - You know why every episode deals its labels again: so that only the support set gives them meaning.
+# - You drew an episode by hand: first the classes and their labels, then the items, split into
+#   support and query.
+# - You know why every episode deals its labels again: only the support set may give them meaning.
 # - You can read an `EpisodeBatch`: `(T, S, *item)` and `(T, S)`, task axis first.
 # - You split classes (here: scripts), and you have seen what a split by pictures lets through.
 # - You found three silent mistakes: one-class tasks, items that never change, labels in order.
@@ -993,8 +1004,8 @@ print(explorer.describe(**explorer.state | {"script": "Lisu", "n_way": 6}))
 # 1. `(8, 100, 1, 28, 28)` and `(8, 300)`.
 # 2. An untrained network cannot be that confident. Most likely the episodes have one class only, or
 #    the input contains the answer.
-# 3. How the alphabets were drawn: each alphabet equally often, or each character. Otherwise the
-#    two averages are over different mixtures of alphabets.
+# 3. Ask how the alphabets were drawn: each alphabet equally often, or each character? The two
+#    averages may be over different mixtures of alphabets.
 # </details>
 #
 # **Next:** [02 · How good is it really?](02_honest_evaluation.ipynb), where an accuracy gets an

@@ -16,8 +16,8 @@
 # **Time:** 60 minutes, and 40 more with all the exercises; about 1 minute is computing.
 #
 # **Prerequisites:** [lesson 01](01_tasks_and_episodes.ipynb) (episodes, splits); mean and standard
-# deviation. We train small networks here, but only as something to measure. Lessons 03 and 05
-# explain how they work. One word ahead: an **outer step** is one update of a network's weights
+# deviation. We train small networks here, but only to have something to measure. Lessons 03 and 05
+# explain how they work. One word in advance: an outer step is one update of a network's weights
 # during this training.
 #
 # | in papers | in code | meaning |
@@ -65,8 +65,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## See the data: twelve scores of one learner
 #
-# Our first learner is the nearest-pixel rule of lesson 01. It needs no training, so there is only
-# the luck of the draw to study. All experiments use **meta-val**. Meta-test stays closed until we
+# Our first learner is the nearest-pixel rule of lesson 01. It needs no training, so the luck of the
+# draw is all there is to study. All experiments use *meta-val*. Meta-test stays closed until we
 # have made our choices; you will see why.
 #
 # > **Predict.** The rule is right on about half of the queries. We score it on twelve 5-way 1-shot
@@ -93,15 +93,16 @@ spread = 100 * (twelve.values.max() - twelve.values.min()).item()
 print("best minus worst:", "more than 10 points" if spread > 10 else "10 points or less")
 
 # %% [markdown]
-# Some tasks are easy (five letters that look nothing alike), some are hard. One score says almost
-# nothing about a learner: it can lie ten points or more from another score *of the same learner*.
-# So the **unit of analysis is the episode**. We score many, and treat the scores as a sample.
+# Some tasks are easy (five letters that look nothing alike), and some are hard. One score says
+# almost nothing about a learner: it can lie ten points or more from another score *of the same
+# learner*. So the **unit of analysis is the episode**. We score many episodes, and treat the scores
+# as a sample.
 
 # %% [markdown]
 # ## By hand: four episodes
 #
-# Four accuracies, on paper: 0.6, 0.8, 0.7, 0.9. The mean is 0.75. The standard deviation $s$ says
-# how far a single episode strays. The mean of $n$ episodes strays less, by $s / \sqrt n$, its
+# Take four accuracies, on paper: 0.6, 0.8, 0.7, 0.9. The mean is 0.75. The standard deviation $s$
+# says how far a single episode strays. The mean of $n$ episodes strays less, by $s / \sqrt n$, its
 # **standard error**. If the mean is roughly normal, it lies within 1.96 standard errors of the
 # truth in 95 % of all evaluations:
 #
@@ -132,8 +133,8 @@ print(f"package: {by_hand}")
 # %% [markdown]
 # ## How many episodes?
 #
-# To see what the formula does, we make a little world: 3,000 episodes of the nearest-pixel rule,
-# all scored. Its mean is the truth, for now.
+# To see what the formula does, we make a little world: 3,000 scored episodes of the nearest-pixel
+# rule. For now, its mean is the truth.
 
 # %%
 world = evaluate_meta_learner(nearest_pixel, val_tasks, n_episodes=3000)
@@ -164,13 +165,14 @@ plt.show()
 #
 # This lesson began with a question: a learner was right on 80 % of one task, so how good is it on
 # the next one? The band on the right does not answer it, because it is about a mean. A single task
-# strays by $s$, however many episodes we have scored. So the **prediction interval** for the next
-# task is
+# strays by $s$ from that mean, however many episodes we have scored. So the **prediction interval**
+# for the next task is
 #
 # $$\bar a \pm 1.96\, s\, \sqrt{1 + 1/n}$$
 #
-# The 1 is the luck of the new task, the $1/n$ that of our mean. With $s = 9$ points it is about
-# ± 18 points, and no number of episodes makes it narrower. We test it on our little world.
+# The 1 stands for the luck of the new task, and the $1/n$ for the luck of our mean. With $s = 9$
+# points it is about ± 18 points, and no number of episodes makes it narrower. We test it on our
+# little world.
 
 # %%
 strays = (world.values - world.mean).abs()
@@ -181,8 +183,8 @@ print("the prediction interval holds the score of one task: within 2 points of 9
 # %% [markdown]
 # ## Exercise 1: how many episodes do I need? (5 minutes, easy)
 #
-# Turn the formula around: which is the smallest number of episodes whose interval is at most
-# `± half_width`, if episodes stray by `std`?
+# Turn the formula around: what is the smallest number of episodes whose interval is at most `±
+# half_width`, if episodes stray by `std`?
 
 
 # %%
@@ -198,9 +200,10 @@ for points in (5, 1, 0.5, 0.1):
     print(f"s = 9 points, ± {points} points: {episodes_needed(9, points):6,} episodes")
 
 # %% [markdown]
-# This is why 600 to 1,000 episodes have become the custom. At $s = 9$, 600 of them give ± 0.7.
+# This is why it has become usual to score 600 to 1,000 episodes. At $s = 9$, 600 episodes give ±
+# 0.7.
 #
-# A question to see whether it stuck. Choose an answer and press the button.
+# Here is a question to see whether that stuck. Choose an answer and press the button.
 
 # %%
 predict("half_as_wide")
@@ -208,10 +211,10 @@ predict("half_as_wide")
 # %% [markdown]
 # ## Does the interval keep its promise?
 #
-# "95 %" is a promise: of all evaluations that we might have run, 95 % give an interval that
-# contains the truth. We can test that. In our little world the truth is known. We draw evaluations of
-# $n$ episodes from it, again and again, and count how often the interval covers the truth. That
-# share is the **coverage**.
+# "95 %" is a promise: 95 % of all evaluations that we might have run give an interval that contains
+# the truth. We can test that. In our little world the truth is known. We draw evaluations of $n$
+# episodes from it, again and again, and count how often the interval covers the truth. That share
+# is the **coverage**.
 #
 # > **Predict.** Will coverage be 95 % for 600 episodes? And for 5?
 
@@ -243,10 +246,10 @@ assert abs(covered[-1] - 0.95) < 0.02 and covered[1] < 0.92, covered
 print("600 episodes: within 2 points of 95 %;  5 episodes: clearly less")
 
 # %% [markdown]
-# For 30 episodes and more the promise is kept, although the scores are not exactly normal. For 5
-# it is broken: about 88 %. The reason is $s$. From five scores, $s$ itself is a poor estimate, and
-# often too small. Student's $t$ gives the honest factor for few values: 2.78 for 5 (and 1.96 for
-# very many). This will matter when we average over five training runs.
+# For 30 episodes and more the promise is kept, although the scores are not exactly normal. For 5 it
+# is broken: about 88 %. The reason is $s$. From five scores, $s$ itself is a poor estimate, and
+# often too small. Student's $t$ gives the honest factor for a small number of values: 2.78 for 5
+# (and 1.96 for very many). This will matter when we average over five training runs.
 
 # %%
 with_t = coverage(world.values, 5, 4000, 2.776, generator)
@@ -255,7 +258,7 @@ print("5 episodes with Student's factor: within 2 points of 95 %:", abs(with_t -
 # %% [markdown]
 # ## How many queries?
 #
-# Where does the spread $s$ come from? Two sources:
+# Where does the spread $s$ come from? There are two sources:
 #
 # - **tasks differ**: the true accuracy on a task, with infinitely many queries, is not the same
 #   for all tasks;
@@ -277,7 +280,7 @@ inverse = 1 / (5 * np.array(per_class))
 slope, between = np.polyfit(inverse, variances, 1)
 
 # %% [markdown]
-# We plot $s^2$ against $1/Q$. If the reasoning is right, the points lie on a line, and the line
+# We plot $s^2$ against $1/Q$. If the reasoning is right, the points lie on a line, and this line
 # meets the axis ($Q \to \infty$) at the part that comes from the tasks.
 
 # %%
@@ -299,14 +302,15 @@ print("s with 1 query per class is between 1.7 and 3 times the s with 15")
 
 # %% [markdown]
 # With one query per class, an episode strays by about 21 points, and nearly all of it is the luck
-# of five queries. With 15 per class about 9 are left, and most of that is real: tasks differ, by
-# about 8 points. More queries cannot remove that part. *So 15 queries per class are enough; spend
-# the rest on episodes.* And an interval without its query count says little about the learner.
-# (The line is a fit to four measured points. It shows that $s^2$ falls with $1/Q$ as the formula
-# says; the point on the axis is only as exact as the fit.)
+# of five queries. With 15 per class, it strays by about 9 points, and most of that is real: tasks
+# differ by about 8 points. More queries cannot remove that part. *So 15 queries per class are
+# enough; spend the rest on episodes.* And an interval without its query count says little about the
+# learner. (The line is a fit to four measured points. It shows that $s^2$ falls with $1/Q$ as the
+# formula says; the point on the axis is only as exact as the fit.)
 #
-# If the queries were independent coin tosses, their part of $s^2$ would be $\bar a (1 - \bar a) / Q$,
-# the **binomial** variance. It is a good first guess, and it lets us read other people's tables.
+# If the queries were independent coin tosses, their part of $s^2$ would be $\bar a (1 - \bar a) /
+# Q$, the **binomial** variance. That is a good first guess, and it lets us read other people's
+# tables.
 
 # %% [markdown]
 # ## Exercise 2: read a published interval (10 minutes, medium)
@@ -314,7 +318,7 @@ print("s with 1 query per class is between 1.7 and 3 times the s with 15")
 # MAML reports 48.70 ± 1.84 % for 5-way 1-shot miniImageNet, from 600 episodes with as many queries
 # per class as shots: 5 queries in an episode. Prototypical Networks report 49.42 ± 0.78, from 600
 # episodes with 75 queries. Is MAML the less stable learner, or was it only measured with fewer
-# queries? From the printed numbers, find $s$, and the part of it that the queries explain.
+# queries? From the printed numbers, work out $s$, and the part of it that the queries explain.
 
 
 # %%
@@ -340,16 +344,16 @@ for name, row in published.items():
     print(f"{name:21} s {100 * s:4.1f}, queries {100 * binomial:4.1f}, tasks {100 * rest:3.1f}")
 
 # %% [markdown]
-# The figures are in points. Parts add as squares, so what the queries leave of $s^2$ is
-# $s^2 - \bar a (1 - \bar a) / Q$. (We divide it by $1 - 1/Q$, because the binomial formula counts a
-# $Q$-th of the differences between tasks, too.) MAML's wide interval is almost entirely the luck of
-# five queries: the ± 1.84 says how MAML was *measured*.
+# The figures are in points. The parts add as squares, so without the part of the queries, $s^2$
+# becomes $s^2 - \bar a (1 - \bar a) / Q$. (We divide this by $1 - 1/Q$, because the binomial
+# formula also counts a $Q$-th of the differences between tasks.) MAML's wide interval is almost
+# entirely the luck of five queries: the ± 1.84 says how MAML was *measured*.
 #
-# So do MAML's tasks differ less than those of Prototypical Networks, by 6.0 points against 7.9?
-# These two figures are estimates, too, and each is a difference of two variances.
+# So do MAML's tasks differ by less than those of Prototypical Networks, by 6.0 points against 7.9?
+# These two figures are estimates too, and each comes from a difference of two variances.
 #
-# > **Predict.** Suppose that the tasks really differ by 8 points. Between which values would the 6.0
-# > fall, if the same 600 episodes of 5 queries were drawn again and again?
+# > **Predict.** Suppose that the tasks really differ by 8 points. If 600 episodes of 5 queries were
+# > drawn again and again, in what range would the estimate, here 6.0, fall?
 #
 # We simulate 400 such tables for each of four true values.
 
@@ -378,15 +382,15 @@ assert tasks_alone[5, 0.0][1] > 6 > tasks_alone[5, 0.08][0]
 assert tasks_alone[75, 0.04][1] < 7.9 < tasks_alone[75, 0.12][0]
 
 # %% [markdown]
-# With 75 queries the estimate is good to about ± 0.7 points, so 7.9 can only mean about 8. With 5
-# queries, 6.0 fits a true difference of 0 points as well as one of 8. So this table cannot say
-# whether MAML is the less stable learner. *A number that comes out of a subtraction needs an
-# interval of its own.*
+# With 75 queries, the estimate is good to about ± 0.7 points, so 7.9 can only mean about 8. With 5
+# queries, 6.0 is compatible with a true difference of 0 points as well as with one of 8. So this
+# table cannot say whether MAML is the less stable learner. *A number that comes out of a
+# subtraction needs an interval of its own.*
 
 # %% [markdown]
 # ## Find the bug 1: a surprising interval
 #
-# A colleague evaluates the same rule, and is proud of the result.
+# A colleague evaluates the same rule and is proud of the result.
 
 
 # %%
@@ -405,8 +409,8 @@ mean, half = evaluate_thirty_times(nearest_pixel, val_tasks)
 print(f"half of the interval: {100 * half:.1f} points")
 
 # %% [markdown]
-# Six hundred scored episodes, and an uncertainty of zero. Our own interval for 600 is ± 0.7. Where
-# did the luck go?
+# Six hundred scored episodes, and an uncertainty of zero. Our own interval for 600 episodes is ±
+# 0.7. Where did the luck go?
 
 # %%
 predict("no_spread_at_all")
@@ -423,10 +427,10 @@ print(check_episodes(*both))
 # %% [markdown]
 # Every round draws the episodes 0 to 19 of seed 1: the *same* twenty. This is
 # **pseudo-replication**: repeating a measurement on the same tasks tells us nothing about others.
-# The fix: 600 *different* episodes of a fixed seed, `tasks.episodes(seed, 0, 600)`, and the spread
-# between episodes.
+# The fix is to score 600 *different* episodes of a fixed seed, `tasks.episodes(seed, 0, 600)`, and
+# to take the spread between episodes.
 #
-# A subtler form is more common: pool the 30 × 20 scores and divide by $\sqrt{600}$. Then the
+# A subtler form is more common: people pool the 30 × 20 scores and divide by $\sqrt{600}$. Then the
 # spread is not 0, but the interval is $\sqrt{30} \approx 5.5$ times too narrow.
 #
 # > **Predict.** What is the coverage of such a "95 %" interval in our little world?
@@ -448,9 +452,9 @@ print("a '95 %' interval that holds the truth in only 20 to 40 % of cases")
 # %% [markdown]
 # ### Exercise 3: fix the pooled interval (10 minutes, medium)
 #
-# Here is the pooled interval as a function. `scores` is `(n_rounds, n_tasks)`: rounds of a learner
-# that is *not* deterministic, so that the rounds differ, on the same tasks. We still report the
-# mean of all scores. How wide is its interval if other tasks might have been drawn?
+# Here is the pooled interval as a function. `scores` is `(n_rounds, n_tasks)`: several rounds on
+# the same tasks, of a learner that is *not* deterministic, so that the rounds differ. We still
+# report the mean of all scores. How wide is its interval if other tasks might have been drawn?
 
 
 # %%
@@ -464,10 +468,10 @@ check(my_half_width_of_rounds)
 # %% [markdown]
 # ## Training is luck, too
 #
-# An interval over episodes is about *one* trained network. A **seed** is the number that a run's
-# random numbers start from. Train again with another seed, and with it other initial weights and
-# other training episodes, and you get another network. We train five small Prototypical Networks
-# (lesson 03 explains them; here they are things to be measured), 60 outer steps each.
+# An interval over episodes is about *one* trained network. Train again with another seed, that is,
+# with other initial weights and other training episodes, and you get another network. We train five
+# small Prototypical Networks (lesson 03 explains them; here we only measure them), for 60 outer
+# steps each.
 
 
 # %%
@@ -501,9 +505,9 @@ def score_protonet(learner, data):
 runs = {f"training seed {i}": score_protonet(learner, val) for i, learner in enumerate(learners)}
 
 # %% [markdown]
-# The five means are themselves a sample, of all networks that this recipe could give. So we treat
+# The five means are themselves a sample of all networks that this recipe could produce. So we treat
 # them as we treated the episodes, with Student's factor 2.78 for five values. Two intervals follow:
-# one for the mean of all such networks, and one for the next network that somebody trains:
+# one for the mean of all such networks, and one for the next network that someone trains:
 #
 # $$\bar m \pm 2.78\, \frac{s}{\sqrt 5} \qquad\text{and}\qquad \bar m \pm 2.78\, s\, \sqrt{1 + 1/5}$$
 #
@@ -540,19 +544,19 @@ print(f"the second is {of_next / of_mean:.2f} times as wide: the root of 6")
 # narrow it to ± 1.96 s at best, because one network is one draw. That is why a single dot may well
 # lie outside the interval of the square.
 #
-# "This network scores so much", "this method scores so much on average" and "the next run will
-# score so much" are different claims, with different intervals. More episodes narrow the upper five
-# and leave the last two as they are.
+# "This network scores 70 %", "this method scores 70 % on average" and "the next run will score 70
+# %" are different claims, with different intervals. More episodes narrow the upper five and leave
+# the last two as they are.
 #
-# (Lesson 00 reached about 94 % with this method, and lesson 03 will reach about 91 %. Those networks
-# are larger and take 1,300 and 750 outer steps; ours takes 60.)
+# (Lesson 00 reached 93 to 94 % with this method, and lesson 03 will reach 91 to 93 %. Those
+# networks are larger and take 1,300 and 750 outer steps; ours takes 60.)
 
 # %% [markdown]
 # ## Compare on the same episodes
 #
-# Is the cosine a better pixel distance than the Euclidean one? Both rules have their own interval.
-# If they face the *same* episodes, we can also take the difference episode by episode, and the
-# interval of these differences. This is a **paired** comparison.
+# Is the cosine a better pixel distance than the Euclidean one? Each rule has its own interval. If
+# both are scored on the *same* episodes, we can also take the difference episode by episode, and
+# the interval of these differences. This is a **paired** comparison.
 #
 # > **Predict.** The two intervals are ± 0.7 each. For unrelated scores the difference would have
 # > ± √(0.7² + 0.7²) ≈ ± 1.0. What will the paired interval be: ± 0.6, ± 1.0 or ± 1.4?
@@ -610,9 +614,9 @@ check(my_paired_difference)
 # %% [markdown]
 # ## Chance, and the best of many
 #
-# The reference line of an `n_way` task is **chance**, $1 / N$: 20 % for 5-way. Now an experiment
-# that is closer to daily life than it looks. Two hundred learners *guess*. Each is scored on 20
-# episodes with 75 queries. We pick the best.
+# The reference line of an `n_way` task is chance, $1 / N$: 20 % for 5-way. Now for an
+# experiment that is closer to everyday practice than it looks. Two hundred learners *guess*. Each
+# is scored on 20 episodes with 75 queries, and we pick the best.
 #
 # > **Predict.** What does the best of two hundred guessers score? Is its interval above chance?
 
@@ -641,16 +645,16 @@ assert abs(again.mean - 0.2) < 0.01, "on new episodes it should be at chance"
 print("the winner looks better than chance; on new episodes it is back at 20 %")
 
 # %% [markdown]
-# The winner of two hundred is two to three points above chance, and its interval excludes 20 %. It
-# is still a guesser. *Choosing the best score on some episodes makes that score too high.* So there
-# are two sets of classes for evaluation:
+# The best of the two hundred is two to three points above chance, and its interval excludes 20 %.
+# It is still a guesser. *Choosing the best score on some episodes makes that score too high.* So
+# there are two sets of classes for evaluation:
 #
-# - on **meta-val** we choose: the method, the step size, when to stop, which network to keep;
-# - on **meta-test** we report what was chosen, **once**.
+# - on *meta-val* we choose: the method, the step size, when to stop, which network to keep;
+# - on *meta-test* we report what was chosen, **once**.
 #
-# Choosing among five networks with 600 episodes brings a small bias; choosing among hundreds of
-# settings does not stay small. And anyone who peeks at meta-test after each experiment is selecting
-# on it.
+# Choosing among five networks with 600 episodes adds a small bias; choosing among hundreds of
+# settings adds a large one. And anyone who peeks at meta-test after each experiment is selecting on
+# it.
 
 # %% [markdown]
 # ## Meta-test, once
@@ -680,27 +684,28 @@ assert final["network, on meta-test"].mean > final["pixels, on meta-test"].mean 
 print("a few seconds of training beat raw pixels by more than 5 points on meta-test")
 
 # %% [markdown]
-# In our runs the chosen network scored about 72 % on meta-val and about 67 % on meta-test, each
-# ± 1 point. A little of the difference may come from choosing the best of five. Most of it does
-# not, because the pixel rule with the cosine, which nobody chose, loses 7 to 8 points as well
-# (about 54 % and 47 %). The letters of meta-test are harder, as lesson 01 showed.
+# In our runs the chosen network scored about 72 % on meta-val and about 67 % on meta-test, each ± 1
+# point. Choosing the best of five may explain a little of the difference. It does not explain most
+# of it, because the cosine pixel rule, which nobody chose, loses 7 to 8 points as well (from about
+# 54 % to 47 %). The letters of meta-test are harder, as lesson 01 showed.
 #
 # So the true score on other letters lies far outside an interval of ± 1 point. The interval did not
-# break its promise. It never spoke of other letters.
+# break its promise, because it never said anything about other letters.
 
 # %% [markdown]
 # ## What if other letters had been drawn?
 #
 # An interval over episodes takes the pool of letters as given. Could we have seen beforehand, from
 # meta-val alone, how much the choice of letters matters? We have no other letters there. But we can
-# draw again from those that we have: 94 times one letter out of 94, **with replacement**. Some
-# letters come twice or more, about a third not at all. This is the **bootstrap**. We score the
-# learner on the new pool, repeat this 400 times, and look at how far the scores scatter.
+# draw again from the letters that we have: we draw one letter out of 94, 94 times, **with
+# replacement**. Some letters come up twice or more, and about a third not at all. This is the
+# **bootstrap**. We score the learner on the new pool, repeat this 400 times, and look at how far
+# the scores scatter.
 #
 # Letters of one script resemble each other. If new letters mean a new script, it is more honest to
 # draw whole scripts again, each with all its letters: the **cluster bootstrap**. (Scoring a pool
 # with 600 episodes would add the luck of these episodes. The explorer computes what infinitely many
-# episodes would give, and then adds the luck of as many as you ask for.)
+# episodes would give, and then adds the luck of the number of episodes that you choose.)
 #
 # > **Predict.** For 600 episodes of the chosen network the interval is about ± 0.9. How wide will
 # > the 95 % range be with other letters? And with other scripts?
@@ -743,17 +748,17 @@ print("other letters: more than twice as wide;  other scripts: wider still")
 # %% [markdown]
 # With other letters the range is about three times as wide as the interval over episodes: about ± 2
 # points for the pixels, ± 3 for the network. With other scripts it is ± 7 or more, and only this
-# range reaches down to the meta-test scores of both learners. Even so it is a rough guess, because
-# three scripts can be drawn again in only ten different ways. *To know more about new
-# scripts we would need more scripts, not more episodes.*
+# range reaches down to the meta-test scores of both learners. Even so, it is a rough guess, because
+# there are only ten different ways to draw three scripts again. *To know more about new scripts we
+# would need more scripts, not more episodes.*
 #
 # ### Explore: draw it again
 #
 # Each dot on the right is one repetition of the whole evaluation. The left side shows how often each
 # letter is in the newest pool. Begin with one repetition and press **Draw again**.
 #
-# 1. With `episodes only`: when do the two ranges agree? What does `episodes in an evaluation` = 1
-#    show?
+# 1. With `episodes only`: from how many repetitions on do the two ranges agree? What does `episodes
+#    in an evaluation` = 1 show?
 # 2. With `letters`, go from 600 to 6,000 episodes. What becomes narrower?
 # 3. With `scripts`: which pools give the dots on the far left?
 
@@ -766,23 +771,23 @@ bootstrap
 #
 # 1. From some 50 repetitions on, the range of the dots and the formula agree: for 600 episodes, and
 #    for 1 episode, which is the prediction interval for the next task (± 18 points for the pixels).
-# 2. The formula goes from ± 0.9 to ± 0.3 for the network. The range of the dots hardly changes: it
-#    is the luck of the letters, which more episodes of the same letters cannot average out.
+# 2. The formula goes from ± 0.9 to ± 0.3 for the network. The range of the dots hardly changes. It
+#    comes from the luck of the letters, which more episodes of the same letters cannot average out.
 # 3. Pools that consist of Ogham alone: its letters are strokes on a line and look alike.
 # </details>
 #
-# What belongs beside the number: *5-way 1-shot meta-test accuracy, 15 queries per class, 600
-# episodes, 95 % interval over episodes of 156 letters in four scripts; chosen on meta-val among
-# seven; spread of five training seeds given apart; each query scored on its own.* The last item is
-# next.
+# This is what belongs beside the number: *5-way 1-shot meta-test accuracy, 15 queries per class,
+# 600 episodes, 95 % interval over episodes of 156 letters in four scripts; chosen on meta-val from
+# seven candidates; spread of five training seeds given separately; each query scored on its own.*
+# The last item comes next.
 
 # %% [markdown]
 # ## Find the bug 2: two scores of one network
 #
 # We train a small MAML (lesson 05), 200 outer steps on the letters of meta-train. Its network has
 # **batch normalisation** after each layer: it subtracts a mean and divides by a standard deviation,
-# here always those of the batch in hand (`norm="batch_transductive"`). Many published MAML results
-# were made that way.
+# in this case always those of the current batch (`norm="batch_transductive"`). Many published MAML
+# results were obtained that way.
 
 # %%
 torch.manual_seed(0)
@@ -793,9 +798,9 @@ settings = {"n_tasks_per_batch": 8, "meta_lr": 1e-2, "schedule": "cosine", "prog
 history = meta_train(maml, maml_tasks, n_steps=200, **settings)
 
 # %% [markdown]
-# First the usual way: all 75 queries of a task go through the network together. Then the same
-# weights, the same episodes, the same queries; but each query is scored alone, as it would be for a
-# user with a single picture.
+# First we score it in the usual way: all 75 queries of a task go through the network together. Then
+# we take the same weights, the same episodes and the same queries, but score each query alone, as
+# it would be for a user with a single picture.
 #
 # > **Predict.** Together it scores about 75 %. One by one?
 
@@ -820,14 +825,14 @@ assert first > 0.6 and second < 0.3, (first, second)
 print("together: above 60 %;  one by one: below 30 %, next to chance")
 
 # %% [markdown]
-# Same network, same queries, and more than forty points are gone. What did the 75 pictures tell
-# each other? Think first, then unfold.
+# With the same network and the same queries, more than forty points are gone. What did the 75
+# pictures tell each other? Think first, then unfold the answer.
 #
 # <details><summary>Answer</summary>
 #
-# Batch normalisation subtracts the mean of the batch and divides by its standard deviation. With
-# 75 queries, 15 of each class, these statistics describe *the test set of this task*: its average
-# picture and its spread, with all classes equally often. Each query is judged relative to the
+# Batch normalisation subtracts the mean of the batch and divides by its standard deviation. With 75
+# queries, 15 of each class, these statistics describe *the test set of this task*: its average
+# picture and its spread, with every class equally frequent. Each query is judged relative to the
 # others. That information is not in the support set, and a user with one picture does not have it:
 # in the last layer of this network, a single picture is normalised by its own 2 x 2 numbers.
 # Scoring the queries together in this way is called **transductive**. It is a legitimate setting if
@@ -837,7 +842,7 @@ print("together: above 60 %;  one by one: below 30 %, next to chance")
 # ### Exercise 5: each query on its own (5 minutes, easy)
 #
 # This is what the layer does, without its weights: `support_z` is `(S, d)`, `query_z` is `(Q, d)`.
-# Fix it so that a query gets the same numbers whichever other queries come with it.
+# Fix it so that a query gets the same numbers, whatever other queries come with it.
 
 
 # %%
@@ -851,8 +856,8 @@ def my_normalise_queries(support_z, query_z):
 check(my_normalise_queries)
 
 # %% [markdown]
-# The check finds it without knowing the method: it scores the same queries together and one by
-# one.
+# The package's check finds the fault without knowing the method: it scores the same queries
+# together and one by one.
 
 # %%
 report = check_transduction(maml, val_tasks.episodes(seed=5, start=0, n_tasks=1))
@@ -881,13 +886,13 @@ plt.show()
 # %% [markdown]
 # It loses about a point or less. We have not measured why: the two differ in their method (this one
 # takes no gradient steps on a new task) and in their last layer (3 x 3 numbers for each picture
-# instead of 2 x 2). So "batch statistics" in a report may be harmless or may be everything. Measure
-# it.
+# instead of 2 x 2). So "batch statistics" in a report may be harmless, or they may explain the
+# whole result. Measure the difference.
 #
-# The networks that we scored before are **inductive**: in eval mode their normalisation uses
-# stored statistics, so a picture is judged on its own. (A network in **eval mode** is being used,
-# not trained.) The package's default, group normalisation, looks at one picture at a time by
-# construction. Whatever you use: say which.
+# The networks that we scored before are **inductive**: in **eval mode**, the mode in which a
+# network is used and not trained, their normalisation uses stored statistics, so each picture is
+# judged on its own. The package's default, group normalisation, looks at one picture at a time by
+# construction. Whatever you use, say so.
 
 # %%
 print(check_transduction(learners[0].eval(), val_tasks.episodes(seed=5, start=0, n_tasks=1)))
@@ -908,22 +913,24 @@ print(check_transduction(learners[0].eval(), val_tasks.episodes(seed=5, start=0,
 # | **ours**: MAML, Glyphs meta-val, 5-way 1-shot | about 75 | about 20 | | | |
 #
 # Ours is second-order MAML with a small network after 200 steps, 100 meta-val episodes, 75 queries;
-# theirs is fully trained, on other data. The levels are not comparable. The collapse is: at or near
-# chance, as soon as each query stands alone. Look at "running statistics" too: switching a model to
-# stored statistics that were never fitted to adapted weights also gives chance.
+# theirs is fully trained, on other data. The levels are not comparable. The collapse is comparable:
+# at or near chance, as soon as each query is scored alone. Look at "running statistics" too:
+# switching a model to stored statistics that were never fitted to adapted weights also gives
+# chance.
 #
-# The last two columns are inductive, and they work. In this table the honest price of doing without
+# The last two columns are inductive, and they work. In this table, the real price of doing without
 # the queries' statistics is 1 to 7 points, not sixty.
 
 # %% [markdown]
 # ## Explore: how wide is the interval?
 #
-# A simulated learner whose true accuracy we know. *You may score 6,000 queries in all. Do you take 600
-# episodes with 2 queries per class, 200 with 6, or 50 with 24? Does the answer change when tasks do
-# not differ at all (spread 0)? And how often do the intervals miss?*
+# The explorer starts with a simulated learner whose true accuracy we know. *You may score 6,000
+# queries in all. Do you take 600 episodes with 2 queries per class, 200 with 6, or 50 with 24? Does
+# the answer change when tasks do not differ at all (spread 0)? And how often do the intervals miss
+# the truth?*
 #
-# The menu has the networks of the last section, too: the same MAML and the same Prototypical
-# Network, their queries scored together (**transductive**) and one by one (**inductive**). Each of
+# The menu also has the networks of the last section, the same MAML and the same Prototypical
+# Network, with their queries scored together (transductive) and one by one (inductive). Each of
 # their 100 measured episodes stands for a task, and the explorer draws from them again and again.
 # *Which of the two intervals of MAML is narrower? Which one would you believe?* (The luck of the 75
 # queries is already in these scores, so the explorer takes it out before it draws new queries.)
@@ -933,7 +940,8 @@ explorer = IntervalExplorer(results)
 explorer
 
 # %% [markdown]
-# The same from code: five episodes, one query per class. Then back to the first settings.
+# We can do the same from code, with five episodes and one query per class. Then we go back to the
+# first settings.
 
 # %%
 explorer.set(n_episodes=5, n_query=1)
@@ -945,23 +953,24 @@ explorer.reset()
 #
 # For a fixed number of queries, more episodes win: ± 1.2, ± 1.5 and ± 2.4 points for the three
 # choices (true accuracy 0.8, spread 0.08), because only new episodes average over the tasks. If
-# tasks do not differ, all three give ± 1.0: then a query is a query. In practice an episode costs
-# something besides its queries, adapting to it for instance, so 10 to 15 queries per class are a
-# good trade. And about one interval in twenty misses, as promised; more with five episodes.
+# tasks do not differ, all three give ± 1.0, because then it does not matter which episode a query
+# comes from. In practice, an episode has a cost besides its queries (the learner must adapt to it,
+# for instance), so 10 to 15 queries per class are a good compromise. And about one interval in
+# twenty misses, as promised; with five episodes, more do.
 #
 # MAML's two intervals are narrow, miss as rarely as they promise, and lie more than forty points
-# apart. The interval of the single queries is even the narrower one: at chance the tasks hardly
-# differ, so what is left is the luck of the queries. Each interval is right about its own way of
-# asking. An interval is about luck; it knows nothing of the protocol.
+# apart. The interval for single queries is even narrower than the other: at chance, the tasks
+# hardly differ, so only the luck of the queries is left. Each interval is right about its own
+# protocol. An interval measures luck; it cannot tell whether the protocol makes sense.
 # </details>
 
 # %% [markdown]
 # ## Limits
 #
 # - An interval over episodes is about *this pool of classes*. The bootstrap says how much the pool
-#   matters, but it can only draw what is there: 94 letters of three scripts are a small sample of
-#   the world's letters.
-# - The normal formula is poor near 0 % and 100 %, and for fewer than about 30 episodes.
+#   matters, but it can only draw what is in the pool, and 94 letters of three scripts are a small
+#   sample of the world's letters.
+# - The normal formula works poorly near 0 % and 100 %, and for fewer than about 30 episodes.
 # - A paired interval of two trained networks is still about these two networks. To compare two
 #   *methods*, pair over seeds as well.
 # - Statistics cannot repair a biased protocol: a leaked split, a choice made on meta-test, or
@@ -970,9 +979,9 @@ explorer.reset()
 # ## Recap
 #
 # - The unit is the episode: report mean ± 1.96 s/√n, with n, way, shot and queries per class.
-# - You tested the interval: it covers 95 % for 30 episodes or more, and too little for 5.
-# - You split the spread: the luck of queries shrinks with their number, the difference between
-#   tasks does not.
+# - You tested the interval: it keeps its 95 % for 30 episodes or more, but not for 5.
+# - You split the spread into two parts: the luck of the queries shrinks with their number, and the
+#   difference between tasks does not.
 # - *How good is it on the next task?* Within ± 1.96 s, about ± 18 points; *if we train it again?*
 #   Within ± 2.78 s √(1 + 1/5) of the mean of five runs, about ± 5 points.
 # - Other letters matter more than other episodes, and other scripts more than other letters.
@@ -982,8 +991,8 @@ explorer.reset()
 #
 # **Check yourself**
 #
-# 1. A table says 62.3 ± 0.4 over 10,000 episodes and calls a method at 61.5 ± 0.4 worse. One network
-#    was trained for each method. What is missing?
+# 1. A table reports 62.3 ± 0.4 over 10,000 episodes, and calls another method, at 61.5 ± 0.4,
+#    worse. One network was trained for each method. What is missing?
 # 2. You want intervals half as wide. Will you double the episodes?
 # 3. Your MAML has 97 % with batches of 75 queries and 20 % in the demo where users send one picture.
 #    What happened, and which number do you print?
@@ -991,12 +1000,13 @@ explorer.reset()
 #
 # <details><summary>Answers</summary>
 #
-# 1. The spread of training seeds. Both intervals are about two particular networks. (And, if the
-#    episodes were the same, the paired difference.)
-# 2. No: four times as many. Or more queries per class, if they are few now.
+# 1. The spread over training seeds is missing. The two intervals are about two particular networks.
+#    (And, if the episodes were the same, the paired difference is missing.)
+# 2. No, you need four times as many. Or take more queries per class, if there are only a few now.
 # 3. Batch statistics: the evaluation was transductive. Print the inductive number for the demo's
 #    setting; if you print the other, name it and say how many queries were scored together.
-# 4. You cannot say. One script gives one draw; the ± 0.1 is about more episodes of the same letters.
+# 4. You cannot say. One script is a single draw; the ± 0.1 is about more episodes of the same
+#    letters.
 # </details>
 #
 # **Next:** [03 · Prototypical networks](03_prototypical_networks.ipynb): what if a class is its mean?

@@ -3,9 +3,9 @@
 #
 # **The question: what if a class is its mean?**
 #
-# In lesson 02 we learned to measure, and measured a network without knowing how it works. Now we
-# build it: one network, one mean for each class, one distance. It is short enough to do on paper,
-# and it is still hard to beat.
+# In lesson 02 we learned to measure, and we measured a network without knowing how it works. Now we
+# build it: one network, one mean for each class, one distance. The method is short enough to work
+# out on paper, and it is still hard to beat.
 #
 # **After this lesson you can**
 #
@@ -19,10 +19,10 @@
 #
 # **Prerequisites:** [01_tasks_and_episodes](01_tasks_and_episodes.ipynb) (episodes, support and
 # query set) and [02_honest_evaluation](02_honest_evaluation.ipynb) (intervals, paired comparisons);
-# softmax and cross-entropy. It helps to have seen a small image network: convolution (a filter
+# softmax and cross-entropy. It helps if you have seen a small image network: convolution (a filter
 # that slides over the picture), ReLU (negative numbers become 0), normalisation (numbers are
-# shifted and scaled to mean 0 and spread 1), and Adam (a gradient step with a step size of its own
-# for each weight).
+# shifted and scaled to mean 0 and spread 1), and Adam (gradient steps with a separate step size for
+# each weight).
 #
 # The method is that of Snell, Swersky and Zemel (2017). Their symbols and our names:
 #
@@ -55,8 +55,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## 1. The data and a rule to beat
 #
-# We use Glyphs: printed letters of 15 writing systems, redrawn as if by a shaky hand. The splits are
-# disjoint in scripts. We look at meta-val here and leave meta-test alone until section 8.
+# We use Glyphs: printed letters of 15 writing systems, redrawn as if by a shaky hand. No script is
+# in two splits. We look at meta-val here, and leave meta-test alone until section 8.
 
 # %%
 train, val, test = (load_glyphs(split) for split in ("meta-train", "meta-val", "meta-test"))
@@ -64,8 +64,8 @@ for data in (train, val, test):
     print(data.name, data.n_classes, "classes:", ", ".join(data.groups))
 
 # %% [markdown]
-# One 5-way 1-shot episode. On the left is all that a learner may see of each class; on the right
-# are the queries that it must name.
+# Here is one 5-way 1-shot episode. On the left is all that a learner may see of each class; on the
+# right are the queries that it must name.
 
 # %%
 from metalearn_edu.plotting import plot_episode
@@ -76,7 +76,7 @@ _ = plot_episode(task, n_shown=6)
 plt.show()
 
 # %% [markdown]
-# Every method needs a baseline that costs nothing. Ours is **nearest pixel**: write each picture as
+# Every method needs a baseline that costs nothing. Ours is nearest pixel: write each picture as
 # a row of 784 numbers, and give a query the label of the nearest support picture.
 
 # %%
@@ -87,15 +87,16 @@ print("distances", tuple(distance.shape))
 print("better than guessing (15 of 75):", int((answer == task.query_y).sum()) > 15)
 
 # %% [markdown]
-# > **Predict.** Over many episodes, will nearest pixel be nearer to chance (20 %) or to your own
+# > **Predict.** Over many episodes, will nearest pixel be closer to chance (20 %) or to your own
 # > eye? Write down a percentage. We measure it on meta-test in section 8.
 #
 # ## 2. An embedding
 #
-# Pixels are a poor place to measure distance: shift a letter by two pixels and it is far from
-# itself. So we let a network choose the place. An **embedding** is the vector $z = f_\phi(x)$ that
-# the **encoder** $f_\phi$ gives to an item. Our encoder has four blocks: 3x3 convolution with 64
-# filters, normalisation, ReLU. Each block halves the image; the last map is averaged to 64 numbers.
+# Pixels are a poor space to measure distances in: if you shift a letter by two pixels, it is far
+# from where it was. So we let a network choose the space. An embedding is the vector $z =
+# f_\phi(x)$ that the **encoder** $f_\phi$ computes for an item. Our encoder has four blocks: 3x3
+# convolution with 64 filters, normalisation, ReLU. Each block halves the height and the width of
+# the image; averaging the last maps gives 64 numbers.
 
 # %%
 encoder = ConvNet(width=64, downsample="stride")
@@ -105,8 +106,8 @@ print(tuple(task.support_x.shape), "->", tuple(z.shape))
 print(sum(p.numel() for p in encoder.parameters()), "parameters")
 
 # %% [markdown]
-# The normalisation is by group and not by batch: it looks at one item at a time. So no query can
-# inform another (lesson 02), and an item has the same embedding in every episode.
+# We use group normalisation, not batch normalisation: it looks at one item at a time. So no query
+# can inform another (lesson 02), and an item has the same embedding in every episode.
 #
 # ## 3. By hand: four points on paper
 #
@@ -116,7 +117,7 @@ print(sum(p.numel() for p in encoder.parameters()), "parameters")
 #
 # $$c_k = \frac{1}{N_S} \sum_{i:\, y_i = k} f_\phi(x_i)$$
 #
-# Do it on paper first. Then compare with the loop.
+# Compute both prototypes on paper first. Then compare with the loop.
 
 # %%
 support_z = torch.tensor([[0.0, 1.0], [2.0, 1.0], [4.0, 3.0], [4.0, 5.0]])
@@ -172,8 +173,8 @@ def my_class_means(support_z, support_y, n_way):
 check(my_class_means)
 
 # %% [markdown]
-# The package version does the same for `T` tasks at once; the task axis leads. It agrees with the
-# loop:
+# The package version does the same for `T` tasks at once; the task axis comes first. It agrees with
+# the loop:
 
 # %%
 from_package = class_prototypes(support_z[None], support_y[None])  # (1, 2, 2)
@@ -182,12 +183,12 @@ print(tuple(from_package.shape), "equal to the loop:", torch.equal(from_package[
 # %% [markdown]
 # ### From distances to probabilities
 #
-# A query belongs to a near prototype. The softmax over **minus** the distances makes that a
-# probability (eq. 2 of the paper), with $d$ the squared Euclidean distance:
+# A query should belong to a prototype nearby. The softmax over **minus** the distances turns that
+# into probabilities (eq. 2 of the paper), where $d$ is the squared Euclidean distance:
 #
 # $$p(y = k \mid x) = \frac{\exp(-d(f_\phi(x), c_k))}{\sum_{k'} \exp(-d(f_\phi(x), c_{k'}))}$$
 #
-# For the query (2, 2): squared distance $1 + 1 = 2$ to class 0 and $4 + 4 = 8$ to class 1, so
+# The query (2, 2) has the squared distance $1 + 1 = 2$ to class 0 and $4 + 4 = 8$ to class 1, so
 # $p(0) = 1 / (1 + e^{-6}) = 0.9975$.
 
 # %%
@@ -198,8 +199,8 @@ print("squared distances", squared.tolist())
 print("p(0) of each query", [f"{p:.4f}" for p in (-squared).softmax(dim=1)[:, 0].tolist()])
 
 # %% [markdown]
-# The second query, (2, 3), lies in the middle: 5 to both, so one half each. Let its true label be
-# 1.
+# The second query, (2, 3), lies in the middle. Its squared distance is 5 to both prototypes, so
+# each class gets one half. Let its true label be 1.
 #
 # Training minimises the **cross-entropy**, the mean of $-\ln p(\text{true class})$ over the queries,
 # in **nats** (units of the natural logarithm). By hand: $-\ln 0.9975 = 0.0025$ and $-\ln 0.5 = 0.6931$; their mean is 0.3478 nats.
@@ -210,8 +211,8 @@ one_call = F.cross_entropy(-squared, query_y)
 print(f"by hand {by_hand:.4f}, one call {one_call:.4f} nats")
 
 # %% [markdown]
-# That is the whole method. `PrototypicalNetwork` is these two steps around an encoder; with an
-# encoder that does nothing, it must give our numbers.
+# That is the whole method. `PrototypicalNetwork` puts these two steps around an encoder; with an
+# encoder that does nothing, it must reproduce our numbers.
 
 # %%
 on_paper = PrototypicalNetwork(encoder=nn.Identity())
@@ -223,7 +224,7 @@ print("equal to minus the squared distance:", torch.equal(scores, -squared))
 # %% [markdown]
 # ## 4. Three distances
 #
-# The paper squares the Euclidean distance. Does it matter? Take the query (2, 2) once more.
+# The paper squares the Euclidean distance. Does that matter? Take the query (2, 2) once more.
 #
 # > **Predict.** Choose an answer, then run the cells below the question.
 
@@ -231,7 +232,8 @@ print("equal to minus the squared distance:", torch.equal(scores, -squared))
 predict("root_of_the_distance")
 
 # %% [markdown]
-# > **Predict.** And what will the cosine distance, $1 - \cos$, say of (2, 2), (1, 1) and (4, 4)?
+# > **Predict.** And what will the cosine distance, $1 - \cos$, be from (2, 2) to (1, 1) and to (4,
+# > 4)?
 
 # %%
 for name in ("squared_euclidean", "euclidean", "cosine"):
@@ -242,12 +244,13 @@ for name in ("squared_euclidean", "euclidean", "cosine"):
 
 # %% [markdown]
 # - **Squared or not, the winner is the same**, because squaring preserves the order. But the
-#   probability falls from 0.9975 to 0.8044, and so the loss and its gradient differ.
-# - **Cosine looks only at the direction.** All three points lie on one diagonal, so it sees no
-#   difference.
+#   probability falls from 0.9975 to 0.8044, so the loss and its gradient differ.
+# - **The cosine looks only at the direction.** All three points lie on one diagonal, so the cosine
+#   sees no difference.
 #
-# The next figure shows it in the plane, with three prototypes. Colour says which class wins, strong
-# colour that the answer is sure, white that it is a guess. The fourth panel is explained below it.
+# The next figure shows this in the plane, with three prototypes. The colour says which class wins.
+# A strong colour means a confident answer, and white means a guess. We explain the fourth panel
+# below the figure.
 
 # %%
 from metalearn_edu.explorers.prototypes import plot_regions
@@ -271,10 +274,10 @@ describe(fig, f"{text} Cosine divided by 0.1: the same wedges, stronger.")
 plt.show()
 
 # %% [markdown]
-# The first two have the same borders, straight lines halfway between prototypes; the unsquared one
-# is pale for a long way around them. The cosine gives wedges that meet at the origin, and it is pale
-# everywhere: its distances lie between 0 and 2, so the scores can never be far apart. Divide them by
-# 0.1, and the same wedges have stronger colours.
+# The first two have the same borders, straight lines halfway between prototypes; with the unsquared
+# distance, the colours stay pale for a long way around them. The cosine gives wedges that meet at
+# the origin, and it is pale everywhere: its distances lie between 0 and 2, so the scores can never
+# be far apart. If we divide them by 0.1, the same wedges get stronger colours.
 #
 # ### Temperature
 #
@@ -289,12 +292,12 @@ for temperature in (0.5, 1, 3, 10, 100):
     print(f"temperature {temperature:5.1f}: p(0) = {p:.4f}")
 
 # %% [markdown]
-# With the squared distance the encoder can set its own temperature: embeddings twice as large make
-# the scores four times as large, which is $\tau = 1/4$. Cosine throws the length away, so it cannot
-# do that. In 5-way, even a perfect match (distance 0, all others at the largest distance 2) gets only
-# $1/(1 + 4e^{-2}) = 0.65$, a loss of 0.43 nats that no training removes. **Cosine needs a
-# temperature of about 0.1 or less**; with 0.1 the same match has $1/(1 + 4e^{-20})$, practically 1.
-# Section 7 trains both and shows what this is worth.
+# With the squared distance, the encoder can set its own temperature: embeddings twice as large make
+# the scores four times as large, which amounts to $\tau = 1/4$. The cosine ignores the length, so
+# it cannot do that. In a 5-way task, even a perfect match (distance 0, and the largest distance, 2,
+# to all others) gets only $1/(1 + 4e^{-2}) = 0.65$, and no training removes this loss of 0.43 nats.
+# **Cosine needs a temperature of about 0.1 or less**; with 0.1 the same match has $1/(1 +
+# 4e^{-20})$, practically 1. Section 7 trains both and shows what this is worth.
 
 # %%
 perfect_match = -torch.tensor([0.0, 2.0, 2.0, 2.0, 2.0])
@@ -310,9 +313,9 @@ for temperature in (1.0, 0.1):
 # $$-\lVert z - c_k \rVert^2 = \underbrace{2 c_k}_{w_k} \cdot z \; \underbrace{- \lVert c_k \rVert^2}_{b_k} \; - \lVert z \rVert^2$$
 #
 # The last term is the same for every class, and the softmax does not see what all classes share.
-# What remains is a linear layer whose weights the support set has written, without a single
-# gradient step. By hand for (2, 2): class 0 has $w = (2, 2)$, $b = -2$, score $8 - 2 = 6$; class 1
-# has $w = (8, 8)$, $b = -32$, score $32 - 32 = 0$. They differ by 6, as before.
+# What remains is a linear layer whose weights come from the support set, without a single gradient
+# step. By hand, for (2, 2): class 0 has $w = (2, 2)$, $b = -2$ and the score $8 - 2 = 6$; class 1
+# has $w = (8, 8)$, $b = -32$ and the score $32 - 32 = 0$. The scores differ by 6, as before.
 #
 # ### Exercise 2: the support set writes a layer (7 minutes, medium)
 #
@@ -350,8 +353,8 @@ print("scores equal:", torch.allclose(linear, minus_squared))
 print("probabilities equal:", torch.allclose(linear.softmax(1), minus_squared.softmax(1)))
 
 # %% [markdown]
-# So all that is not linear happens in the encoder. The encoder is trained to make new classes
-# linearly separable from a few examples.
+# So everything that is not linear happens in the encoder. Training shapes the encoder so that new
+# classes become linearly separable from a few examples.
 #
 # ### What the probabilities do not notice
 #
@@ -378,13 +381,13 @@ for name in ("squared_euclidean", "cosine"):
 # %% [markdown]
 # ## 6. Why the mean?
 #
-# Why not the median, or the most typical item? There are two answers, and both belong to the
+# Why not the median, or the most typical item? There are two answers, and both depend on the
 # square.
 #
-# **The mean is the nearest point to all.** Put one point $c$ anywhere, and add up its squared
+# **The mean is closest to all items together.** Put one point $c$ anywhere, and add up its squared
 # distances to the items of a class. The sum is smallest at the mean, and nowhere else. For
-# unsquared distances, on a line, it is smallest at the median. The squared Euclidean distance is
-# one of a family, the **Bregman divergences**, for all of which the mean is the best single
+# unsquared distances on a line, it is smallest at the median. The squared Euclidean distance
+# belongs to a family, the **Bregman divergences**: for each of them, the mean is the best single
 # representative. The unsquared Euclidean and the cosine distance do not belong to it.
 #
 # **The mean is what Bayes would use.** Suppose that each class is a round cloud, a Gaussian, and
@@ -421,10 +424,10 @@ describe(fig, f"{text} with bends, smallest, 5, at the median c = 0.")
 plt.show()
 
 # %% [markdown]
-# The squared sum is smallest at the mean, 1; the unsquared sum at the median, 0.
+# The squared sum is smallest at the mean, 1, and the unsquared sum at the median, 0.
 #
-# The second answer: three round clouds, and two clouds that are long and thin, with the regions of
-# the distance rule.
+# The next figure shows the second answer: three round clouds, and two clouds that are long and
+# thin, with the regions of the distance rule.
 #
 # > **Predict.** Where will the border between the two thin clouds run: between the clouds, or through
 # > them?
@@ -447,29 +450,29 @@ for ax, (title, (middle, cloud)) in zip(axes, pictures.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# On the left the borders are as good as borders can be. On the right a flat border would separate
-# the two. But the rule draws its border halfway between the means, at a right angle to the line
-# that joins them, whatever the shape of the clouds. So the encoder has work to do. Training rewards
-# any embedding in which straight borders halfway between the means separate the classes. Round,
-# equally wide clouds would do; section 9 looks at what the encoder finds.
+# On the left, no borders could be better. On the right, a horizontal border would separate the two
+# clouds. But the rule draws its border halfway between the means, at a right angle to the line that
+# joins them, whatever the shape of the clouds. So the encoder has work to do. Training rewards any
+# embedding in which straight borders halfway between the means separate the classes. Round, equally
+# wide clouds would do; section 9 looks at what the encoder finds.
 #
 # ## 7. Training
 #
-# Now the encoder learns. One **outer step** draws episodes from meta-train, computes prototypes from
-# the support set, and lowers the cross-entropy of the queries with Adam; the **outer loop** repeats
-# it. Other methods have an **inner loop** too, the gradient steps that adapt a network to one task.
-# Here there is none: to learn a new task is to take a mean.
+# Now the encoder learns. One outer step draws episodes from meta-train, computes prototypes
+# from the support set, and lowers the cross-entropy of the queries with Adam; the **outer loop**
+# repeats it. Other methods have an **inner loop** too, the gradient steps that adapt a network to
+# one task. Here there is none, because learning a new task means taking a mean.
 #
-# We shall test with 5 ways. Should we train with 5 ways, too? A 20-way episode asks each query to be
-# told apart from 19 other letters instead of 4. We compare the two at the same number of images per
-# outer step: one 20-way episode of $20 \cdot (1 + 5) = 120$ images, or four 5-way episodes of
+# We will test with 5 ways. Should we train with 5 ways, too? In a 20-way episode, the network must
+# tell each query from 19 other letters, not just 4. We compare the two at the same number of images
+# per outer step: one 20-way episode of $20 \cdot (1 + 5) = 120$ images, or four 5-way episodes of
 # $5 \cdot (1 + 5) = 30$.
 #
-# > **Predict.** Both are tested 5-way 1-shot on meta-val. Which wins after 300 steps, and by how
-# > much?
+# > **Predict.** Both are tested 5-way 1-shot on meta-val. Which is ahead after 300 steps, and by
+# > how much?
 #
-# The first run takes about 40 seconds on one core, the second about 15. During the first, we keep
-# the embeddings of every fifth meta-val letter after some of the steps, for a film.
+# The first run takes about 40 seconds on one core, the second about 15. During the first run, we
+# keep the embeddings of every fifth meta-val letter after some of the steps, to make a film.
 
 # %%
 from metalearn_edu.explorers.training_film import TrainingFilm, filming
@@ -513,18 +516,20 @@ assert at_300[0] > at_300[1], f"20-way {at_300[0]:.3f}, 5-way {at_300[1]:.3f}"
 assert history_20way.val_scores[-1] > 0.85, f"meta-val {history_20way.val_scores[-1]:.3f}"
 
 # %% [markdown]
-# The same number of images, arranged in harder episodes, teaches more. (The losses of the two runs
-# would tell us nothing: guessing costs $\ln 20 = 3.0$ nats in 20-way and $\ln 5 = 1.6$ in 5-way.)
+# The same number of images teaches more when it is arranged in harder episodes. (The losses of the
+# two runs would tell us nothing: guessing costs $\ln 20 = 3.0$ nats in 20-way and $\ln 5 = 1.6$ in
+# 5-way.)
 #
-# One run is one draw. So we trained each with three seeds for 300 steps and scored 600 meta-val
-# episodes: 89.4, 89.8 and 90.5 % with 20-way training, 82.7, 86.6 and 83.6 % with 5-way training.
-# Lesson 02 says how to read this: pair the runs by seed, and treat the three differences, 6.7, 3.2
-# and 6.9 points, as a sample. Their mean is 5.6, and Student's factor for three values is 4.30:
-# 5.6 ± 4.30 · 2.1 / √3 = **5.6 ± 5.2 points**. It excludes 0, but not by much. The interval over
-# episodes, ± 0.7, would have been the wrong yardstick, because it knows nothing of other seeds.
+# One run is a single draw. So we trained each kind with three seeds for 300 steps, and scored 600
+# meta-val episodes: 89.4, 89.8 and 90.5 % with 20-way training, 82.7, 86.6 and 83.6 % with 5-way
+# training. Lesson 02 says how to read this: pair the runs by seed, and treat the three differences,
+# 6.7, 3.2 and 6.9 points, as a sample. Their mean is 5.6, and Student's factor for three values is
+# 4.30: 5.6 ± 4.30 · 2.1 / √3 = **5.6 ± 5.2 points**. This interval excludes 0, but not by much. The
+# interval over episodes, ± 0.7, would have been the wrong yardstick, because it says nothing about
+# other seeds.
 #
-# The paper found the same, and trains with 60 ways for 5-way tests. More ways have a limit, too;
-# see section 12.
+# The paper found the same, and trains with 60 ways for 5-way tests. But more ways do not help
+# forever; see section 12.
 #
 # <details><summary>How to remake these six numbers (a few minutes)</summary>
 #
@@ -540,17 +545,19 @@ assert history_20way.val_scores[-1] > 0.85, f"meta-val {history_20way.val_scores
 #
 # ### Explore: the film
 #
-# One task of five letters that the network never trains on, after 0, 10, 25, ... 750 outer steps, in
-# its **principal plane**, the plane in which its prototypes differ most. Numbered circles are
-# prototypes, small marks are queries, a black ring is a query that gets the wrong class. On the
-# right is the loss of new episodes against the temperature, a line for each frame: a valley.
+# The film shows one task of five letters that the network never trains on, after 0, 10, 25, ... 750
+# outer steps, in its **principal plane**, the plane in which its prototypes differ most. Numbered
+# circles are prototypes, small marks are queries, a black ring is a query that gets the wrong
+# class. On the right is the loss of new episodes against the temperature, with one line for each
+# frame: each line is a valley.
 #
-# > **Predict.** The temperature is 1 during the whole training, and episodes have one shot. If we test
-# > the trained network with five shots, will the lowest loss be at a temperature above or below 1?
+# > **Predict.** The temperature is 1 throughout training, and the training episodes have one shot.
+# > If we test the trained network with five shots, will the lowest loss be at a temperature above
+# > or below 1?
 #
-# 1. Press **Next frame** seven times. What happens to the clouds, to the rings, to the numbers on the
-#    axes? What happens to the valley, to its place and to its depth?
-# 2. Move the temperature alone. What changes in the left picture, and what does not?
+# 1. Press **Next frame** seven times. What happens to the clouds, the rings, and the numbers on the
+#    axes? What happens to the position and the depth of the valley?
+# 2. Move only the temperature. What changes in the left picture, and what does not?
 # 3. In the last frame, go from one shot to five. Where is the bottom of the valley now?
 
 # %%
@@ -567,17 +574,17 @@ for frame in (0, len(frames) - 1):
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. The prototypes move apart, the axes grow about twofold, queries gather near their prototypes,
-#    and most rings go. The valley becomes deeper, from about 1.4 nats to 0.2, and its bottom stays
-#    near temperature 1. That is no coincidence. Small networks that we trained with temperature 0.2,
-#    1 and 5 (three seeds each, as in the experiment below) had theirs at 0.2, 0.8 to 1, and 4: the
-#    encoder fits its scale to the temperature that it trains with.
-# 2. The colours change. No border moves, and no ring comes or goes.
-# 3. At about 0.5, half as high (in the small networks, too: 0.1, 0.5 to 0.6, and 2). A prototype of
-#    five items lies nearer to the centre of its cloud than one item does, so the distances are
-#    smaller. For Gaussian clouds, queries scatter around the mean of $K$ items with variance
-#    $\sigma^2 (1 + 1/K)$: that is 2 $\sigma^2$ with one shot and 1.2 $\sigma^2$ with five, a factor of
-#    0.6. (Section 9 shows that the clouds are not quite Gaussian.)
+# 1. The prototypes move apart, the axes become about twice as long, the queries gather near their
+#    prototypes, and most rings disappear. The valley becomes deeper, from about 1.4 nats to 0.2,
+#    and its bottom stays near temperature 1. That is no coincidence. Small networks that we trained
+#    with temperature 0.2, 1 and 5 (three seeds each, as in the experiment below) had theirs at 0.2,
+#    0.8 to 1, and 4: the encoder adjusts its scale to the temperature that it trains with.
+# 2. Only the colours change. No border moves, and no ring appears or disappears.
+# 3. It is at about 0.5, half as high as before (in the small networks too: 0.1, 0.5 to 0.6, and 2).
+#    A prototype of five items lies nearer to the centre of its cloud than one item does, so the
+#    distances are smaller. For Gaussian clouds, queries scatter around the mean of $K$ items with
+#    variance $\sigma^2 (1 + 1/K)$: that is $2\sigma^2$ with one shot and $1.2\sigma^2$ with five, a
+#    factor of 0.6. (Section 9 shows that the clouds are not quite Gaussian.)
 # </details>
 #
 # ### An experiment: which distance trains best?
@@ -586,8 +593,8 @@ for frame in (0, len(frames) - 1):
 # steps, from the same first weights and with the same episodes. Only the distance and its
 # temperature differ.
 #
-# > **Predict.** Bring them into an order: squared Euclidean, Euclidean, cosine, and cosine with
-# > temperature 0.05. How far apart are the first and the last?
+# > **Predict.** Rank the four: squared Euclidean, Euclidean, cosine, and cosine with temperature
+# > 0.05. How far apart are the best and the worst?
 
 # %%
 small = {}
@@ -618,17 +625,18 @@ print("cosine with temperature 1 is last, by more than 5 points")
 # With seeds 0, 1 and 2 these small networks scored 75, 78 and 75 % (squared), 69, 74 and 71 %
 # (unsquared), 59, 60 and 60 % (cosine, temperature 1) and 76, 78 and 75 % (cosine, temperature
 # 0.05). The larger network after 300 steps: 89 to 91, 87 to 89, 68 to 72 and 88 to 90 %. Paired by
-# seed as above, cosine with its temperature is 0.9 ± 1.4 points behind squared Euclid there, so we
-# cannot tell them apart. **Cosine is not the worse distance; cosine without a temperature is.**
-# Unsquared Euclid is behind by 1.7 ± 1.8 points after 300 steps, and by 4 to 5 in the short runs.
+# seed as above, cosine with temperature 0.05 is 0.9 ± 1.4 points behind squared Euclidean there, so
+# we cannot tell them apart. **Cosine is not the worse distance; cosine without a temperature is.**
+# Unsquared Euclidean is behind by 1.7 ± 1.8 points after 300 steps, and by 4 to 5 in the short
+# runs.
 #
 # ## 8. Meta-test
 #
-# The settings are fixed now, so meta-test may be opened. To score 600 episodes of three kinds means
-# some 270,000 queries. There is a shortcut for methods that do not change their encoder: **the embedding of an
-# item does not depend on the task**. So we embed the whole meta-test set once, some 3,100 images,
-# and draw the episodes from the embeddings. `embed_dataset` keeps the classes and their order, so
-# the sampler draws the very same episodes.
+# The settings are fixed now, so we may open meta-test. Three kinds of episodes, 600 of each, have
+# about 270,000 queries. There is a shortcut for methods that do not change their encoder: **the
+# embedding of an item does not depend on the task**. So we embed the whole meta-test set once,
+# about 3,100 images, and draw the episodes from the embeddings. `embed_dataset` keeps the classes
+# and their order, so the sampler draws exactly the same episodes.
 
 # %%
 embedded = embed_dataset(protonet.encoder, test)
@@ -643,11 +651,11 @@ print("same scores:", torch.allclose(long_way, short_cut, rtol=1e-3))
 
 # %% [markdown]
 # Nearest pixel needs no code of its own: it is `PrototypicalNetwork(nn.Flatten())`, whose embedding
-# is the picture itself. With one shot the mean of one item is that item. With five shots it is the
-# nearest mean picture.
+# is the picture itself. With one shot, the mean of one item is that item. With five shots, the rule
+# is the nearest mean picture.
 #
-# > **Predict.** ProtoNet on 5-way 1-shot: 70, 80 or 90 %? What will 20-way do to it, and five
-# > shots?
+# > **Predict.** ProtoNet on 5-way 1-shot: 70, 80 or 90 %? And what will it be with 20 ways, and
+# > with five shots?
 
 # %%
 learners = {
@@ -674,9 +682,9 @@ for ax, (n_way, n_shot) in zip(axes, kinds, strict=True):
 plt.show()
 
 # %% [markdown]
-# The bars are 95 % intervals over 600 meta-test episodes with 15 queries per class; most are smaller
-# than the dot. They are about the episodes drawn, not about the luck of one training run. We ask for
-# the paired difference too, on the same episodes, as lesson 02 taught.
+# The bars are 95 % intervals over 600 meta-test episodes with 15 queries per class; most are
+# smaller than the dot. They are about the episodes drawn, not about the luck of one training run.
+# We also compute the paired difference on the same episodes, as in lesson 02.
 
 # %% tags=["nbval-ignore-output"]
 for n_way, n_shot in kinds:
@@ -690,19 +698,19 @@ print("ProtoNet 5-way 1-shot above 80 %:", one_shot > 0.8)
 assert one_shot > 0.8, f"meta-test accuracy {one_shot:.3f}"
 
 # %% [markdown]
-# So the network recognises a letter of a script that it has never seen, shown once, among five in
-# about nine of ten cases. With three training seeds, the 5-way 1-shot meta-test accuracy was 91 to
-# 93 %, where nearest pixel has 45 %. With five shots it was 97 to 98 %, and among twenty letters 75
-# to 78 %, where guessing has 5 %. How near were your three predictions? More shots make a better
+# So the network sees a letter of a new script once, and then picks it out of five about nine times
+# in ten. With three training seeds, the 5-way 1-shot meta-test accuracy was 91 to 93 %, where
+# nearest pixel has 45 %. With five shots it was 97 to 98 %, and among twenty letters 75 to 78 %,
+# where a random guess has 5 %. How close were your three predictions? More shots make a better
 # mean: the error of a mean of five items is smaller than that of one item by a factor $\sqrt 5$.
 #
-# (Lesson 02 had 67 to 72 % with this method, lesson 00 about 94 %. The networks differ in width and
-# training: 60 outer steps there, 750 here, and 1,300 in lesson 00, in 30-way episodes.)
+# (Lesson 02 had 67 to 72 % with this method, lesson 00 had 93 to 94 %. The networks differ in width
+# and training: 60 outer steps there, 750 here, and 1,300 in lesson 00, in 30-way episodes.)
 #
 # ## 9. A look at the embedding
 #
-# One meta-test episode, 5-way 5-shot: 75 queries and five prototypes have 64 numbers each. We look
-# at them in the principal plane.
+# We take one meta-test episode, 5-way 5-shot. Its 75 queries and five prototypes have 64 numbers
+# each. We look at them in the principal plane.
 
 # %%
 from metalearn_edu.explorers.prototypes import principal_plane
@@ -721,12 +729,14 @@ _ = ax.figure.set_size_inches(8.4, 3.9)
 plt.show()
 
 # %% [markdown]
-# Queries (small marks) gather around the prototype of their class (numbered circles). Are the clouds
-# round, as the Gaussian view of section 6 would like them? A plane is a shadow of 64 directions, so
-# we measure it there: for each of the 156 classes, the share of its variance that lies along its
-# longest direction. Items from round clouds of the same size are the control.
+# Queries (small marks) gather around the prototype of their class (numbered circles). Are the
+# clouds round, as the Gaussian view of section 6 assumes? A plane shows only a shadow of the 64
+# directions, so we measure in all 64: for each of the 156 classes, we compute the share of its
+# variance that lies along its longest direction. As a control, we do the same with round clouds of
+# the same size.
 #
-# > **Predict.** Will the shares of the classes lie at, above or below those of the round clouds?
+# > **Predict.** Will the shares of the classes be equal to those of the round clouds, larger, or
+# > smaller?
 
 
 # %%
@@ -755,18 +765,18 @@ assert shares["letters of meta-test"].mean() > 1.5 * shares["round clouds"].mean
 
 # %% [markdown]
 # The clouds are far from round: each has a direction with more than twice the share of a round one.
-# The network has not made the embedding of the Gaussian view, and it need not, because straight
-# borders halfway between the means separate these clouds well enough.
+# The network has not learned the embedding of the Gaussian view. It does not need to, because
+# straight borders halfway between the means separate these clouds well enough.
 #
 # ### Explore
 #
-# The explorer colours the plane by the class that wins. With `n_way=3` it is no shadow: three
-# prototypes span a plane, and with a Euclidean distance, squared or not, the borders you see are
-# those that the network uses. A black ring marks a query that is given the wrong class.
+# The explorer colours the plane by the class that wins. With `n_way=3` it is not just a shadow:
+# three prototypes span a plane, and with a Euclidean distance, squared or not, the borders that you
+# see are those that the network uses. A black ring marks a query that gets the wrong class.
 #
-# 1. Move `n_shot` from 1 to 10. How do the prototypes move, and what becomes of the rings?
+# 1. Move `n_shot` from 1 to 10. How do the prototypes move, and what happens to the rings?
 # 2. Change `distance`. Which borders move? What do the colours do?
-# 3. With `cosine`, lower the `temperature`. Does a ring come or go?
+# 3. With `cosine`, lower the `temperature`. Does a ring appear or disappear?
 
 # %%
 from metalearn_edu.explorers.prototypes import PrototypeExplorer
@@ -775,7 +785,7 @@ explorer = PrototypeExplorer(embedded)
 explorer
 
 # %% [markdown]
-# The controls can be moved from Python, too; the picture above follows. Then we reset it.
+# You can move the controls from Python, too; the picture above follows. Then we reset it.
 
 # %%
 explorer.set(n_way=5, n_shot=5, distance="euclidean")
@@ -785,25 +795,27 @@ explorer.reset()
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. With more shots the prototypes move to the middle of their clouds. Rings, where there were any,
-#    mostly go; try several episodes, and more ways.
-# 2. From squared to unsquared, no border moves and no ring comes or goes; only the colours fade.
-#    Cosine moves the borders, and its colours are nearly white at temperature 1.
-# 3. None does. The colours become strong; a temperature changes only how sure the answers are.
+# 1. With more shots, the prototypes move to the middle of their clouds, and most of the rings
+#    disappear; try several episodes, and more ways.
+# 2. From squared to unsquared, no border moves, and no ring appears or disappears; only the colours
+#    fade. Cosine moves the borders, and its colours are nearly white at temperature 1.
+# 3. None does. The colours become stronger; the temperature changes only how confident the answers
+#    are.
 # </details>
 #
 # ## 10. A relative: Matching Networks
 #
-# A year before, Vinyals et al. (2016) had a method that keeps every support item. A query pays
-# **attention** to each item, a softmax over all support items, and the probability of a class is
-# the sum of the attention to its items:
+# A year earlier, Vinyals et al. (2016) published a method that keeps every support item. A query
+# pays **attention** to each item, a softmax over all support items, and the probability of a class
+# is the sum of the attention to its items:
 #
 # $$p(y = k \mid x) = \sum_{i:\, y_i = k} a(x, x_i), \qquad a = \mathrm{softmax}_i\big(-d(f(x), f(x_i))\big)$$
 #
-# (They used cosine similarity; we use the squared distance, to compare.) One method averages the
-# points and then measures, the other measures and then adds.
+# (They used cosine similarity; we use the squared distance, so that we can compare.) One method
+# first averages the points and then measures distances; the other first measures distances and then
+# adds up.
 #
-# > **Predict.** Choose an answer. The cell after exercise 3 will show it.
+# > **Predict.** Choose an answer. The cell after exercise 3 will show the result.
 
 # %%
 predict("when_the_two_agree")
@@ -811,10 +823,10 @@ predict("when_the_two_agree")
 # %% [markdown]
 # ### Exercise 3: attention (8 minutes, medium)
 #
-# Write the class probabilities, the formula above with the squared distance. By hand first: three
-# items have the squared distances $\ln 2$, $2 \ln 2$ and $2 \ln 2$ from a query, and the labels 0,
-# 1, 0. Their exponentials are 1/2, 1/4 and 1/4, which sum to 1 already. What is the probability of
-# class 0?
+# Write the class probabilities: the formula above with the squared distance. Try it by hand first:
+# three items have the squared distances $\ln 2$, $2 \ln 2$ and $2 \ln 2$ from a query, and the
+# labels 0, 1, 0. The exponentials of minus these distances are 1/2, 1/4 and 1/4, which already sum
+# to 1. What is the probability of class 0?
 
 
 # %%
@@ -830,7 +842,7 @@ def my_attention_probabilities(query_z, support_z, support_y, n_way):
 check(my_attention_probabilities)
 
 # %% [markdown]
-# Now both on the same embeddings, with one shot and with five.
+# Now we run both methods on the same embeddings, with one shot and with five.
 
 # %%
 from metalearn_edu.exercises.lessons.prototypical_networks import attention_probabilities
@@ -842,15 +854,16 @@ for n_shot in (1, 5):
     print(f"{n_shot}-shot: the same probabilities: {torch.allclose(matching, proto, atol=1e-4)}")
 
 # %% [markdown]
-# With one shot the mean of one item is the item, and the methods are one. With more they differ:
-# Matching Networks follow the nearest items, Prototypical Networks the middle of the class.
+# With one shot, the mean of one item is the item itself, so the two methods are the same. With more
+# shots they differ: Matching Networks follow the nearest items, Prototypical Networks the middle of
+# the class.
 #
 # ## 11. Find the bug
 #
 # ### A: the probabilities are too soft
 #
 # A colleague reimplements the method and reports: "The accuracy is right to the last digit, but my
-# network is never sure." Here is the code, beside the package's, on the trained embeddings.
+# network is never confident." Here is the code, beside the package's, on the trained embeddings.
 
 
 # %%
@@ -880,16 +893,16 @@ describe(ax, f"{text} {means[0]:.2f}; ours is heaped up just below 1, mean {mean
 plt.show()
 
 # %% [markdown]
-# On our embeddings the mean top probability is about 0.9 with the package's function and about 0.5
+# On our embeddings, the mean top probability is about 0.9 with the package's function and about 0.5
 # with theirs.
 #
-# **Question.** What is wrong? Think of a test that tells the two apart and needs no training.
-# (Section 4 has what you need: what happens to the scores if all embeddings are made twice as
-# large?)
+# **Question.** What is wrong? Think of a test that tells the two functions apart and needs no
+# training. (Section 4 has what you need: what happens to the scores if all embeddings are made
+# twice as large?)
 #
 # ### Exercise 4: fix it (3 minutes, easy)
 #
-# Here is the function again. Fix it, so that it gives the log-probabilities of section 3.
+# Here is the function again. Fix it so that it gives the log-probabilities of section 3.
 
 
 # %%
@@ -906,13 +919,13 @@ check(my_log_probabilities)
 #
 # <code>torch.cdist</code> gives the distance, not its square. The winner is the same, so the
 # accuracy does not show it. But the probabilities, the loss and its gradient belong to another
-# method: the linear view of section 5 and the Gaussian clouds of section 6 are lost. Section 7 shows
-# the price: a few points. The repair is <code>torch.cdist(...).square()</code>, or better the
-# explicit differences that the package uses; below is why.
+# method: the linear view of section 5 and the Gaussian clouds of section 6 no longer apply. Section
+# 7 shows the price: a few points. The fix is <code>torch.cdist(...).square()</code>, or better, the
+# explicit differences that the package uses; we will see why below.
 # </details>
 #
-# The test: with squared distances, embeddings twice as large make every difference between scores
-# four times as large; with unsquared ones, twice.
+# Here is the test. With squared distances, embeddings twice as large make every difference between
+# scores four times as large; with unsquared distances, only twice as large.
 
 # %%
 functions = {
@@ -924,7 +937,7 @@ for name, function in functions.items():
     print(f"{name}: {((twice[0] - twice[1]) / (once[0] - once[1])):.1f} times as large")
 
 # %% [markdown]
-# There is a second trap in the same function. For more than 25 rows `torch.cdist` multiplies the
+# There is a second trap in the same function. For more than 25 rows, `torch.cdist` multiplies the
 # square out, as we did in section 5. That is fast, but far from the origin it subtracts large
 # numbers that are almost equal. Here are 40 points at about 1000, each measured against itself; the
 # true distance is 0.
@@ -942,8 +955,8 @@ print("largest distance of a point to itself, differences:", by_difference.max()
 #
 # ### B: a large loss for perfect answers
 #
-# The next function takes labels as they come from a data set. It finds the classes that are there
-# with `torch.unique`, makes a prototype for each, and computes the loss.
+# The next function takes labels as they come from a data set. It finds the classes in the support
+# set with `torch.unique`, makes a prototype for each, and computes the loss.
 
 
 # %%
@@ -962,18 +975,18 @@ except IndexError as error:
     print("classes 3, 7, 9:", type(error).__name__)
 
 # %% [markdown]
-# That one is loud. Now the classes 1, 2, 4, and two queries that lie exactly on the prototypes of
-# class 1 and class 2.
+# That failure is loud. Now we take the classes 1, 2, 4, and two queries that lie exactly on the
+# prototypes of class 1 and class 2.
 #
-# > **Predict.** The loss of two perfect queries?
+# > **Predict.** What is the loss of these two perfect queries?
 
 # %%
 loss = loss_from_class_ids(three_z, torch.tensor([1, 2, 4]), three_z[:2], torch.tensor([1, 2]))
 print(f"classes 1, 2, 4: loss {loss:.2f} nats")
 
 # %% [markdown]
-# No error, and a loss of about 13 nats where it should be nearly 0. The network would be trained to
-# answer wrongly.
+# There is no error, but a loss of about 13 nats where it should be nearly 0. Training would teach
+# the network wrong answers.
 #
 # **Question.** Why is the first case loud and the second silent?
 
@@ -992,13 +1005,13 @@ print(check_episodes(three_z, torch.tensor([1, 2, 4]), three_z + 1, torch.tensor
 # %% [markdown]
 # ### Exercise 5: remap the labels (5 minutes, easy)
 #
-# Here is the step that is missing, as a function. It returns the class ids that stand behind the
-# columns, and then the support and the query labels, which must say the column of each item. The
-# ids are kept: without them nobody can say which letter was meant. Fix it.
+# Here is the step that is missing, as a function. It returns the class ids of the columns, and then
+# the support and the query labels, which must give the column of each item. It keeps the ids,
+# because without them nobody can say which letter was meant. Fix it.
 #
-# Two functions help. `torch.unique(y, return_inverse=True)` gives the sorted ids and the place of
-# each item of `y` among them; `torch.searchsorted(classes, y)` gives the places of `y` in a sorted
-# tensor that is there already. The queries of an episode may happen to hold fewer classes than the
+# Two functions help. `torch.unique(y, return_inverse=True)` gives the sorted ids and the position
+# of each item of `y` among them; `torch.searchsorted(classes, y)` gives the positions of `y` in a
+# tensor that is already sorted. The queries of an episode may happen to have fewer classes than the
 # support set.
 #
 # (Lesson 01 calls sorted labels a bug, and here we sort. For a Prototypical Network the order of the
@@ -1021,7 +1034,7 @@ def my_remap_labels(support_y, query_y):
 check(my_remap_labels)
 
 # %% [markdown]
-# With the labels remapped, the two perfect queries cost nearly nothing.
+# With the labels remapped, the loss of the two perfect queries is nearly 0.
 
 # %%
 from metalearn_edu.exercises.lessons.prototypical_networks import remap_labels
@@ -1034,14 +1047,15 @@ print(f"loss {repaired:.4f} nats")
 # %% [markdown]
 # ## 12. Limits
 #
-# - **One mean for each class.** A class of two clouds, such as capital and small letters together,
-#   has its mean in between, where none of its items are. The next cell shows the worst case.
+# - **One mean for each class.** A class that consists of two clouds, such as capital and small
+#   letters together, has its mean in between, where there are none of its items. The next cell
+#   shows the worst case.
 # - **The encoder is fixed at test time.** The support set moves the means and nothing else. If the
-#   new classes differ in something that the encoder has learned to ignore, more shots do not bring
+#   new classes differ in something that the encoder has learned to ignore, more shots cannot bring
 #   it back. MAML (lesson 05) can change its features.
-# - **Shots should match.** Means of one item scatter more than means of five. The paper found
-#   65.0 % for 5-shot tests after 1-shot training on miniImageNet, and 68.2 % when both were 5-shot.
-#   We trained with one shot.
+# - **The numbers of shots should match.** Means of one item scatter more than means of five. The
+#   paper found 65.0 % for 5-shot tests after 1-shot training on miniImageNet, and 68.2 % when both
+#   were 5-shot. We trained with one shot.
 # - **More ways help only up to a point.** In the paper, 5-shot accuracy on miniImageNet fell from
 #   68.2 to 66.8 % between 20-way and 30-way training.
 # - **Simple methods come close.** In a careful rerun (Chen et al. 2019), a plain classifier with a
@@ -1057,8 +1071,8 @@ print("prototypes", both.tolist())
 print("p(class 0) of the four support items", p[:, 0].tolist())
 
 # %% [markdown]
-# The two prototypes are the same point, so every answer is a guess, even about the items that it was
-# shown. A network can only avoid it by an encoder that brings both clouds together.
+# The two prototypes are the same point, so every answer is a guess, even for the items that it was
+# shown. A network can avoid this only with an encoder that brings both clouds together.
 #
 # ## 13. The paper's figures beside ours
 #
@@ -1079,13 +1093,13 @@ print("p(class 0) of the four support items", p[:, 0].tolist())
 # to convergence, in 60-way episodes and with the shots of the test; we stop after a minute. What
 # agrees is the order.
 #
-# On what the lesson claims, the paper has these figures for miniImageNet:
+# For the claims of this lesson, the paper has these figures on miniImageNet:
 #
 # | claim | published |
 # |---|---|
 # | more ways in training help (5-way 1-shot) | 5-way 46.1, 10-way 48.3, 15-way 48.6, 20-way 48.6, 30-way 49.4 |
-# | squared Euclid beats plain cosine (5-way 5-shot, 20-way training) | cosine 51.5, squared Euclid 68.2 |
-# | squared Euclid beats plain cosine (5-way 1-shot, 20-way training) | cosine 43.6, squared Euclid 49.2 |
+# | squared Euclidean beats plain cosine (5-way 5-shot, 20-way training) | cosine 51.5, squared Euclidean 68.2 |
+# | squared Euclidean beats plain cosine (5-way 1-shot, 20-way training) | cosine 43.6, squared Euclidean 49.2 |
 #
 # The paper mentions no temperature for its cosine. In our experiment of section 7 a temperature of
 # 0.05 closes the gap; we have not tried it on miniImageNet.
@@ -1101,8 +1115,9 @@ progress(3)
 # You can now
 #
 # - compute a prototype on paper, in a loop and as a product with the one-hot labels;
-# - say that the square root changes the probabilities but not the winner, that cosine sees
-#   directions only, and that with a temperature it trains as well as the squared distance;
+# - say that the square root changes the probabilities but not the winner, that the cosine sees only
+#   directions, and that with a suitable temperature it trains about as well as the squared
+#   distance;
 # - write the method as a linear layer, $w = 2c$ and $b = -\lVert c \rVert^2$, and say why the mean
 #   is right: it minimises squared distances, and it is Bayes' rule for equal round clouds (which
 #   trained embeddings do not have);
@@ -1113,21 +1128,22 @@ progress(3)
 # **Check yourself**
 #
 # 1. Two prototypes are (0, 0) and (2, 0). Where is the border, and does it move if you take the
-#    root of the distances?
+#    square root of the distances?
 # 2. We multiply all embeddings by 10. What happens to accuracy and to the top probability?
 # 3. Why can we embed the meta-test set once and for all, and when would that be wrong?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The line on which the first coordinate is 1: halfway. The root does not move it.
-# 2. The accuracy stays the same; squared distances grow 100-fold, so the top probability goes to 1.
-#    It is the temperature 1/100.
-# 3. Because the encoder sees one item at a time and is not adapted to the task. With batch
+# 1. The border is the line on which the first coordinate is 1, halfway between them. The square
+#    root does not move it.
+# 2. The accuracy stays the same. The squared distances become 100 times as large, so the top
+#    probability goes to 1. This is the temperature 1/100.
+# 3. We can, because the encoder sees one item at a time and is not adapted to the task. With batch
 #    normalisation over the episode, or with a method that changes its weights for each task, an
 #    item has another embedding in every episode.
 # </details>
 #
-# **Next:** we trained the embedding and fixed the distance. Can the distance be learned, too?
+# **Next:** we learned the embedding but kept the distance fixed. Can the distance be learned, too?
 # [04_relation_networks](04_relation_networks.ipynb)
 #
 # **References**

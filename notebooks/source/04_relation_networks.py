@@ -9,15 +9,15 @@
 #
 # **After this lesson you can**
 #
-# - write a relation network as a loop over pairs, and then without making a single pair;
+# - write a relation network as a loop over pairs, and then without building a single pair;
 # - explain why a concatenation before a linear layer is a sum after it;
-# - predict what more shots do to a comparison that was learned with one;
-# - compare a loss with that of a constant answer, and test why it stays there;
-# - spend an expensive comparison only where a cheap one is in doubt;
+# - predict what more shots do to a comparison that was learned with one shot;
+# - compare a loss with the loss of a constant answer, and test why training gets stuck there;
+# - use an expensive comparison only for the classes that a cheap one puts first;
 # - find two bugs with tests that need no training.
 #
 # **Time:** 60 minutes to read and try, of which about 2 minutes are computing; the exercises take
-# another 23.
+# another 35.
 #
 # **Prerequisites:** [03_prototypical_networks](03_prototypical_networks.ipynb) (embeddings,
 # prototypes, distances); convolutions; sigmoid and cross-entropy.
@@ -78,25 +78,27 @@ print("the query belongs to class", label)
 
 # %% [markdown]
 # You answered five questions, and for none of them did you need the other four classes. You
-# probably did not subtract pixels either: you looked for strokes that one letter has and the other
+# probably did not subtract pixels either; you looked for strokes that one letter has and the other
 # lacks. A distance between pixels cannot do that. Can a network learn to?
 #
 # ## 2. By hand: four pairs on paper
 #
-# A **relation module** is a small network. Its input is a pair: the embedding of a class and that
-# of a query, side by side. Its output is one number $s$, the **logit**. The **relation score** is
-# the **sigmoid** of the logit, $\sigma(s) = 1 / (1 + e^{-s})$, so it lies between 0 and 1:
+# A **relation module** is a small network. Its input is a pair: the embedding of a class and the
+# embedding of a query, side by side. Its output is one number $s$, the **logit**. The **relation
+# score** is the **sigmoid** of the logit, $\sigma(s) = 1 / (1 + e^{-s})$, so it lies between 0 and
+# 1:
 #
 # $$r_{q,k} = g_\phi\big([\,f_\varphi(x_k)\,;\, f_\varphi(x_q)\,]\big)$$
 #
 # Take embeddings of two numbers, two classes with one item each, (1, 1) and (4, 4), and the queries
 # (2, 2) and (3, 4). Our relation module has one hidden layer of four units, and we choose its
-# weights by hand. Write $c$ for the class and $q$ for the query:
+# weights by hand. With $c$ for the class and $q$ for the query:
 #
 # $$h = \mathrm{ReLU}(c_1 - q_1,\; q_1 - c_1,\; c_2 - q_2,\; q_2 - c_2), \qquad s = 3 - (h_1 + h_2 + h_3 + h_4)$$
 #
-# The pair of class (1, 1) with query (2, 2) has $h = (0, 1, 0, 1)$ and $s = 3 - 2 = 1$. Do the
-# other three on paper. Then compare with the loop, in which the class comes first in each pair.
+# The pair of class (1, 1) with query (2, 2) has $h = (0, 1, 0, 1)$ and $s = 3 - 2 = 1$. Work out
+# the other three pairs on paper. Then compare with the loop, in which the class comes first in each
+# pair.
 
 # %%
 class_z = torch.tensor([[1.0, 1.0], [4.0, 4.0]])
@@ -116,9 +118,9 @@ print("scores", [[f"{r:.3f}" for r in row] for row in torch.sigmoid(logits).toli
 # Query 0 goes to class 0 and query 1 to class 1. Two things are new.
 #
 # - **Four hidden units are a distance.** $\mathrm{ReLU}(x) + \mathrm{ReLU}(-x) = |x|$, so this
-#   module computes 3 minus the sum of the absolute differences, which is the Manhattan distance. A
-#   relation module can therefore be a distance, and other weights make it a different one. Training
-#   chooses.
+#   module computes 3 minus the sum of the absolute differences, which is the Manhattan distance. So
+#   a relation module can be a distance, and other weights give other comparisons. Training chooses
+#   the weights.
 # - **The scores of a query do not sum to 1.** Each pair is scored on its own. A query that
 #   resembles no class can have five low scores, and a query between two classes can have two high
 #   ones.
@@ -126,8 +128,8 @@ print("scores", [[f"{r:.3f}" for r in row] for row in torch.sigmoid(logits).toli
 # ### Exercise 1: all pairs at once (5 minutes, easy)
 #
 # The double loop is slow. An easier step first: print `class_z.expand(2, 2, 2)`. It repeats the
-# classes without copying a number. Which of its three axes is the one of the queries? What must you
-# do to `query_z` to get its counterpart?
+# classes without copying a number. Which of its three axes belongs to the queries? What must you do
+# to `query_z` to get the counterpart?
 #
 # Now write the function for any numbers of classes and queries.
 
@@ -158,13 +160,13 @@ print(tuple(pairs.shape), "equal to the loop:", torch.equal(vectorised, logits))
 # ## 3. Concatenate before, or add after
 #
 # `torch.cat` copies each embedding many times: every class once for each query, and every query
-# once for each class. None of this is needed. Cut the weight matrix in two, the columns that meet
-# the class and those that meet the query:
+# once for each class. None of these copies is needed. Cut the weight matrix in two, into the
+# columns for the class and the columns for the query:
 #
 # $$W \begin{bmatrix} c \\ q \end{bmatrix} = \begin{bmatrix} W_c & W_q \end{bmatrix} \begin{bmatrix} c \\ q \end{bmatrix} = W_c\, c + W_q\, q$$
 #
 # **A concatenation before a linear layer is a sum after it.** So we multiply each class once and
-# each query once, and add the small results for all pairs. We count the multiplications of that
+# each query once, and add the small results for all pairs. Let us count the multiplications in that
 # layer for 15 queries per class, embeddings of $d$ numbers and $h$ hidden units:
 
 # %%
@@ -181,9 +183,9 @@ for n_way in (5, 20):
 #
 # ### Exercise 2: no pairs (8 minutes, medium)
 #
-# This is the heart of the lesson. Compute the same logits without making a pair: one hidden layer
+# This is the heart of the lesson. Compute the same logits without building a pair: one hidden layer
 # with ReLU, then `score` times the hidden units, summed. There is no constant 3 here. The check
-# looks at the tensors that you make, and refuses any that holds a class and a query side by side.
+# looks at the tensors that you create, and refuses any that holds a class and a query side by side.
 
 
 # %%
@@ -205,8 +207,8 @@ check(my_relation_logits)
 # `(Q, h)`: insert an axis into the query part with `[:, None]`.
 #
 # The package's version of this is `VectorRelation`; its layer `PairLinear` keeps the two halves of
-# the weights apart. With our weights in it, and an encoder that does nothing, `RelationNetwork`
-# gives our numbers.
+# the weights apart. With our weights in this layer, and an encoder that does nothing,
+# `RelationNetwork` reproduces our numbers.
 
 # %%
 from metalearn_edu.learners.relation import VectorRelation
@@ -225,9 +227,9 @@ print("the package equals the loop:", torch.allclose(scores, torch.sigmoid(logit
 # %% [markdown]
 # ## 4. Several shots: sum or mean?
 #
-# With more than one support item a class needs one embedding. The paper takes the **sum** of the
-# items' embeddings. A prototype is their **mean**. Take the four support items of lesson 03: class
-# 0 has (0, 1) and (2, 1), class 1 has (4, 3) and (4, 5). The query is (4, 4), right in the middle
+# If a class has several support items, we must turn their embeddings into one. The paper takes
+# their **sum**. A prototype is their **mean**. Take the four support items of lesson 03: class 0
+# has (0, 1) and (2, 1), class 1 has (4, 3) and (4, 5). The query is (4, 4), exactly in the middle
 # of class 1.
 #
 # > **Predict.** Choose an answer, then run the cell below the question.
@@ -249,20 +251,20 @@ for aggregate in ("mean", "sum"):
     print(f"{aggregate:4s} logits {scores.tolist()} -> class {int(scores.argmax())}")
 
 # %% [markdown]
-# With the sum, class 1 lies at (8, 8), far from all its items, and the query goes to class 0.
+# With the sum, class 1 lies at (8, 8), far from all of its items, and the query goes to class 0.
 # **A sum grows with the number of shots, and a comparison that was learned at one size does not
-# fit another.** With the sum, `n_shot` must therefore be the same in training and in use: the paper
-# trains one network for 1-shot and another for 5-shot. With the mean, one network serves both. Chen
-# et al. (2019) use the mean in their comparison, and so do we; with one shot the two are the same.
-# Section 8 shows what the sum costs on images.
+# work at another.** With the sum, `n_shot` must therefore be the same in training and in use: the
+# paper trains one network for 1-shot and another for 5-shot. With the mean, one network serves
+# both. Chen et al. (2019) use the mean in their comparison, and so do we; with one shot the two are
+# the same. Section 8 shows what the sum costs on images.
 #
 # ## 5. Images: compare place by place
 #
 # For images the paper embeds an item as **maps**: 64 pictures of 7 x 7 places, not one flat vector.
 # `ConvMaps` has four blocks like the encoder of lesson 03, but only two of them halve the image, so
 # that places remain. Class and query are stacked as 128 maps, and 3 x 3 convolutions run over them.
-# The relation module can therefore compare the upper left of one letter with the upper left of the
-# other before it sums up.
+# So the relation module can compare the upper left of one letter with the upper left of the other
+# before it sums up.
 
 # %%
 torch.manual_seed(0)
@@ -274,9 +276,9 @@ for name in ("encoder", "relation"):
     print(name, sum(p.numel() for p in getattr(network, name).parameters()), "parameters")
 
 # %% [markdown]
-# The comparison is now half of the network. A convolution is linear, so section 3 holds: the
-# package convolves the 5 classes and the 75 queries, then adds, and never stacks 128 maps. We check
-# one pair against the paper's way.
+# The comparison is now half of the network. A convolution is linear, so section 3 still applies:
+# the package convolves the 5 classes and the 75 queries, then adds, and never stacks 128 maps. We
+# check one pair against the paper's way.
 
 # %%
 pair = network.relation.pair
@@ -289,8 +291,8 @@ print(tuple(all_at_once.shape), torch.allclose(all_at_once[20, 2], the_paper[0],
 
 # %% [markdown]
 # What remains is the cost of looking at every pair: each of the 375 pairs has 64 maps of 7 x 7
-# numbers in each layer, 12.5 kB. In a ProtoNet a pair costs one distance. Section 9 comes back to
-# this cost.
+# numbers in each layer, which is 12.5 kB. In a ProtoNet, a pair costs one distance. Section 9 comes
+# back to this cost.
 #
 # ## 6. What are the targets of the scores?
 #
@@ -301,14 +303,14 @@ print(tuple(all_at_once.shape), torch.allclose(all_at_once[20, 2], the_paper[0],
 #
 # ### Exercise 3: the squared error (3 minutes, easy)
 #
-# All pairs count, those of a query with its own class and those with the others.
+# All pairs count: those of a query with its own class, and those with the other classes.
 
 
 # %%
 def my_squared_error(scores, labels):
     """The mean over all pairs of the squared error, a scalar.
 
-    scores: (Q, n_way), between 0 and 1. labels: (Q,) int64, 0..n_way-1; some may not occur.
+    scores: (Q, n_way), between 0 and 1. labels: (Q,) int64, 0..n_way-1; a label may be missing.
     """
     raise NotImplementedError
 
@@ -327,11 +329,11 @@ predict("nearly_zero")
 
 # %% [markdown]
 # The loss of a constant score is $\frac1N (1 - r)^2 + \frac{N-1}{N} r^2$, here as a picture for
-# both $N$. Its smallest value is $\frac1N \big(1 - \frac1N\big)$, at $r = 1/N$: the more ways, the
-# nearer to 0 is the loss of a constant. **A squared error means nothing until it stands beside that
-# of the constant answer.** And a loss equal to the constant's tells us about the sizes of the
-# scores, not about their order: whether the own class has the highest score is a question for the
-# accuracy.
+# both $N$. Its smallest value is $\frac1N \big(1 - \frac1N\big)$, at $r = 1/N$: with more ways, the
+# loss of a constant comes closer to 0. **A squared error means nothing until you compare it with
+# that of the constant answer.** And a loss equal to the constant's tells us about the sizes of the
+# scores, not about their order. Whether a query's own class has the highest score is a question for
+# the accuracy.
 
 # %%
 r = torch.linspace(0, 0.6, 241)
@@ -353,7 +355,7 @@ plt.show()
 
 # %% [markdown]
 # There is a second way. Leave the sigmoid out, and take the five logits of a query as the scores of
-# a classifier: softmax and **cross-entropy**, as in lesson 03. Now the classes of a query compete,
+# a classifier, with softmax and cross-entropy as in lesson 03. Now the classes of a query compete,
 # and only the differences between its logits count. The constant answer costs $\ln N$ nats: 1.61 in
 # 5-way, 3.00 in 20-way. In the package, the loss is chosen with `objective="mse"` (sigmoid scores
 # and the squared error) or `objective="cross_entropy"` (logits); the network is the same.
@@ -384,8 +386,8 @@ for n_way, n_tasks in ((5, 4), (20, 1)):
 print(len(histories), "runs of", histories[5, "mse"].n_steps, "outer steps")
 
 # %% [markdown]
-# Losses of different kinds cannot share an axis. But we can divide each by the loss of its own
-# constant answer: then 1 means "no better than a constant".
+# Losses of different kinds cannot share an axis. But we can divide each loss by that of its own
+# constant answer. Then 1 means "no better than a constant".
 
 # %%
 constant = {(n, kind): (1 - 1 / n) / n if kind == "mse" else math.log(n) for n, kind in histories}
@@ -420,8 +422,8 @@ for n_way in (5, 20):
 assert sum(histories[20, "mse"].losses[-20:]) / 20 > 0.9 * constant[20, "mse"]
 
 # %% [markdown]
-# One run is one draw, so we trained each with three seeds (60 meta-val episodes, so each number is
-# good to about ± 3 points):
+# One run is a single draw, so we trained each with three seeds. (With 60 meta-val episodes, each
+# number is good to about ± 3 points.)
 #
 # | loss | episodes | after 40 steps | after 120 steps |
 # |---|---|---|---|
@@ -436,39 +438,41 @@ assert sum(histories[20, "mse"].losses[-20:]) / 20 > 0.9 * constant[20, "mse"]
 # and 2 in the training cell.
 # </details>
 #
-# - **The squared error sits on a plateau.** In 5-way it stays at 0.16 for some 70 to 100 steps, and
-#   then begins to fall. In 20-way it stays at 0.0475 for the whole run, while the meta-val accuracy
-#   creeps up to 30 %: the order of the scores is a little better than chance, their sizes are not.
+# - **The squared error sits on a plateau.** In 5-way episodes, it stays at 0.16 for some 70 to 100
+#   steps, and then begins to fall. In 20-way episodes, it stays at 0.0475 for the whole run, while
+#   the meta-val accuracy creeps up to 30 % or a little more: the order of the scores is a little
+#   better than chance, but their sizes are not.
 # - **Cross-entropy has no such plateau.** After 40 steps it is at 55 to 68 %, where the squared
 #   error is at 24 to 30 %.
 # - **Whether more ways help depends on the loss.** With cross-entropy, the 20-way episodes end 3 to
 #   6 points ahead in our three seeds, as in lesson 03. With the squared error they are far behind,
 #   because the plateau is longer.
 #
-# On Omniglot we saw the same in longer runs (one seed each): after 100 seconds of computing,
+# On Omniglot, we saw the same in longer runs (one seed each): after 100 seconds of computing,
 # cross-entropy in 20-way episodes had about 93 % on meta-val (5-way 1-shot), the squared error
 # about 31 % in 20-way episodes and about 80 % in 5-way ones.
 #
 # ### Which of two causes?
 #
-# Why does the squared error stay there? There are two suspects.
+# Why does the squared error stay on the plateau? There are two suspects.
 #
-# 1. **The majority.** 19 of the 20 pairs of a query are strangers. The squared error treats each
-#    pair on its own, so the first thing that pays is to call every pair a stranger.
+# 1. **The majority.** In 19 of the 20 pairs of a query, the two are strangers. The squared error
+#    treats each pair on its own, so the first thing that pays is to call every pair strangers.
 # 2. **The flat sigmoid.** The slope of the loss with respect to a logit has a factor $r(1 - r)$,
 #    the slope of the sigmoid, which is only 0.0475 at $r = 0.05$.
 #
-# They can be separated. The **balanced** squared error takes the majority away and keeps the
-# sigmoid: the own pair counts 19 times. The **yes-no cross-entropy** keeps the majority and has no
-# factor $r(1 - r)$: each pair is a yes-no question, with the loss $-\ln r$ for the own class and
-# $-\ln(1 - r)$ for the others.
+# We can separate them. The **balanced** squared error takes the majority away and keeps the
+# sigmoid: the pair with the query's own class counts 19 times. The **yes-no cross-entropy** keeps
+# the majority and has no factor $r(1 - r)$: each pair is a yes-no question, with the loss $-\ln r$
+# for the query's own class and $-\ln(1 - r)$ for the others.
 
 # %%
 predict("which_cause")
 
 # %% [markdown]
-# Both losses in code. How would you write the weight yourself? We train with each for 80 steps in
-# 20-way episodes, on the same start and the same episodes as before, in about 10 seconds.
+# Here are both losses in code. How would you write the weight yourself? We train with each loss for
+# 80 steps in 20-way episodes, from the same start and on the same episodes as before. This takes
+# about 10 seconds.
 
 
 # %%
@@ -496,8 +500,8 @@ for name, (objective, loss_fn) in suspects.items():
     histories[20, name] = meta_train(small, tasks, **options)
 
 # %% [markdown]
-# The constant answers again: for the balanced error $r = 1/2$ is best and costs
-# $\frac{N-1}{2N} = 0.475$. For the yes-no questions $r = 1/20$ is best and costs 0.1985 nats.
+# Again we need the constant answers. For the balanced error, $r = 1/2$ is best and costs
+# $\frac{N-1}{2N} = 0.475$. For the yes-no questions, $r = 1/20$ is best and costs 0.1985 nats.
 
 # %%
 r = torch.tensor(1 / 20)
@@ -532,18 +536,19 @@ assert histories[20, "balanced"].val_scores[1] > histories[20, "yes-no"].val_sco
 # | balanced yes-no cross-entropy | no | no | 53, 63, 46 % | 62, 69, 65 % | 66, 74, 69 % |
 # | cross-entropy | no | no | 61, 66, 55 % | 71, 73, 67 % | 78, 79, 73 % |
 #
-# **It is the majority.** Both balanced losses leave the plateau, with the flat sigmoid and without.
-# Both losses with the majority are still on it after 80 steps. The flat sigmoid has a small share
-# at most: without it, one of three trainings had left the plateau after 120 steps. This fits Adam,
-# which divides each gradient by its usual size, and so cancels a factor that all of them share.
-# Cross-entropy looks only at the differences within a query. What all its logits have in common
-# cancels, so a constant answer gains nothing, and the letters come first. (The paper trained with
-# the squared error for up to a million episodes. Patience leaves a plateau, too.)
+# **It is the majority.** Both balanced losses leave the plateau, with the flat sigmoid and without
+# it. Both losses with the majority are still on it after 80 steps. The flat sigmoid contributes
+# little at most: without it, one of three trainings had left the plateau after 120 steps. This is
+# what we would expect of Adam, because it divides each gradient by its usual size and so cancels a
+# factor that all gradients share. Cross-entropy looks only at the differences within a query. What
+# all its logits have in common cancels, so a constant answer gains nothing, and the network must
+# learn the letters first. (The paper trained with the squared error for up to a million episodes.
+# With patience, training leaves a plateau, too.)
 #
 # ## 8. A trained one on meta-test
 #
-# A network of the published size needs more minutes than a lesson has. One comes with the course:
-# 64 filters, cross-entropy, the mean, trained in 20-way 1-shot episodes.
+# A network of the published size takes longer to train than a lesson allows. The course comes with
+# one: 64 filters, cross-entropy, the mean, trained in 20-way 1-shot episodes.
 
 # %%
 from metalearn_edu.pretrained import load_pretrained
@@ -556,20 +561,20 @@ print("how to make it again:", card["command"])
 
 # %% [markdown]
 # Its encoder looks at one item at a time, so we embed meta-test once, as in lesson 03. The pairs
-# depend on the episode, so they are compared each time.
+# depend on the episode, so the network must compare them each time.
 #
-# Is the learned comparison worth it? We ask twice.
+# Is the learned comparison worth its cost? We ask this in two ways.
 #
-# - **We take the comparison away and keep the encoder**: a fixed distance on the same maps,
-#   averaged over the 49 places to 64 numbers, as a ProtoNet's are. Because averaging could lose
-#   what matters, we also try the distance on all 49 places.
-# - **We give the time to another method**: the ProtoNet that comes with the course trained for 10
-#   minutes on one core, this network for 15.
+# - **We take the comparison away and keep the encoder.** We use a fixed distance on the same maps,
+#   averaged over the 49 places to 64 numbers, as in a ProtoNet. Because averaging could lose what
+#   matters, we also try the distance on all 49 places.
+# - **We give the training time to another method.** The ProtoNet that comes with the course trained
+#   for 10 minutes on one core, and this network for 15.
 #
-# All see the same 600 episodes, those of lesson 03, where nearest pixel had about 45 %.
+# All are scored on the same 600 episodes as in lesson 03, where nearest pixel had about 45 %.
 #
-# > **Predict.** The relation network on 5-way 1-shot: above 90 %? How many points do we lose with a
-# > distance on its encoder? And is the ProtoNet ahead or behind?
+# > **Predict.** Will the relation network have more than 90 % on 5-way 1-shot? How many points do
+# > we lose with a fixed distance on its encoder? And is the ProtoNet ahead or behind?
 
 # %%
 embedded = embed_dataset(trained.encoder, test)
@@ -610,7 +615,7 @@ _ = ax.set_title("5-way 1-shot", loc="left")
 plt.show()
 
 # %% [markdown]
-# As in lesson 03 we also look at the paired differences, on the same episodes.
+# As in lesson 03, we also look at the paired differences on the same episodes.
 
 # %% tags=["nbval-ignore-output"]
 ours = results["Relation Network"]
@@ -623,22 +628,23 @@ assert ours.mean > 0.85 and ahead["ProtoNet"].interval[1] < 0.01
 
 # %% [markdown]
 # The relation network has a 5-way 1-shot meta-test accuracy of about 96.3 % ± 0.4. With a fixed
-# distance the same encoder has 85 to 86 % ± 0.7, averaged or place by place. So for **this
-# encoder** some ten points, three quarters of the errors, are due to the comparison: it was trained
-# for its own comparison, and never for a distance.
+# distance, the same encoder has 85 to 86 % ± 0.7, averaged or place by place. So for **this
+# encoder**, the comparison is worth about ten points, three quarters of the errors: the encoder was
+# trained for this comparison, and never for a distance.
 #
 # But the ProtoNet has 97.7 % ± 0.3, 1.4 points more, with less training time and a fixed distance.
 # An encoder that is trained for a distance can do that part of the work itself. So these figures do
 # **not** say that a learned comparison is the better method; section 11 has the same finding from
-# the literature. (One training seed each: we have not measured how far the next training would
-# differ.)
+# the literature. (These are single training seeds: we have not measured how much another training
+# would differ.)
 #
 # ### One network, other shots
 #
-# It was trained with one shot, where sum and mean are the same. So the paper's sum would have
-# learned these very weights too, and we can use them with either.
+# The network was trained with one shot, where the sum and the mean are the same. So training with
+# the paper's sum would have given exactly these weights, and we can use them with either.
 #
-# > **Predict.** With five shots, what do the mean and the sum do to the meta-test accuracy?
+# > **Predict.** With five shots, what will the meta-test accuracy be with the mean, and what with
+# > the sum?
 
 # %%
 by_shots = {}
@@ -670,16 +676,17 @@ assert by_shots["mean"][5].mean > by_shots["sum"][5].mean + 0.2
 #
 # ### Explore: every pair
 #
-# The explorer shows ten queries of a meta-test episode. Rows are queries and columns are classes;
-# the darker a cell, the higher its score. A green frame marks a query's own class, a dot the class
+# The explorer shows ten queries of a meta-test episode. Rows are queries and columns are classes; a
+# darker cell has a higher score. A green frame marks a query's own class, and a dot marks the class
 # with the highest score. Only these cells show their score as a number; the row of the chosen query
-# shows all of them, and its pairs stand on the right. The scores are logits, because the network
-# was trained with cross-entropy: only differences within a row count.
+# shows all its scores, and its pairs appear on the right. The scores are logits, because the
+# network was trained with cross-entropy: only differences within a row count.
 #
-# 1. Two queries in this episode are assigned to the wrong class. Choose each. Which letter won, by
-#    how much, and would you have made the same mistake? Find more mistakes in other episodes.
+# 1. Two queries in this episode are assigned to the wrong class. Choose each of them. Which letter
+#    won, by how much, and would you have made the same mistake? Find more mistakes in other
+#    episodes.
 # 2. Set `n_shot` to 5 and change the support items from mean to sum. What happens to the logits?
-# 3. Is there a row with two high scores, or with none?
+# 3. Is there a row with two high scores, or a row with none?
 
 # %%
 from metalearn_edu.explorers.relations import RelationExplorer
@@ -697,27 +704,27 @@ print(explorer.state)
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. Queries 0 and 7 of episode 2: each goes to the class of the other. The two letters resemble
-#    each other, yet the network is not in doubt. The wrong class is ahead by 3.5 and by 3.1, so the
+# 1. They are queries 0 and 7 of episode 2: each goes to the class of the other. The two letters
+#    look alike, yet the network is not in doubt. The wrong class is ahead by 3.5 and by 3.1, so the
 #    softmax gives it 33 and 22 times the probability of the right one. A clear answer can be a
 #    wrong one.
-# 2. With the mean, the best logit of most rows is above 0 or near it. With the sum all are far
-#    below 0: the network says of every class that the query does not belong to it. In episode 2 one
-#    class takes nearly all queries.
-# 3. Both exist. In rows with two high scores, two classes look alike; rows with no high score are
-#    queries drawn quite differently from the rest of their class.
+# 2. With the mean, the best logit of most rows is above 0 or near it. With the sum, all are far
+#    below 0: the network says that the query belongs to none of the classes. In episode 2, one
+#    class gets nearly all the queries.
+# 3. Both occur. In rows with two high scores, two classes look alike; rows without a high score
+#    belong to queries that are drawn quite differently from the rest of their class.
 # </details>
 #
 # ### Explore: what decides?
 #
 # The network compares place by place. Which places decide? A simple test is **occlusion**: cover a
-# part of the query with a square of paper and see what the logits do. The maps show the change of
-# the logit for every place of the square: on the left for the query's own class, on the right for
-# the best of the others, the rival.
+# part of the query with a square of paper, and see how the logits change. The maps show the change
+# of the logit for every position of the square: on the left for the query's own class, and on the
+# right for the best of the others, the rival.
 #
-# 1. Query 12 is right when whole. On how many of the 49 places does the square turn it to a wrong
-#    class, and which strokes lie there?
-# 2. Query 0 is wrong when whole. Which stroke makes the rival win? Cover it.
+# 1. Uncovered, query 12 gets the right class. In how many of the 49 positions does the square send
+#    it to a wrong class, and which strokes lie there?
+# 2. Uncovered, query 0 gets a wrong class. Which stroke makes the rival win? Cover it.
 # 3. Put the square where there is no ink. Why does nothing change?
 
 # %%
@@ -733,24 +740,24 @@ print(occlusion.state)
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. On 11 places, all on the strokes on the right. Where they are covered, the logit of the own
-#    class falls by up to 11; what is left resembles the rival.
-# 2. Query 0 is wrong on 44 of the 49 places. It becomes right on five places around the middle of
-#    its right-hand stroke (rows 2 to 4, columns 3 and 4). With the square in row 2, column 4, the
-#    rival loses most of its logit: that stroke spoke for the rival. Covering, that is, *less* ink,
-#    makes the answer right.
-# 3. Paper on paper is the same picture, so the logits are the same to the last digit.
+# 1. In 11 positions, all on the strokes on the right. Where they are covered, the logit of the own
+#    class falls by up to 11; what is left looks like the rival.
+# 2. Query 0 stays wrong in 44 of the 49 positions. It becomes right in five positions around the
+#    middle of its right-hand stroke (rows 2 to 4, columns 3 and 4). With the square in row 2,
+#    column 4, the rival loses most of its logit: that stroke was the evidence for the rival. So
+#    covering the stroke, that is, *less* ink, makes the answer right.
+# 3. Paper on top of paper gives the same picture, so the logits are the same to the last digit.
 # </details>
 #
 # ### What does a learned comparison promise?
 #
-# A distance is symmetric, and nothing is nearer to a thing than the thing itself. A learned
-# comparison has neither by construction. Does it have them all the same? We take one drawing of
-# each of 60 meta-test letters and score all pairs of them: with each other, and each with itself.
-# Then we do the same with 60 pictures of pure noise.
+# A distance is symmetric, and nothing is closer to an item than the item itself. A learned
+# comparison has neither property by construction. Does it learn them? We take one drawing of each
+# of 60 meta-test letters, and score all pairs: each letter with every other, and with itself. Then
+# we do the same with 60 pictures of pure noise.
 #
 # > **Predict.** For how many of the 60 letters is the best partner the letter itself? And for how
-# > many of the 60 noises?
+# > many of the 60 noise pictures?
 
 # %%
 letters = torch.stack([test.items_of(k)[0] for k in range(60)])
@@ -772,19 +779,20 @@ for name, t in tables.items():
 assert itself["letters"] > 50 and itself["noises"] < 15
 
 # %% [markdown]
-# On letters it has learned what a distance has for free: all 60 are best with themselves, and
+# On letters, it has learned what a distance has for free: all 60 match themselves best, and
 # swapping query and class changes a logit by about 1.5, where the logits are about 10 in size. On
-# noise there is nothing left of it. The network has never seen noise, and calls every pair of
-# noises the same letter, with a logit of 8, higher than a letter gets with itself (5). A Euclidean
-# distance between equal embeddings is 0 everywhere, trained or not.
+# noise, nothing of this is left. The network has never seen noise. It takes every pair of noise
+# pictures for the same letter, with a logit of 8, higher than a letter gets with itself (5). A
+# Euclidean distance between equal embeddings is 0 everywhere, trained or not.
 #
 # ## 9. A short list
 #
 # A distance is cheap, because each item is embedded once and for all. A relation network must look
-# at each pair: 20 pairs per query in 20-way, a million pairs with a million classes. Search engines
-# have the same problem, and solve it in two stages. A **bi-encoder**, such as a ProtoNet, embeds
-# query and items separately and proposes a short list by distance. A **cross-encoder**, such as our
-# relation network, looks at both together, and **re-ranks** this list alone.
+# at each pair: 20 pairs per query in 20-way, and a million pairs with a million classes. Search
+# engines have the same problem, and they solve it in two stages. A **bi-encoder**, such as a
+# ProtoNet, embeds the query and the items separately, and proposes a short list by distance. A
+# **cross-encoder**, such as our relation network, looks at both together, and **re-ranks** only
+# this list.
 
 # %%
 from metalearn_edu.explorers.reranking import reranked
@@ -805,9 +813,9 @@ print("re-ranked:", int(listed[costly[0, 0][listed].argmax()]), end=", ")
 print("the package:", int(reranked(cheap[0, :1], costly[0, :1], n_kept=2)))
 
 # %% [markdown]
-# > **Predict.** By distance alone about 64 % of these queries are right, and with all 20 pairs
-# > about 86 %. How much of the gain will a list of two have, and a list of five? And what if the
-# > list is made by the ProtoNet of section 8, with its own encoder?
+# > **Predict.** By distance alone, about 64 % of these queries are right, and with all 20 pairs
+# > about 86 %. How much of the gain will a list of two bring, and a list of five? And what if the
+# > ProtoNet of section 8 makes the list, with its own encoder?
 
 # %%
 own = torch.arange(20).repeat_interleave(5).repeat(30)  # queries come class by class
@@ -851,22 +859,22 @@ assert gains[1] > 0.4 * gains[8] and gains[4] > 0.8 * gains[8]
 # %% [markdown]
 # From the list of its own encoder's distance, **two of twenty pairs bring more than half of the
 # gain, and five bring nearly all**: 13 and 21 of 22 points, with a tenth and a quarter of the work.
-# The list sets a ceiling, because what is not on it cannot be chosen.
+# The list sets a ceiling, because a class that is not on it cannot be chosen.
 #
-# From the ProtoNet's list there is nothing to gain. With no pair at all it has about 88 %, and the
-# more the relation network has to say, the nearer the answer comes to its own 86 %. (A list of two
-# changed it by -0.8 to +1.2 points in three draws of episodes, so by nothing that we can tell from
-# 0.) **Re-ranking pays if the second stage is better than the first on the classes of the list**,
-# and costs accuracy if it is worse. Measure it, on meta-val.
+# With the ProtoNet's list there is nothing to gain. With no pair at all it has about 88 %, and the
+# more pairs the relation network compares, the closer the result comes to its own 86 %. (A list of
+# two changed it by -0.8 to +1.2 points in three draws of episodes, a change that we cannot tell
+# from 0.) **Re-ranking pays if the second stage is better than the first on the classes of the
+# list**, and costs accuracy if it is worse. Measure it, on meta-val.
 #
 # ### Explore: how long must the list be?
 #
-# On the left the 20 classes in the order of the proposer. Those on the list have their logit, and
-# the others are pale: no pair was made of them.
+# On the left are the 20 classes in the order of the proposer. Those on the list show their logit;
+# the others are pale, because the relation network does not compare them.
 #
 # 1. Find a query whose own class is not on the list of two. Make the list longer until it is. Is
 #    the answer right then?
-# 2. Find a query that Euclid alone has right and the relation network gets wrong.
+# 2. Find a query that the Euclidean distance alone gets right and the relation network gets wrong.
 # 3. Change the proposer to the ProtoNet. Which length would you use?
 
 # %%
@@ -883,11 +891,13 @@ print(explorer.state)
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. In episode 0, query 7 has its own class at place 7 of the distance: from a list of 7 on it is
-#    right. Query 12 has its own class at place 4, and stays wrong when it is on the list.
-# 2. Query 9 of episode 0: right with no pair, wrong from a list of 2 on.
+# 1. In episode 0, the distance puts the own class of query 7 in seventh place: from a list of 7 on,
+#    the query is right. It puts the own class of query 12 in fourth place, and the query stays
+#    wrong even when this class is on the list.
+# 2. Query 9 of episode 0 is right with no pair, and wrong from a list of 2 on.
 # 3. The curve of the ProtoNet is nearly flat: from 88.6 % with no pair to 89.8 % with two and 88.5
-#    % with all. With intervals of about 1.5 points, no pair at all is as good, and the cheapest.
+#    % with all. With intervals of about 1.5 points, these cannot be told apart, and no pair at all
+#    is the cheapest.
 # </details>
 #
 # ## 10. Find the bug
@@ -895,9 +905,9 @@ print(explorer.state)
 # ### A: the loss that will not fall
 #
 # A colleague likes both halves of the paper's idea: scores between 0 and 1, and the cross-entropy
-# that trained so well in section 7. The colleague's loss is below. We try it on an easy world: 36
-# classes are points of a grid in the plane, and their items lie close around them. The package's
-# loss for logits runs beside it, on the same episodes.
+# that trained so well in section 7. Below is the colleague's loss. We try it in an easy world: 36
+# classes are points of a grid in the plane, and their items lie close to them. The package's loss
+# for logits runs beside it, on the same episodes.
 
 # %%
 grid = torch.cartesian_prod(torch.arange(6.0), torch.arange(6.0))  # (36, 2)
@@ -936,8 +946,9 @@ assert min(losses["theirs"]) > 0.9 and sum(losses["the package's"][-20:]) / 20 <
 assert min(accuracies.values()) > 0.95
 
 # %% [markdown]
-# Both answer nearly every query correctly, and no error is raised. Yet their loss stops just above
-# 0.9, as if there were a floor, and a loss that cannot fall has little left to teach.
+# Both networks answer nearly every query correctly, and there is no error message. Yet the
+# colleague's loss stops just above 0.9, as if there were a floor, and a loss that cannot fall has
+# little left to teach.
 #
 # **Question.** There is a floor. Where is it for `n_way` classes, and why? (What are the best
 # scores that such a network can give, and what does cross-entropy make of them?)
@@ -961,11 +972,11 @@ check(my_entropy_of_logits)
 #
 # Cross-entropy takes the softmax of what it is given. The best scores between 0 and 1 are 1 for the
 # own class and 0 for the others, and their softmax gives the own class only $e / (e + N - 1)$. So
-# the loss is at least $\ln\big(1 + (N - 1)/e\big)$: 0.905 for 5-way, 2.078 for 20-way. To come near
-# it the sigmoid must be driven to its flat ends, where its gradient vanishes. There is one
-# normalisation too many: softmax wants logits, any numbers at all. The fix is to leave out the
-# sigmoid. (Who wants scores between 0 and 1 keeps the sigmoid and takes the squared error or the
-# yes-no cross-entropy. But these have the plateau of section 7.)
+# the loss is at least $\ln\big(1 + (N - 1)/e\big)$: 0.905 for 5-way, 2.078 for 20-way. To come
+# close to it, training must push the sigmoid to its flat ends, where its gradient vanishes. There
+# is one normalisation too many: softmax expects logits, which may be any numbers. The fix is to
+# leave out the sigmoid. (If you want scores between 0 and 1, keep the sigmoid and take the squared
+# error or the yes-no cross-entropy. But these have the plateau of section 7.)
 # </details>
 
 # %%
@@ -977,12 +988,12 @@ for n_way in (5, 20):
 
 # %% [markdown]
 # A test that needs no training: **give the loss a perfect answer, and ask whether it is (nearly)
-# 0.** It takes a minute to write, and it finds this mistake in any network.
+# 0.** The test takes a minute to write, and it finds this mistake in any network.
 #
 # ### B: right with one shot, worse than chance with five
 #
-# Another colleague has rewritten the comparison around our trained relation module. Here it is, on
-# the embeddings of meta-test.
+# Another colleague has rewritten the comparison around our trained relation module. Here is the
+# code, applied to the embeddings of meta-test.
 
 
 # %%
@@ -1001,14 +1012,14 @@ for n_shot in (1, 5):
 assert accuracy[1] > 0.8 and accuracy[5] < 0.2
 
 # %% [markdown]
-# **Question.** With more examples it is worse than guessing. What is wrong? Look at what the
-# function is given, and think of the shape of what it returns.
+# **Question.** With more examples, it does worse than guessing. What is wrong? Look at the
+# arguments of the function, and think about the shape of its result.
 
 # %%
 predict("worse_than_chance")
 
 # %% [markdown]
-# The package looks for this. `score_episodes`, which every evaluation goes through, knows how many
+# The package looks for this mistake. `score_episodes`, which every evaluation uses, knows how many
 # columns there must be:
 
 # %%
@@ -1023,11 +1034,13 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# One fix is what the package does: one embedding for each class, then compare. The colleague keeps
-# the scores of the items and adds up those of each class, with the labels this time. We try it with
-# five items of each class, and then with five items of class 0 and one of every other class.
+# One fix is what the package does: make one embedding for each class, then compare. The colleague
+# keeps the scores of the items, and adds up those of each class, using the labels this time. We try
+# this with five items of each class, and then with five items of class 0 and one of every other
+# class.
 #
-# > **Predict.** In which of the two will the sum go wrong, and for the queries of which class?
+# > **Predict.** In which of the two cases will the sum go wrong, and for the queries of which
+# > class?
 
 
 # %%
@@ -1056,9 +1069,10 @@ print(f"queries of class 0, one item of every other class: {with_one:.1f} % righ
 assert with_five > 95 and with_one < 90
 
 # %% [markdown]
-# With equal shots the sum is the mean times five, and no order changes. With unequal shots it goes
-# wrong, and for the very class that we know best: its queries fall from about 99 to about 85 %.
-# Most logits of this network are below 0, so the class with the most items has the lowest sum.
+# With equal shots, the sum is the mean times five, and no order changes. With unequal shots it goes
+# wrong, and it does so for the very class that we know best: the accuracy on its queries falls from
+# about 99 to about 85 %. Most logits of this network are below 0, so the class with the most items
+# has the lowest sum.
 #
 # ### Exercise 5: fix it (5 minutes, easy)
 #
@@ -1079,7 +1093,7 @@ def my_class_scores(item_scores, support_y, n_way):
 check(my_class_scores)
 
 # %% [markdown]
-# With the mean, class 0 is safe, and five shots of each class are as good as they should be.
+# With the mean, class 0 keeps its accuracy, and five shots of each class help as they should.
 
 # %%
 from metalearn_edu.exercises.lessons.relation_networks import class_scores
@@ -1101,31 +1115,32 @@ for name, scores in (("mean of scores", by_items), ("mean of embeddings", packag
 assert fixed > 93
 
 # %% [markdown]
-# Both work, and they are two methods: one compares with the middle of the class, the other with
-# every item, at `n_shot` times the cost. It is the difference between Prototypical and Matching
-# Networks again (lesson 03, section 10).
+# Both work, but they are two different methods: one compares with the middle of the class, the
+# other with every item, at `n_shot` times the cost. This is again the difference between
+# Prototypical and Matching Networks (lesson 03, section 10).
 #
 # ## 11. Limits
 #
-# - **Every pair costs a network.** ProtoNet compares with a distance; here each query passes
-#   through two convolutions for each class. A short list makes it affordable, if something cheap
-#   can make one.
-# - **A learned comparison can be wrong where it has not been trained.** On noise we saw it call
-#   everything equal. On Meta-Dataset (ten data sets; training on ImageNet only), relation networks
-#   had the worst average rank of the methods in the authors' table: 15.6, where the best had 9.3,
-#   prototypical networks 10.8 and nearest neighbours without any meta-learning 14.6.
+# - **Every pair costs a run of a network.** ProtoNet compares with a distance; here, each query
+#   passes through two convolutions for each class. A short list makes the comparison affordable, if
+#   something cheap can propose the list.
+# - **A learned comparison can be wrong where it has not been trained.** On noise, we saw that it
+#   calls everything the same. On Meta-Dataset (ten data sets; training on ImageNet only), relation
+#   networks had the worst average rank of the methods in the authors' table: 15.6, where the best
+#   had 9.3, prototypical networks 10.8 and nearest neighbours without any meta-learning 14.6.
 # - **The support set moves the embeddings of classes and nothing else**, as in lesson 03. No weight
 #   adapts to the task.
 # - **Is the gain due to the comparison?** The network is larger too. Chen et al. (2019) trained all
 #   methods in the same way on miniImageNet: relation networks had 49.3 % and ProtoNet 44.4 % with
 #   one shot, 66.6 and 64.2 % with five shots. With a deeper encoder (ResNet-18, five shots) it was
-#   69.8 against 73.7 %. There a plain distance was enough, as for our ProtoNet in section 8.
+#   69.8 against 73.7 %. There, a plain distance was enough, as it was for our ProtoNet in section
+#   8.
 #
 # ## 12. The paper's figures beside ours
 #
 # Meta-test accuracy in percent; ours with the 95 % interval over 600 episodes of 15 queries per
-# class (20-way: 100 episodes on Glyphs, 200 on Omniglot), one training seed. On Glyphs it is the
-# network of section 8; on Omniglot `metalearn-edu train relation --data omniglot` makes it.
+# class (20-way: 100 episodes on Glyphs, 200 on Omniglot), one training seed. On Glyphs, it is the
+# network of section 8; on Omniglot, `metalearn-edu train relation --data omniglot` trains it.
 #
 # | method and data | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot |
 # |---|---|---|---|---|
@@ -1152,20 +1167,20 @@ progress(4)
 # %% [markdown]
 # You can now
 #
-# - score pairs in a loop, in one call, and without making pairs: $W[c; q] = W_c c + W_q q$;
+# - score pairs in a loop, in one call, and without building pairs: $W[c; q] = W_c c + W_q q$;
 # - explain that a relation module contains distances as special cases, and that its scores need not
 #   sum to 1;
 # - choose the mean of the support items if the number of shots can change, because a sum grows with
 #   it;
-# - compare a squared error with $\frac1N (1 - \frac1N)$, and cross-entropy with $\ln N$, before you
-#   believe it, and separate two causes by taking one away at a time;
-# - re-rank a short list, and tell when that pays: when the second stage is better than the first;
-# - test a loss with a perfect answer, and the scores with their shape.
+# - compare a squared error with $\frac1N (1 - \frac1N)$, and a cross-entropy with $\ln N$, before
+#   you believe it, and separate two causes by removing one at a time;
+# - re-rank a short list, and say when that pays: when the second stage is better than the first;
+# - test a loss with a perfect answer, and scores by their shape.
 #
 # **Check yourself**
 #
 # 1. A 10-way run has a squared error of 0.09. What does the network know?
-# 2. Why can the ReLU stand after the sum $W_c c + W_q q$ but not before it?
+# 2. Why can the ReLU come after the sum $W_c c + W_q q$ but not before it?
 # 3. You trained with the sum and five shots. A user has three examples of each class. What can they
 #    do without any training?
 # 4. A distance has the right class on its list of ten for 95 % of the queries. How good can any
@@ -1176,13 +1191,13 @@ progress(4)
 # 1. The loss shows only the number of classes: $0.1 \cdot 0.9 = 0.09$. The order of the scores
 #    could already be better than chance, so look at the accuracy.
 # 2. A unit after the sum sees class and query together, and can fire for their difference. With the
-#    ReLU before it, the result is a function of the class plus a function of the query: the order
-#    of the classes would be the same for every query.
+#    ReLU before the sum, the result is a function of the class plus a function of the query, so the
+#    order of the classes would be the same for every query.
 # 3. Multiply the sum by 5/3, which is five times the mean: the size that the comparison knows.
-# 4. 95 % at best: what is not on the list cannot be chosen.
+# 4. 95 % at best, because a class that is not on the list cannot be chosen.
 # </details>
 #
-# **Next:** so far the weights stay as they are in every task. What if a few gradient steps could
+# **Next:** so far, the weights stay the same in every task. What if a few gradient steps could
 # change them? [05_maml](05_maml.ipynb)
 #
 # **References**

@@ -3,18 +3,18 @@
 #
 # **The question: what if the start is learned?**
 #
-# Gradient descent can learn many tasks, but from a random start it needs much data and many steps.
-# So far we have built learners that take no gradient step at test time. Now we keep gradient descent
-# and learn where it starts: a start from which a few steps on a few examples are enough. This is
-# **MAML**, model-agnostic meta-learning.
+# Gradient descent can learn many tasks, but from a random start it needs a lot of data and many
+# steps. So far we have built learners that take no gradient step at test time. Now we keep gradient
+# descent and learn where it starts: at a point from which a few steps on a few examples are enough.
+# This is **MAML**, model-agnostic meta-learning.
 #
 # **After this lesson you can**
 #
 # - compute a meta-gradient on paper, for one weight and for a linear model;
 # - write MAML three times (plain autograd, `higher`, `torch.func`) and show that all three agree;
 # - say what second order means, what it costs, and measure what first order leaves out;
-# - train MAML on sine waves and on glyphs, and judge it against anchors that you can derive;
-# - say when its start is a good model before any step, and when it is not;
+# - train MAML on sine waves and on glyphs, and compare it with anchors that you can derive;
+# - say when its start is already a good model before any step, and when it is not;
 # - find two bugs that raise no error.
 #
 # **Time:** 70 minutes to read and try, of which about 2 minutes are computing; the exercises take
@@ -29,10 +29,10 @@
 # | paper | here | meaning |
 # |---|---|---|
 # | $\theta$ | `model.parameters()` | the start, which the outer loop learns |
-# | $\mathcal{T}_i$ | one task of an `EpisodeBatch` | a support set and a query set |
+# | $\mathcal{T}_i$ | one task, `batch[i]` | a support set and a query set |
 # | $\theta'_i$ | `fast_params` | the weights after adapting to task $i$ |
-# | $\alpha$ | `inner_lr` | step size of the **inner loop**, which adapts to one task |
-# | $\beta$ | `meta_lr` | step size of the **outer loop**, which moves the start (with Adam) |
+# | $\alpha$ | `inner_lr` | step size of the inner loop, which adapts to one task |
+# | $\beta$ | `meta_lr` | step size of the outer loop, which moves the start (with Adam) |
 # | $k$ | `num_inner_steps` | gradient steps in the inner loop |
 # | $\mathcal{L}_S$, $\mathcal{L}_Q$ | support loss, query loss | mean loss on one task's support and query set |
 
@@ -75,7 +75,7 @@ print("support", tuple(batch.support_x.shape), "query", tuple(batch.query_x.shap
 
 # %% [markdown]
 # On the left are six tasks as curves. On the right is what a learner gets from one of them: ten
-# support points to learn from. It is scored on the query points.
+# support points to learn from. We score it on the query points.
 
 # %%
 x = torch.linspace(-5, 5, 201)[:, None]  # (201, 1)
@@ -97,11 +97,11 @@ plt.show()
 # %% [markdown]
 # ### Two anchors
 #
-# An error on its own means little. We derive two errors that need no learning, and compare ours with
-# them.
+# An error on its own means little. So we derive two errors that need no learning, and compare our
+# errors with them.
 #
 # **Predict zero, always.** The error is the mean of $y^2$. The square of a sine averages to $1/2$
-# over a phase from 0 to $\pi$, so it is half the mean of $A^2$.
+# over a phase from 0 to $\pi$, so the error is half the mean of $A^2$.
 #
 # **Ignore the task.** What is the best curve if we must not look at the support set? It is the mean
 # of all waves, the **task-blind** curve:
@@ -131,14 +131,14 @@ print("predict zero within 0.1:", abs(zero_error - predict_zero) < 0.1)
 print("task-blind within 0.1:", abs(blind_error - task_blind) < 0.1)
 
 # %% [markdown]
-# So always answering zero costs **4.25**, and **3.01** is the best without the support set. A learner
-# whose error is clearly below 3.01 has used the support set.
+# So always answering zero costs **4.25**, and **3.01** is the best that is possible without the
+# support set. A learner whose error is clearly below 3.01 has used the support set.
 #
 # ## 2. By hand: one weight
 #
 # The whole method fits on paper. The model is a single weight $w = 2$. The support loss $(w - 1)^2
-# / 2$ is smallest at 1, the query loss $(w - 3)^2 / 2$ at 3. The inner loop takes one step with
-# `inner_lr` 0.1:
+# / 2$ is smallest at 1, and the query loss $(w - 3)^2 / 2$ is smallest at 3. The inner loop takes
+# one step with `inner_lr` 0.1:
 #
 # $$w' = w - 0.1\,(w - 1) = 1.9$$
 #
@@ -159,8 +159,8 @@ print(f"second order {slope * (1 - inner_lr):.2f}, first order {slope:.2f}")
 
 # %% [markdown]
 # **-0.99 and -1.10.** The factor $1 - 0.1$ is $1 - \alpha \cdot$ (second derivative of the support
-# loss): hence "second order". It says that the inner step undoes a tenth of what we do to the
-# start.
+# loss): hence the name "second order". It says that the inner step undoes a tenth of any change
+# that we make to the start.
 #
 # Two independent checks. The first is a finite difference, which uses no calculus: move the start a
 # little and see what the query loss does.
@@ -178,9 +178,9 @@ difference = (query_loss_after_step(2 + h) - query_loss_after_step(2 - h)) / (2 
 print(f"finite difference {difference:.2f}")
 
 # %% [markdown]
-# The second check is autograd. `create_graph=True` tells it to keep the graph of the inner gradient,
-# so that we can differentiate through it. Without it, the inner gradient is a plain number, and the
-# result is first order.
+# The second check is autograd. `create_graph=True` tells it to keep the graph of the inner
+# gradient, so that we can differentiate through it. Without `create_graph=True`, the inner gradient
+# is a plain number, and the result is first order.
 
 # %%
 for create_graph in (True, False):
@@ -195,8 +195,8 @@ for create_graph in (True, False):
 # ### Exercise 1: any numbers (5 minutes, easy)
 #
 # Write the meta-gradient of this one-weight model for any start, targets and step size, second
-# order or first order. The losses are $(w - \text{target})^2/2$, as above. Start with the easier
-# half: what is $w'$?
+# order or first order. The losses are $(w - \text{target})^2/2$, as above. An easier step first:
+# what is $w'$?
 
 
 # %%
@@ -214,13 +214,13 @@ check(my_scalar_meta_gradient)
 # %% [markdown]
 # ### Where does MAML want the start?
 #
-# First make a prediction: choose an answer and press the button.
+# First predict: choose an answer and press the button.
 
 # %%
 predict("resting_start")
 
 # %% [markdown]
-# Now we follow the meta-gradient, 200 steps of 0.5.
+# Now we follow the meta-gradient for 200 steps of size 0.5.
 
 # %%
 w = 2.0
@@ -230,7 +230,7 @@ print(f"start {w:.4f}, after one inner step {w - 0.1 * (w - 1):.4f}")
 
 # %% [markdown]
 # **Above 3**, at $3.2222 = (3 - 0.1)/0.9$. MAML does not look for a good model. It looks for a
-# start that is good **after** the inner step, and this step pulls the weight towards 1.
+# start that becomes good **after** the inner step, and this step pulls the weight towards 1.
 #
 # Is the start never a good model, then? Take many tasks, with support targets $s$ and query targets
 # $q$. After the step the weight is $(1 - \alpha) w + \alpha s$, and on average it should be at $q$.
@@ -239,11 +239,12 @@ print(f"start {w:.4f}, after one inner step {w - 0.1 * (w - 1):.4f}")
 # $$w = \frac{\mathbb{E}[q] - \alpha\, \mathbb{E}[s]}{1 - \alpha}$$
 #
 # With $s = 1$ and $q = 3$ that is 3.2222. But if support and query targets agree on average,
-# $\mathbb{E}[s] = \mathbb{E}[q]$, it is $\mathbb{E}[q]$ for every $\alpha$: then the best start is
-# also the best model before any step. Both cases will come up again.
+# $\mathbb{E}[s] = \mathbb{E}[q]$, it is $\mathbb{E}[q]$ for every $\alpha$: in that case the best
+# start is also the best model before any step. We will meet both cases again.
 #
-# The package does the same. One weight is a linear layer without bias, fed with $x = 1$. The loss,
-# `half_squared_error`, is half the mean squared error, so that its slope has no factor 2.
+# The package gives the same numbers. One weight is a linear layer without bias whose input is $x =
+# 1$. The loss, `half_squared_error`, is half the mean squared error, so that its slope has no
+# factor 2.
 
 # %%
 from metalearn_edu.tasks import EpisodeBatch
@@ -262,8 +263,8 @@ for first_order in (False, True):
 # %% [markdown]
 # ## 3. By hand: a line
 #
-# With several weights, $1 - \alpha$ becomes a matrix. Take a linear model $Xw$ with the loss
-# $\frac{1}{2n} \lVert Xw - y \rVert^2$. Its **Hessian**, the matrix of second derivatives, is
+# With several weights, the factor $1 - \alpha$ becomes a matrix. Take a linear model $Xw$ with the
+# loss $\frac{1}{2n} \lVert Xw - y \rVert^2$. Its **Hessian**, the matrix of second derivatives, is
 # $X^\top X / n$ everywhere. Each inner step multiplies changes of the start by the same matrix, so
 # after $k$ steps
 #
@@ -287,24 +288,25 @@ for curvature in (25, 15, 10, 5, 1, 0.1, 0.0):
 # - **Curvature 0**: the factor is 1. The support set says nothing here, so the start is all we have.
 # - **$\alpha\lambda$ between 0 and 2** (here, curvatures below 20): the factor shrinks to 0. The
 #   support set determines the weights, the inner loop moves them there, and the start matters less
-#   with every step. At $\alpha\lambda = 1$ a single step arrives; above 1 it jumps past the minimum,
-#   but still lands nearer to it.
-# - **$\alpha\lambda$ above 2**: each step **overshoots** by more than the distance that it came from.
-#   The factor grows with the steps, to 3,325 after 20 steps at curvature 25. This is how an inner
-#   loop diverges.
+#   with every step. At $\alpha\lambda = 1$, a single step reaches the minimum; above 1, it jumps
+#   past the minimum, but still lands closer to it than before.
+# - **$\alpha\lambda$ above 2**: each step **overshoots** so far that it ends farther from the
+#   minimum than it began. The factor grows with the steps, to 3,325 after 20 steps at curvature 25.
+#   This is how an inner loop diverges.
 #
-# So as long as the steps do not overshoot too far, **MAML learns what the support set cannot tell.**
-# First order uses the factor 1 everywhere.
+# So as long as the steps do not overshoot too far, **MAML learns what the support set cannot
+# tell.** The first-order version uses the factor 1 everywhere.
 #
 # ### In motion: one start, three valleys
 #
-# Now with two weights and three tasks. Each task's support loss is a valley: steep across it
+# Now we take two weights and three tasks. Each task's support loss is a valley: steep across it
 # (curvature 4) and nearly flat along its floor (curvature 0.2). So its support set says where the
-# weights should be across the valley, and hardly anything about where along it. The query loss knows
-# the task's optimum in full. We look for one start for all three.
+# weights should be across the valley, and hardly anything about where they should be along it. The
+# query loss depends on both. We look for one start for all three.
 #
-# > **Predict.** With `inner_lr` 0 the best start is the mean of the three optima. Where will it move
-# > when `inner_lr` grows to 0.25, where one step leads exactly to the floor of a valley?
+# > **Predict.** With `inner_lr` 0, the best start is the mean of the three optima. Where will it
+# > move when `inner_lr` grows to 0.25, the value at which one step leads exactly to the floor of a
+# > valley?
 
 # %%
 from metalearn_edu.explorers.starts import StartExplorer, best_start, query_loss
@@ -313,9 +315,10 @@ valleys = StartExplorer()
 valleys
 
 # %% [markdown]
-# Move `inner_lr` through 0 to 0.25, and watch the star. Then press "10 outer steps" a few times: the
-# start follows its meta-gradient. Then go beyond 0.5 and take more steps. Then give all valleys one
-# direction and move `inner_lr` again. Here are the best starts in numbers, for one inner step:
+# Move `inner_lr` from 0 to 0.25, and watch the star. Then press "10 outer steps" a few times, and
+# the start follows its meta-gradient. Next, go beyond 0.5 and take more steps. Last, give all the
+# valleys one direction and move `inner_lr` again. Here are the best starts in numbers, for one
+# inner step:
 
 # %%
 for kind in ("three directions", "one direction"):
@@ -332,8 +335,8 @@ for kind in ("three directions", "one direction"):
 # - **Three directions.** The best start leaves the mean of the optima. At 0.25 it stands at the one
 #   point that lies straight across the valley from each optimum: a query loss of 1.99 before the
 #   step, nearly twice that of the mean (1.03), and of 0 after it. Each task's step corrects the
-#   direction that its support set knows. The start has to be right along the floors alone. As a
-#   model it is bad, and as a start it is perfect.
+#   direction that its support set knows. The start only has to be right along the floors. It is a
+#   bad model but a perfect start.
 # - **One direction.** If all tasks are steep in the same direction, the best start stays at the mean
 #   for every `inner_lr`. Then it is a good model, too: the case $\mathbb{E}[s] = \mathbb{E}[q]$ of
 #   section 2.
@@ -342,7 +345,7 @@ for kind in ("three directions", "one direction"):
 #
 # ### Exercise 2: the closed form (10 minutes, medium)
 #
-# Write this meta-gradient. First run the inner loop, because you need $w_k$: each step subtracts
+# Write this meta-gradient. Run the inner loop first, because you need $w_k$: each step subtracts
 # `inner_lr` times the gradient $X_S^\top (X_S w - y_S) / n$. The query gradient is the same
 # expression with the query set and its own number of rows. `torch.eye(d)` is the identity,
 # `torch.linalg.matrix_power(matrix, k)` a power of a matrix.
@@ -362,8 +365,8 @@ def my_linear_meta_gradient(w, support_x, support_y, query_x, query_y, inner_lr,
 check(my_linear_meta_gradient)
 
 # %% [markdown]
-# The package does not know this formula; it differentiates through its steps. Both must agree, here
-# with 3 weights and 5 inner steps, in float64.
+# The package does not know this formula; it differentiates through its steps. The two must agree.
+# We test this with 3 weights and 5 inner steps, in float64.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -381,15 +384,16 @@ print("equal to 12 digits:", torch.allclose(layer.weight.grad[0], formula, rtol=
 # %% [markdown]
 # ## 4. MAML three times
 #
-# A network has too many weights for paper, but the recipe is the same:
+# A network has too many weights to do this on paper, but the recipe is the same:
 #
 # - inner loop: $\theta' = \theta - \alpha \nabla \mathcal{L}_S(\theta)$, repeated $k$ times, for
 #   each task;
 # - outer loop: follow the gradient of the mean query loss $\mathcal{L}_Q(\theta')$ with respect to
 #   $\theta$.
 #
-# PyTorch layers own their weights, but here each task needs its own weights, and they must remember
-# where they came from. There are three ways to do this. We write all three, for a mean squared error.
+# PyTorch layers own their weights, but here each task needs its own weights, and autograd must know
+# how they came from the start. There are three ways to do this. We write all three, for a mean
+# squared error.
 #
 # **First, plain autograd.** `functional_call(model, params, (x,))` runs a model with weights that
 # we pass in.
@@ -461,7 +465,7 @@ def maml_by_func(model, episodes, inner_lr, num_inner_steps):
 
 # %% [markdown]
 # > **Predict.** Three libraries, one algorithm, 4 tasks, 3 inner steps, float64. To how many digits
-# > will the losses and the meta-gradients agree?
+# > will their losses and meta-gradients agree?
 
 # %%
 torch.manual_seed(0)
@@ -475,8 +479,8 @@ for engine in ("torch.func", "higher"):
     losses[f"MAML, {engine}"] = learner.loss(four)
 
 # %% [markdown]
-# The last lines of the cell run the package version, once with each engine. Now we compare the
-# gradients, each as one long vector, by their largest difference from the first.
+# The last lines of the cell run the package version, once with each engine. Now we write each
+# gradient as one long vector, and look at its largest difference from the first.
 
 # %%
 weights = tuple(small.parameters())
@@ -490,19 +494,19 @@ for name, loss in losses.items():
     print(line, "differs by less than 1e-12:", gap < 1e-12)
 
 # %% [markdown]
-# They agree to the last digits of float64, so the choice is a matter of taste and speed. The version
-# with `vmap` does all tasks at once, and it gains with their number: on our machine it was less than
-# twice as fast as the loop with these 4 tasks, and about ten times as fast with 50 (try it:
-# `%timeit maml_by_func(small, four, **inner)`). `MAML` does all tasks at once too, unless you ask for
-# `engine="higher"`. For the usual layers it computes the tasks side by side itself, without `vmap`;
-# `metalearn_edu/engine/layers.py` shows how.
+# They agree to the last digits of float64, so the choice is a matter of taste and speed. The
+# version with `vmap` does all tasks at once, so it gains more when there are more of them: on our
+# machine, it was less than twice as fast as the loop with these 4 tasks, and about ten times as
+# fast with 50 (try it: `%timeit maml_by_func(small, four, **inner)`). `MAML` does all tasks at once
+# too, unless you ask for `engine="higher"`. For the usual layers it computes the tasks side by side
+# itself, without `vmap`; `metalearn_edu/engine/layers.py` shows how.
 #
 # ### Exercise 3: MAML for any two losses (10 minutes, medium)
 #
-# Write it once yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
+# Now write it yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
 # weight tensor to a scalar, such as `lambda w: ((w - 3) ** 2).sum() / 2`; `w` is the start. The
-# start may come without `requires_grad`, so begin with `w = w.detach().requires_grad_()`. The check
-# tries losses whose curvature changes from point to point.
+# start might not require a gradient yet, so begin with `w = w.detach().requires_grad_()`. The check
+# uses losses whose curvature changes from point to point.
 
 
 # %%
@@ -529,11 +533,12 @@ check(my_meta_gradient)
 # $$(I - \alpha H_0)(I - \alpha H_1) \cdots (I - \alpha H_{k-1}) \; \nabla \mathcal{L}_Q(\theta_k)$$
 #
 # where $H_j$ is the Hessian of the support loss at $\theta_j$. The Hessian of a network with a
-# million weights would have $10^{12}$ numbers. But we never need the matrix. We need its product
-# with one vector, and that is the derivative of "gradient times vector": one more backward pass
-# through the gradient, for each inner step. It is called a **Hessian-vector product**. We check it on
-# our small network, whose Hessian is small enough to compute. `vjp` is PyTorch's vector-Jacobian
-# product: it multiplies a vector by the derivative of a function, here of the gradient.
+# million weights would have $10^{12}$ numbers. But we never need the matrix itself. We only need
+# its product with one vector, which is the derivative of "gradient times vector": one more backward
+# pass through the gradient, for each inner step. This is called a **Hessian-vector product**. We
+# check it on our small network, whose Hessian is small enough to compute. `vjp` is PyTorch's
+# vector-Jacobian product: it multiplies a vector by the derivative of a function, here of the
+# gradient.
 
 # %%
 from torch.func import hessian, vjp
@@ -571,11 +576,11 @@ exact = torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
 print("v - alpha H v is the meta-gradient:", torch.allclose(v - 0.01 * product, exact))
 
 # %% [markdown]
-# The other cost is memory. To go back through the inner steps, autograd keeps all of them. We count
-# the operations in the graph of one task's query loss.
+# The other cost is memory. To go back through the inner steps, autograd must keep all of them. We
+# count the operations in the graph of one task's query loss.
 #
-# > **Predict.** From 1 to 10 inner steps, how does the graph grow with second order, and how with
-# > first order?
+# > **Predict.** From 1 to 10 inner steps, how does the graph grow with second order, and how does
+# > it grow with first order?
 
 
 # %%
@@ -611,14 +616,15 @@ describe(
 plt.show()
 
 # %% [markdown]
-# Both grow in proportion to the steps: the second-order graph (MAML) by 45 operations a step, the
-# first-order one (**FOMAML**, first-order MAML) by 6. First order keeps only the sums that
-# lead from $\theta$ to $\theta'$. We counted operations, not bytes: the operations that first order
-# keeps store no activations, so in bytes the difference is larger. The paper reports a speed-up of
-# roughly 33 % for first order.
+# Both grow in proportion to the number of steps: the second-order graph (MAML) by 45 operations per
+# step, the first-order graph (**FOMAML**, first-order MAML) by 6. First order keeps only the sums
+# that lead from $\theta$ to $\theta'$. We counted operations, not bytes: the operations that first
+# order keeps store no activations, so in bytes the difference is larger. The paper reports a
+# speed-up of roughly 33 % for first order.
 #
 # Tasks add up too, if all their graphs wait for one backward pass. `outer_loop(tasks,
-# chunk_size=4)` goes back through four tasks at a time: the same gradient with less memory.
+# chunk_size=4)` goes back through four tasks at a time, and gets the same gradient with less
+# memory.
 #
 # ## 6. Train it on sine waves
 #
@@ -628,10 +634,10 @@ plt.show()
 # meta-val tasks: 5 inner steps, 50 tasks, and 1,700 outer steps with a `meta_lr` of 0.01 that falls
 # to 0 along half a cosine wave (`schedule="cosine"`).
 #
-# One more setting looks harmless and is not: `max_grad_norm=5` shrinks a meta-gradient that is
-# longer than 5. The usual length is about 1. But now and then an inner loop overshoots on one task,
-# as with curvature 25 in section 3, and the meta-gradient is thousands of times as long. Of five
-# trial runs without the limit, one met such a step and never recovered.
+# One more setting looks unimportant but matters: `max_grad_norm=5` shrinks a meta-gradient that is
+# longer than 5. The usual length is about 1. But now and then, an inner loop overshoots on one
+# task, as with curvature 25 in section 3, and then the meta-gradient is thousands of times as long.
+# In one of five trial runs without the limit, such a step came and the run never recovered.
 
 # %%
 torch.manual_seed(0)
@@ -658,16 +664,17 @@ plt.show()
 
 # %% [markdown]
 # The running mean is below the task-blind line within the first hundred steps or so, and far below
-# it by the end. The scatter of single steps stays: waves of large amplitude weigh most.
+# it by the end. Single steps keep scattering, because waves with a large amplitude dominate the
+# loss.
 #
 # ### Two rivals
 #
 # **From scratch** is the same network, never trained, adapted by the same gradient descent. **Joint
 # training** is one network trained on all tasks at once, without an inner loop, and adapted
 # (fine-tuned) at test time. In code, joint training is MAML with 0 inner steps. It gets 500 outer
-# steps, not 1,700: by then it is at the task-blind error, as you will see below, and no network that
-# ignores the support set can do better. We have not tried whether longer training would change how
-# it adapts.
+# steps, not 1,700: by then, it has reached the task-blind error, as you will see below, and no
+# network that ignores the support set can do better. We have not tested whether longer training
+# would change how it adapts.
 
 # %%
 torch.manual_seed(1)
@@ -677,8 +684,8 @@ scratch = MAML(MAMLModel(1, 40, 1), num_inner_steps=0, loss_fn=F.mse_loss)
 learners = {"MAML": maml, "joint training": joint, "from scratch": scratch}
 
 # %% [markdown]
-# To be fair, each rival gets the step size that suits it best: the one with the smallest error after
-# 10 steps on 200 meta-val tasks. MAML keeps the 0.01 that it was trained with.
+# To be fair, we give each rival the step size that suits it best: the one with the smallest error
+# after 10 steps on 200 meta-val tasks. MAML keeps the 0.01 that it was trained with.
 
 # %%
 for rival in (joint, scratch):
@@ -721,17 +728,18 @@ plt.show()
 # %% [markdown]
 # Look at the dotted curves. **MAML and joint training start from nearly the same curve**, close to
 # the mean of all waves, $-1.62 \cos x$, that we derived. They agree before any step, but they move
-# differently: one step brings MAML near this wave and five bring it there, while joint training has
+# differently: MAML is near this wave after one step and on it after five, while joint training has
 # gone only part of the way after ten. What MAML has learned is not an answer but a readiness to
 # adapt. From scratch, ten steps hardly bend the line.
 #
-# In section 2 MAML's start was not a good model; here it is the best one there is before a step. Here
-# support and query points come from the same wave, so on average they ask for the same weights. That
-# is the case $\mathbb{E}[s] = \mathbb{E}[q]$, or the valleys of one direction. Networks are not
-# lines, so the formula does not prove it; the error at 0 steps, below, shows it.
+# In section 2, MAML's start was not a good model; here, before any step, no model is better. The
+# reason is that support and query points come from the same wave, so on average they favour the
+# same weights. That is the case $\mathbb{E}[s] = \mathbb{E}[q]$, or the valleys with one direction.
+# Networks are not lines, so the formula does not prove this; the error at 0 steps, below, shows it.
 #
-# Note `torch.no_grad()` in this cell: `adapt` takes its own gradients inside, even under
-# `torch.no_grad()`, and returns a predictor that keeps no graph. The learner itself does not change.
+# Note the `torch.no_grad()` in the cell above: `adapt` computes its own gradients, even under
+# `torch.no_grad()`, and returns a predictor that keeps no graph. The learner itself does not
+# change.
 
 # %%
 before = [p.clone() for p in maml.parameters()]
@@ -755,7 +763,7 @@ print(
 # steps. MAML was trained for 5.
 #
 # > **Predict.** Will MAML's error rise, fall or stay after the fifth step? And how many steps will
-# > joint training need to reach the error that MAML has after one?
+# > joint training need to reach the error that MAML has after one step?
 
 
 # %%
@@ -775,8 +783,8 @@ by_step = {
 }
 
 # %% [markdown]
-# The bars are 95 % intervals over the 600 tasks. The error axis is logarithmic: from top to bottom is
-# a factor of 100.
+# The bars are 95 % intervals over the 600 tasks. The error axis is logarithmic: its top and its
+# bottom differ by a factor of 100.
 
 # %%
 ax = plt.figure(figsize=(7.2, 4), layout="constrained").add_subplot()
@@ -804,8 +812,8 @@ describe(
 plt.show()
 
 # %% [markdown]
-# Your own figures may differ from ours in the last digits. These statements must hold on every
-# machine:
+# Your own figures may differ from ours in the last digits. But these statements must be true on
+# every machine:
 
 # %%
 ten = by_step["MAML"][10]
@@ -819,19 +827,20 @@ assert five.mean < 0.3 and ten.mean < five.mean < by_step["joint training"][10].
 # %% [markdown]
 # - **MAML** is at about 0.13 ± 0.02 after 5 steps (95 % interval over 600 tasks); four other
 #   training seeds gave 0.11 to 0.15 on meta-val. That is about a twentieth of the task-blind 3.01.
-#   It keeps falling after the fifth step, to about 0.09 after ten. Nothing in the training asked for
+#   It keeps falling after the fifth step, to about 0.09 after ten. Nothing in the training required
 #   that; the paper saw the same.
 # - **Before any step** MAML and joint training are both at about the task-blind error: without the
-#   support set nothing better exists. So the error of a start before adapting does not say how good a
-#   start it is.
-# - **Joint training** falls too, but ten steps leave it at about 1.6, above MAML's first step (0.7).
-# - **From scratch** begins near the error of predicting zero, and with step sizes that do not diverge
-#   on the largest waves it is slow.
+#   support set, nothing better exists. So the error of a start before adapting does not say how
+#   good a start it is.
+# - **Joint training** improves too, but after ten steps it is still at about 1.6, above MAML after
+#   its first step (0.7).
+# - **From scratch** begins near the error of predicting zero. With step sizes small enough not to
+#   diverge on the largest waves, it is slow.
 #
 # ## 7. Explore
 #
-# The explorer adapts all three starts to a wave of your choice: on the left are their curves, on the
-# right their error after each number of steps.
+# The explorer adapts all three starts to a wave of your choice. On the left are their curves, and
+# on the right is their error after each number of steps.
 
 # %%
 from metalearn_edu.explorers.adaptation import AdaptationExplorer
@@ -840,9 +849,9 @@ explorer = AdaptationExplorer(learners)
 explorer
 
 # %% [markdown]
-# Three things to try. Take away support points until the curve fails, and see where it fails first.
-# Raise `inner_lr` above the 0.01 of the training: when do the steps overshoot? Go on to 20 steps: can
-# more steps replace the start? Here are our three trials, in the explorer's own words:
+# Try three things. Take away support points until the curve fails, and see where it fails first.
+# Raise `inner_lr` above the 0.01 used in training: when do the steps overshoot? Go on to 20 steps:
+# can more steps replace the start? Here are our three trials, in the explorer's own words:
 
 # %% tags=["nbval-ignore-output"]
 for trial in ({"n_shot": 3}, {"inner_lr": 0.1}, {"num_inner_steps": 20}):
@@ -852,9 +861,11 @@ explorer.set(n_shot=3, num_inner_steps=10)
 # %% [markdown]
 # What we saw:
 #
-# - **With three points** MAML's error is 1.5 after 5 steps, no longer near 0, but well below the 4.1
-#   before them. Both rivals get worse than they were. The start carries what all waves have in common.
-# - **With `inner_lr` 0.1**, ten times the size of the training, MAML's steps overshoot, and it diverges.
+# - **With three points**, MAML's error is 1.5 after 5 steps: no longer near 0, but well below the
+#   4.1 before them. Both rivals get worse than they were before the steps. MAML's start holds what
+#   all waves have in common.
+# - **With `inner_lr` 0.1**, ten times the value used in training, MAML's steps overshoot, and it
+#   diverges.
 # - **After 20 steps** both rivals have a smaller error than after 5 (joint training 0.79), but on this
 #   wave they do not reach the 0.02 that MAML has after 5.
 #
@@ -876,9 +887,10 @@ fig = plot_episode(test_episodes.episodes(seed=20_000, start=0, n_tasks=1)[0])
 plt.show()
 
 # %% [markdown]
-# We take one inner step of size 2.0. That is the paper's Omniglot setting in our units: it prints
-# 0.4, but its code sums the loss over the five classes where we take the mean. On meta-val 2.0 was
-# also the best of 0.4, 1, 2 and 4. Training takes 8 tasks per outer step, with five queries per class.
+# We take one inner step of size 2.0. That is the paper's Omniglot setting in our units: the paper
+# prints 0.4, but its code sums the loss over the five classes where we take the mean. On meta-val,
+# 2.0 was also the best of 0.4, 1, 2 and 4. Training takes 8 tasks per outer step, with five queries
+# per class.
 
 # %%
 torch.manual_seed(0)
@@ -889,7 +901,7 @@ glyph_settings = {"n_tasks_per_batch": 8, "schedule": "cosine", "max_grad_norm":
 _ = meta_train(glyph_maml, train_episodes, n_steps=400, **glyph_settings)
 
 # %% [markdown]
-# One accuracy can be known without measuring it.
+# We can know one accuracy without measuring it.
 
 # %%
 predict("before_any_step")
@@ -921,7 +933,7 @@ describe(
 plt.show()
 
 # %% [markdown]
-# A peak at the one step that was trained, and a fall to both sides:
+# The accuracy peaks at one step, the number used in training, and falls on both sides:
 
 # %%
 print("0 steps: chance, within 4 points:", abs(glyph_steps[0].mean - 0.2) < 0.04)
@@ -930,22 +942,23 @@ print("5 steps: below 1 step:", glyph_steps[5].mean < glyph_steps[1].mean)
 assert glyph_steps[1].mean > 0.55
 
 # %% [markdown]
-# - **0 steps: chance.** It must be. Labels are drawn again in each episode, so only the support set
-#   can tell which letter is number 3.
-# - **1 step: about 70 ± 1 %** (meta-test, 600 episodes, 95 % interval). On such episodes nearest
-#   pixel has about 45 %. ProtoNet in lesson 03, after a similar training time, has about 91 %.
-# - **More steps hurt.** The second step of the same size costs some 20 points, and after five steps
-#   27 % are left. On the waves we trained five small steps, and further ones helped. Here
-#   we trained a single large one, and a second leads to where training never went. MAML learns a
-#   start **for its inner loop**: `inner_lr` and the number of steps belong to what was trained.
+# - **0 steps: chance.** It must be, because labels are drawn again in each episode, so only the
+#   support set can tell which letter is number 3.
+# - **1 step: about 70 ± 1 %** (meta-test, 600 episodes, 95 % interval). On such episodes, nearest
+#   pixel has about 45 %. ProtoNet in lesson 03, after a similar training time, has 91 to 93 %.
+# - **More steps hurt.** A second step of the same size costs about 20 points, and after five steps
+#   only 27 % are left. On the waves, we trained with five small steps, and further steps helped.
+#   Here, we trained with a single large one, and a second step leads to weights that training never
+#   saw. MAML learns a start **for its inner loop**: `inner_lr` and the number of steps are part of
+#   what was trained.
 #
-# The paper trained with one step on Omniglot and tested with three. Whether that helps depends on the
-# network and the step size; choose it on meta-val, and not on meta-test.
+# The paper trained with one step on Omniglot and tested with three. Whether that helps depends on
+# the network and the step size; choose the number of steps on meta-val, not on meta-test.
 #
 # ### Explore
 #
-# The explorer shows the same start, one episode at a time. A query with a frame is wrong; the number
-# in it is the class that it was assigned to.
+# The explorer shows the same start, one episode at a time. A framed query is wrong; the number in
+# it is the class that it was assigned to.
 
 # %%
 from metalearn_edu.explorers.adaptation import GlyphAdaptationExplorer
@@ -954,8 +967,8 @@ letters = GlyphAdaptationExplorer(glyph_maml, meta_test_glyphs)
 letters
 
 # %% [markdown]
-# Go from 0 to 5 steps: to which classes are the queries assigned? Then make `inner_lr` smaller and
-# take more steps. Then give five shots: does the number of steps matter less? Our trials:
+# Go from 0 to 5 steps: which classes are the queries assigned to? Then make `inner_lr` smaller and
+# take more steps. Then give five shots: does the number of steps matter less? Here are our trials:
 
 # %% tags=["nbval-ignore-output"]
 trials = (
@@ -974,17 +987,18 @@ letters.set(n_shot=5, inner_lr=0.5, num_inner_steps=4)
 # What we saw, on this one episode:
 #
 # - **Steps of 2.0.** After 0 steps 7 of 25 queries are right, about what chance gives; after 1 step
-#   20; after 5 steps 5, and the loss is at 9 nats, far above the 1.6 nats of a blind guess: the answers
-#   are wrong and sure of themselves.
-# - **Four steps of 0.5**, the same way in smaller pieces: 20 of 25, as with the one step of 2.0.
-# - **Five shots** do not forgive the wrong number of steps: 21 of 25 after 1 step, and 5 after 5.
+#   20; after 5 steps 5, and the loss is 9 nats, far above the 1.6 nats of a random guess: the
+#   answers are wrong and confident.
+# - **Four steps of 0.5** go the same way in smaller pieces: 20 of 25, as with the one step of 2.0.
+# - **Five shots** do not make up for the wrong number of steps: 21 of 25 after 1 step, and 5 after
+#   5.
 
 # %% [markdown]
 # ### Which class gets which output?
 #
-# For ProtoNet it makes no difference how we number the classes. For MAML it does: its last layer has
-# one row of weights for each output, and each row has its own start. We measure how much: the same
-# pictures, with all $5! = 120$ numberings.
+# For ProtoNet it makes no difference how we number the classes. For MAML it does: its last layer
+# has one row of weights for each output, and each row has its own start. We measure how much it
+# matters, on the same pictures with all $5! = 120$ numberings.
 #
 # > **Predict.** One episode, 75 queries, 120 numberings. How far apart are the best and the worst
 # > accuracy?
@@ -1034,7 +1048,7 @@ describe(
 plt.show()
 
 # %% [markdown]
-# Each column is one episode. Its dots differ in the numbering alone:
+# Each column is one episode. Its dots differ only in the numbering:
 
 # %%
 widths = torch.stack([values.max() - values.min() for values in spread])
@@ -1045,14 +1059,15 @@ print("best minus worst, in points:", [f"{high - low:.0f}" for low, high in rang
 
 # %% [markdown]
 # For the same pictures, the best numbering was 11 to 16 points above the worst in these three
-# episodes. This is not sampling noise from the choice of episodes: support and query pictures are
-# fixed, and only the numbers change. Ye and Chao (2022) found the same size, up to about 15 points
-# with one shot. One could average the answers over several numberings, but there is a cheaper way.
+# episodes. This is not sampling noise from the choice of episodes: the support and query pictures
+# are fixed, and only the numbers change. Ye and Chao (2022) found gaps of the same size, up to
+# about 15 points with one shot. You could average the answers over several numberings, but there is
+# a cheaper way.
 #
 # ### A remedy
 #
-# What makes the outputs differ is that each has its own start. So we start every inner loop with the
-# last layer, the **head**, at zero: then no output has an advantage, and renumbering the classes
+# The outputs differ because each has its own start. So we start every inner loop with the last
+# layer, the **head**, at zero. Then no output has an advantage, and renumbering the classes only
 # renumbers the answers (Kao, Chiu and Chen 2022). In the package this is one keyword, `zero_head`.
 # Nothing else changes in the training.
 #
@@ -1077,10 +1092,10 @@ assert zero_result.mean > glyph_steps[1].mean
 # gradient cannot pass through it to the layers below, so the first inner step moves **the head
 # alone**. With one step, the features do not change in the inner loop at all.
 #
-# Is that also how the plain MAML of above works? We can test it on the trained network: let its one
-# inner step move the head only, or everything but the head.
+# Does the plain MAML from above work in that way, too? We can test it on the trained network: we
+# let its one inner step move only the head, or everything but the head.
 #
-# > **Predict.** Which of the two comes nearer to the full step?
+# > **Predict.** Which of the two comes closer to the full step?
 
 # %%
 names = [name for name, _ in glyph_maml.model.named_parameters()]
@@ -1111,20 +1126,22 @@ plt.show()
 # - **The head at 0** brings about 10 points: 80 % here, and 79 and 83 % on meta-val with two other
 #   training seeds (plain MAML on meta-val, three seeds: 66 to 72 %). And no numbering is better than
 #   another.
-# - **Of the plain MAML's step, the head's part does all the work**: 71 % with the head alone, 70 %
-#   with the full step, level within the intervals. The rest without the head reaches 37 %. What the
-#   outer loop has learned are features that the inner loop need not change; this is called **feature
-#   reuse** (Raghu et al. 2020). It is one network on one kind of pictures; on other tasks the features
+# - **In the plain MAML's step, the head does all the work**: 71 % with the head alone and 70 % with
+#   the full step, which is level within the intervals. The rest without the head reaches 37 %.
+#   Three training seeds say the same on meta-val: 70 to 73 % with the head alone, 69 to 72 % with
+#   the full step, and 37 to 43 % with the rest (300 episodes each). The outer loop has learned
+#   features that the inner loop need not change; this is called **feature reuse** (Raghu et al.
+#   2020). That holds for one kind of network on one kind of picture; on other tasks, the features
 #   may have to move.
 #
 # ## 9. What does first order leave out?
 #
-# First order drops the factors $(I - \alpha H)$. Does it still point the same way? We take the same
-# batches and compare the two meta-gradients by their **cosine**: 1 is the same direction, 0 is a
-# right angle.
+# First order drops the factors $(I - \alpha H)$. Does its gradient still point the same way? On the
+# same batches, we compute the **cosine** of the angle between the two meta-gradients: 1 is the same
+# direction, and 0 is a right angle.
 #
-# > **Predict.** On which of four will the two be closest: the waves or the glyphs, before training or
-# > after?
+# > **Predict.** In which of four cases will the two be closest: on the waves or on the glyphs,
+# > before training or after?
 
 
 # %%
@@ -1181,16 +1198,18 @@ print("waves, at the start: above 0.7:", means["waves, at the start"] > 0.7)
 print("glyphs, trained: below 0.5:", means["glyphs, trained"] < 0.5)
 
 # %% [markdown]
-# - **Waves.** Five steps of 0.01: the two directions are close at the start (cosine about 0.9, an
-#   angle of 26 degrees). They part as training goes on, to about 0.6 (53 degrees), and more in some
-#   batches than in others.
-# - **Glyphs.** One step of 2.0: they are at right angles or a little beyond, before training and after.
+# - **Waves.** With five steps of 0.01, the two directions are close at the start (cosine about 0.9,
+#   an angle of 26 degrees). They move apart as training goes on, to about 0.6 (53 degrees), and
+#   more so in some batches than in others.
+# - **Glyphs.** With one step of 2.0, they are at right angles or a little beyond, both before and
+#   after training.
 #
-# In each factor $I - \alpha H$, both the step size $\alpha$ and the curvature $H$ decide how much
-# first order leaves out.
+# In each factor $I - \alpha H$, the step size $\alpha$ and the curvature $H$ together decide how
+# much first order leaves out.
 #
 # This does not prove that first order fails. It follows its own direction to another start, where
-# its direction may be better. Only training both tells. We train it exactly as we trained MAML above.
+# its direction may be better. Only training both can tell. We train it exactly as we trained MAML
+# above.
 
 # %%
 predict("first_order_trained")
@@ -1221,10 +1240,11 @@ describe(ax, f"Meta-test accuracy with 95 % intervals, trained alike: {parts}. C
 plt.show()
 
 # %% [markdown]
-# **First order fails here**: 29 % against 70 %, with everything else equal. On meta-val, three training
-# seeds gave 31, 37 and 41 %. It is not hopeless with other settings: in one trial on meta-val, five
-# steps of 0.4 (`inner_lr=0.4, num_inner_steps=5`) gave 61 %. Change these two arguments in the cell
-# above and see. It still stays behind second order, with 66 to 72 %.
+# **First order fails here**: 29 % against 70 %, with everything else equal. On meta-val, three
+# training seeds gave 31, 37 and 41 %. Other settings help it: with five steps of 0.4
+# (`inner_lr=0.4, num_inner_steps=5`), three training seeds gave 62.0, 60.5 and 61.6 % on meta-val
+# (300 episodes each, ± 1.5 points at most). Change these two arguments in the cell above and see.
+# First order still stays behind second order, which has 66 to 72 %.
 #
 # Published results go both ways. On Omniglot 5-way 1-shot hardly anything is lost: 98.3 % for first
 # order and 98.7 % for second. On 20-way 1-shot a lot is: 89.4 % against 95.8 % (Nichol et al. 2018;
@@ -1232,9 +1252,10 @@ plt.show()
 #
 # ## 10. A note on normalisation
 #
-# The paper's networks use batch normalisation. It keeps running statistics, and these cannot be right
-# for MAML: each task has its own, and they change with each inner step. In a model that is adapted
-# with running statistics, test accuracy drops to chance. The package refuses it:
+# The paper's networks use batch normalisation. Batch normalisation keeps running statistics, and
+# these cannot be right for MAML: each task has its own statistics, and they change with each inner
+# step. If a model is adapted with running statistics, its test accuracy can drop to chance, as the
+# figures at the end of this section show. The package refuses such a model:
 
 # %%
 try:
@@ -1243,11 +1264,11 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# The paper's code normalises by whatever batch it sees, at test time too. Then the queries inform
-# each other: it is **transductive** (lesson 02). You can ask for it by name,
-# `norm="batch_transductive"`, and should say so when you report it. In a network of your own,
-# `MAML(model, batch_norm="transductive")` does the same; with `"inductive"`, a task's queries are
-# normalised by the statistics of its support set instead. This check tells the two apart:
+# The paper's code normalises by the batch that it sees, at test time too. Then the queries inform
+# each other, and the evaluation is transductive (lesson 02). You can choose this with
+# `norm="batch_transductive"`, and you should say so when you report a result. In a network of your
+# own, `MAML(model, batch_norm="transductive")` does the same; with `"inductive"`, a task's queries
+# are normalised by the statistics of its support set instead. This check tells the two apart:
 
 # %%
 from metalearn_edu.diagnostics import check_transduction
@@ -1267,8 +1288,8 @@ for norm in ("group", "batch_transductive"):
 #
 # ### A: it learns, but the number is wrong
 #
-# This loop looks right, and a model trained with it gets better. Then someone runs it on the case
-# that we worked out on paper.
+# This loop looks right, and a model trained with it improves. Then someone runs it on the case that
+# we worked out on paper.
 
 
 # %%
@@ -1287,7 +1308,8 @@ almost_maml(layer, paper_case[0], 0.1, half_squared_error).backward()
 print(f"meta-gradient {layer.weight.grad.item():.2f}")
 
 # %% [markdown]
-# On paper the meta-gradient was -0.99; this is the first-order value, -1.10. And there was no error.
+# On paper, the meta-gradient was -0.99; this is the first-order value, -1.10. And there was no
+# error message.
 #
 # ### Exercise 4: fix it (3 minutes, easy)
 #
@@ -1311,12 +1333,12 @@ def my_adapted_query_loss(w, support_x, support_y, query_x, query_y, inner_lr):
 check(my_adapted_query_loss)
 
 # %% [markdown]
-# Why was there no error? A path from the start to the query loss remains: the `w` itself in `w -
-# inner_lr * gradient`. What is lost is the other path, through the gradient, and with it the factor
-# $1 - \alpha \lambda$. `gradient.detach()` or `.data` would have the same effect.
+# Why was there no error message? One path from the start to the query loss remains: the `w` itself
+# in `w - inner_lr * gradient`. The other path, through the gradient, is lost, and with it the
+# factor $1 - \alpha \lambda$. `gradient.detach()` or `.data` would have the same effect.
 #
-# No loss curve shows this. A check does: it compares the meta-gradient with finite differences, and
-# records how autograd was called.
+# No loss curve shows this, but a check does: it compares the meta-gradient with finite differences,
+# and records how autograd was called.
 
 # %%
 from metalearn_edu.diagnostics import check_meta_gradient
@@ -1329,7 +1351,7 @@ print(check_meta_gradient(lambda m: m.loss(four), MAML(small, loss_fn=F.mse_loss
 #
 # At test time we need no meta-gradient, so someone switches gradients off to save memory. PyTorch
 # then stops with *element 0 of tensors does not require grad*. A web search finds a cure:
-# `loss.requires_grad_()`. Now it runs.
+# `loss.requires_grad_()`. Now the code runs.
 
 # %%
 import copy
@@ -1353,7 +1375,7 @@ print(
 )
 
 # %% [markdown]
-# After five steps of the optimiser, the error is the same to the last digit. What did the cure cure?
+# After five steps of the optimiser, the error is the same to the last digit. What did the cure do?
 
 # %%
 predict("what_the_cure_cured")
@@ -1362,7 +1384,7 @@ predict("what_the_cure_cured")
 # ### Exercise 5: let it move (7 minutes, medium)
 #
 # Here is the same inner loop without an optimiser. It has two `no_grad` blocks, and one of them is
-# right. Fix it so that it returns the adapted weights. A whole evaluation runs under
+# correct. Fix it so that it returns the adapted weights. A whole evaluation runs under
 # `torch.no_grad()`, so your function must also work when it is **called** there, as `adapt` does.
 
 
@@ -1386,7 +1408,7 @@ def my_adapt_anywhere(support_loss, w, inner_lr, num_inner_steps):
 check(my_adapt_anywhere)
 
 # %% [markdown]
-# The check of part A reports it when it happens in training:
+# The check of part A reports this fault when it happens in training:
 
 
 # %%
@@ -1409,8 +1431,8 @@ print("no gradient at all" in str(check_meta_gradient(loss_without_graph, small)
 # - **It depends on the numbering of the classes**, as we measured, unless the head starts at 0. And a
 #   head with five outputs of its own cannot handle six classes.
 # - **It does not always do what its name promises.** On two image benchmarks, Raghu et al. (2020)
-#   kept nearly all of its accuracy with an inner loop that moves the head alone: the features were
-#   learned by the outer loop, and reused. Compare our test above.
+#   kept nearly all of its accuracy with an inner loop that moves only the head: the outer loop had
+#   learned the features, and the inner loop reused them. Compare our test above.
 # - **Simple rivals are strong.** In a rerun with a deep network, MAML reached 65.7 % on
 #   miniImageNet 5-way 5-shot, while plain fine-tuning reached 74.3 % (Chen et al. 2019).
 #
@@ -1426,10 +1448,10 @@ print("no gradient at all" in str(check_meta_gradient(loss_without_graph, small)
 # | MAML (ours, 600 tasks) | 10 | about 0.7 | about 0.13 | about 0.09 |
 # | joint training (ours, 600 tasks) | 10 | about 2.3 | about 1.8 | about 1.6 |
 #
-# These are not directly comparable: the paper trained for 1 inner step and 70,000 outer ones, so it
-# is good after the first step; ours was trained for 5 inner steps and is good after the fifth. The
-# rivals' step sizes were chosen differently, too. The next cell has our figures for both sizes of
-# support set.
+# These are not directly comparable: the paper trained with 1 inner step and 70,000 outer steps, so
+# its learner is good after the first inner step; ours was trained with 5 inner steps and is good
+# after the fifth. The rivals' step sizes were chosen differently, too. The next cell has our
+# figures for both sizes of support set.
 
 # %%
 table = {n: evaluate_by_step(maml, Sinusoids(n, 100), (1, 5, 10), chunk_size=200) for n in (5, 10)}
@@ -1467,8 +1489,8 @@ plt.show()
 # | MAML with `zero_head`, Glyphs (ours, meta-test, 300 episodes) | about 80 ± 1 | the same |
 # | FOMAML, Glyphs (ours, meta-test, 300 episodes) | about 29 ± 1 | the same |
 #
-# These are not comparable either: other letters, twice the filters, 60,000 outer steps of 32 tasks
-# against our 400 of 8, and queries that inform each other.
+# These are not comparable either. The paper has other letters, twice as many filters, 60,000 outer
+# steps of 32 tasks against our 400 of 8, and queries that inform each other.
 #
 # ## 14. Recap
 #
@@ -1477,9 +1499,10 @@ plt.show()
 # - compute a meta-gradient on paper: the slope at $w'$, times a factor ($1 - \alpha\lambda$) for each
 #   step, and say when that factor shrinks and when it grows;
 # - write MAML with autograd, with `higher` and with `torch.func`, and show that the three agree;
-# - say what second order costs, one Hessian-vector product for each inner step and a graph that
-#   grows with them, and measure what first order leaves out and what that costs in accuracy;
-# - read an error of 0.13 against 4.25 and 3.01, and an accuracy after 0 steps against chance;
+# - say what second order costs (one Hessian-vector product for each inner step, and a graph that
+#   grows with the number of steps), and measure what first order leaves out and what that costs in
+#   accuracy;
+# - judge an error of 0.13 against 4.25 and 3.01, and an accuracy after 0 steps against chance;
 # - say when the best start is also a good model, and remove the effect of the numbering;
 # - spot a missing `create_graph=True` and an inner loop under `no_grad`.
 #
@@ -1507,7 +1530,7 @@ progress(5)
 #    nothing moves; or the adapted weights are computed, but the old ones are used for the queries.
 # </details>
 #
-# **Next:** we chose one step size for all weights by hand. Can step sizes be learned?
+# **Next:** we chose one step size for all weights by hand. Can we learn step sizes, too?
 # [06_meta_sgd](06_meta_sgd.ipynb)
 #
 # **References**

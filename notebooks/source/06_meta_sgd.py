@@ -3,20 +3,21 @@
 #
 # **The question: can we learn the step sizes as well?**
 #
-# MAML learns where gradient descent starts. How far each step goes is still a number that we choose
-# by hand, one for all weights. Lesson 05 showed how much depends on it. **Meta-SGD** learns it: one
-# step size for every single weight, trained in the outer loop together with the start.
+# MAML learns where gradient descent starts. We still choose by hand how far each step goes: one
+# number for all weights. Lesson 05 showed how much depends on it. **Meta-SGD** learns this, too:
+# one step size for every single weight, trained in the outer loop together with the start.
 #
 # **After this lesson you can**
 #
-# - compute the gradient with respect to a step size on paper, and tell which way it will move;
+# - compute the gradient with respect to a step size on paper, and say which way the step size will
+#   move;
 # - write Meta-SGD in a dozen lines, and show that it contains MAML;
 # - train both on sine waves and compare them on the same tasks, at equal steps and equal time;
-# - find out how many learned step sizes are enough, and what a step size per weight cannot do;
+# - find out how many learned step sizes are enough, and say what a step size per weight cannot do;
 # - find two bugs in an inner loop that no error message reports.
 #
 # **Time:** 60 minutes to read and try, of which about 2 minutes are computing; the exercises take
-# another 40.
+# another 45.
 #
 # **Prerequisites:** [05_maml](05_maml.ipynb) (inner and outer loop, meta-gradient),
 # [02_honest_evaluation](02_honest_evaluation.ipynb) (paired comparisons).
@@ -67,8 +68,8 @@ torch.set_num_threads(1)
 # ## 1. The data, and what one step can do
 #
 # The tasks are the sine waves of lesson 05: $y = A \sin(x - \varphi)$, ten support points, and
-# queries elsewhere on the same wave. Two anchors from there: always answering zero costs 4.25, and
-# the best answer without the support set costs **3.01**.
+# queries elsewhere on the same wave. Two anchors come from there: always answering zero costs 4.25,
+# and the best answer without the support set costs **3.01**.
 
 # %%
 waves = Sinusoids(n_shot=10, n_query=100)
@@ -106,13 +107,13 @@ describe(
 plt.show()
 
 # %% [markdown]
-# 0.01 hardly moves the curve, 0.1 lifts it as a whole, and 0.5 sends it off the plot. One step from
-# a random start does not make a wave, whatever its size. A learned start helps (lesson 05). Do
-# learned step sizes help as well, on top of the learned start?
+# A step of 0.01 hardly moves the curve, 0.1 lifts it as a whole, and 0.5 sends it off the plot.
+# None of the three steps makes a wave. A learned start helps (lesson 05). Do learned step sizes
+# help as well, in addition to the learned start?
 #
 # ## 2. By hand: one weight, one step size
 #
-# We take the case of lesson 05: $w = 2$, support loss $(w - 1)^2/2$, query loss $(w - 3)^2/2$,
+# We take the case from lesson 05: $w = 2$, support loss $(w - 1)^2/2$, query loss $(w - 3)^2/2$,
 # step size $\alpha = 0.1$. The support slope is $w - 1 = 1$, so
 #
 # $$w' = w - \alpha\,(w - 1) = 1.9, \qquad \text{query slope at } w' = 1.9 - 3 = -1.1$$
@@ -136,10 +137,10 @@ print(f"with respect to the start {by_start:.2f}, to the step size {by_rate:.2f}
 
 # %% [markdown]
 # **+1.10**: the outer loop makes $\alpha$ smaller. The support set pulls $w$ down, towards 1, and
-# the query set pulls it up, towards 3. So the shorter the step, the better, and best of all is a
-# step in the **opposite direction**. Nothing in the method forbids a negative step size.
+# the query set pulls it up, towards 3. So a shorter step is better, and a step in the **opposite
+# direction** is better still. Nothing in the method forbids a negative step size.
 #
-# A finite difference, which uses no calculus, and autograd agree:
+# A finite difference, which uses no calculus, agrees with autograd:
 
 
 # %%
@@ -157,8 +158,8 @@ print(f"finite difference {difference:.2f}, autograd", *(f"{g.item():.2f}" for g
 # %% [markdown]
 # ### Exercise 1: both gradients (5 minutes, easy)
 #
-# Return the gradients with respect to the start and to the step size, in this order, as two plain
-# numbers. The losses are $(w - \text{target})^2/2$. Begin with the two slopes.
+# Return the gradients with respect to the start and with respect to the step size, in this order,
+# as two plain numbers. The losses are $(w - \text{target})^2/2$. Begin with the two slopes.
 
 
 # %%
@@ -191,19 +192,19 @@ print(f"to the step size {learner.rates['weight'].grad.item():.2f}")
 #
 # ## 3. Many tasks: a step size is a regression
 #
-# One task says little; the outer loop sees many. Each has a support target $s$ and a query target
-# $q$. After one step from $w$ we are at
+# One task says little, but the outer loop sees many. Each has a support target $s$ and a query
+# target $q$. After one step from $w$ we are at
 #
 # $$w' = (1 - \alpha)\, w + \alpha\, s$$
 #
-# As a function of $s$ this is a **straight line with slope $\alpha$**, and it should hit $q$. So
-# the best pair of start and step size is the least-squares line of query targets on support
+# As a function of $s$ this is a **straight line with slope $\alpha$**, and it should come close to
+# $q$. So the best pair of start and step size is the least-squares line of query targets on support
 # targets: $\alpha$ is its slope, and its intercept is $(1 - \alpha)\,w$. MAML with a fixed $\alpha$
 # can only move the line up and down.
 #
-# > **Predict.** Three families of 100 tasks: in the first the support target is a noisy copy of the
-# > query target, in the second it has nothing to do with it, in the third it points away. What sign
-# > will $\alpha$ have in each?
+# > **Predict.** Three families of 100 tasks: in the first, the support target is a noisy copy of
+# > the query target; in the second, it has nothing to do with it; in the third, it points the other
+# > way. What sign will $\alpha$ have in each?
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -235,7 +236,8 @@ def my_best_start_and_rate(support_targets, query_targets):
 check(my_best_start_and_rate)
 
 # %% [markdown]
-# Now we train `MetaSGD` on each family. It knows nothing about lines; it follows its two gradients.
+# Now we train `MetaSGD` on each family. It knows nothing about lines; it just follows its two
+# gradients.
 
 
 # %%
@@ -276,19 +278,19 @@ describe(
 plt.show()
 
 # %% [markdown]
-# Positive, near zero (what is left is the sampling noise of 100 tasks), negative. And where the
-# support set is a noisy copy, the slope is **less than 1**, because a full step would copy the
-# noise. This is **shrinkage**: with noise as strong as the signal the slope is 1/2, without noise
-# it is 1. The gain of a Kalman filter is the same number. So a learned step size tells how far the
-# support gradient of this weight can be trusted, and in which direction.
+# The step sizes are positive, near zero (what is left is the sampling noise of 100 tasks), and
+# negative. And where the support set is a noisy copy, the slope is **less than 1**, because a full
+# step would copy the noise. This is **shrinkage**: with noise as strong as the signal, the slope is
+# 1/2, and without noise it is 1. The gain of a Kalman filter is the same number. So a learned step
+# size says how far we can trust the support gradient of this weight, and in which direction to go.
 #
 # With many weights, the gradient keeps its form for each of them. After one step,
 #
 # $$\frac{\partial \mathcal{L}_Q(\theta')}{\partial \alpha} = -\,\nabla \mathcal{L}_Q(\theta') \circ \nabla \mathcal{L}_S(\theta)$$
 #
 # Where the two gradients agree in sign, averaged over tasks, the step size grows. Where they
-# disagree, it falls, below zero if need be. But the best step sizes are no longer one slope each:
-# what one weight should do depends on what the others do in the same step.
+# disagree, it falls, even below zero. But the best step sizes are no longer separate slopes: what
+# one weight should do depends on what the others do in the same step.
 #
 # ## 4. Meta-SGD for a network
 #
@@ -313,8 +315,8 @@ small = MAMLModel(1, 8, 1).double()
 four = waves.episodes(seed=3, start=0, n_tasks=4).to(dtype=torch.float64)
 
 # %% [markdown]
-# We give every weight a random step size, some of them negative, and compare with the package on
-# one task: the gradients with respect to the start and to the step sizes.
+# We give every weight a random step size, some of them negative. Then we compare the gradients with
+# respect to the start and to the step sizes with those of the package, on one task.
 
 # %%
 learner = MetaSGD(small, num_inner_steps=3, loss_fn=F.mse_loss)
@@ -328,7 +330,8 @@ gaps = [(a - b).abs().max().item() for a, b in zip(by_loop, by_package, strict=T
 print(len(gaps), "gradients, all equal to 12 digits:", max(gaps) < 1e-12)
 
 # %% [markdown]
-# The formula of the last section, without any differentiation through the inner step:
+# We also check the formula from the last section, which needs no differentiation through the inner
+# step:
 
 # %%
 learner.num_inner_steps = 1
@@ -345,7 +348,8 @@ print(
 )
 
 # %% [markdown]
-# **Meta-SGD contains MAML.** Set all step sizes to one number and do not train them:
+# **Meta-SGD contains MAML.** To see this, we set all step sizes to one number and do not train
+# them:
 
 # %%
 batch = waves.episodes(seed=4, start=0, n_tasks=25)
@@ -360,10 +364,10 @@ print("the same loss, to the last bit, in 10 outer steps:", all(same))
 # %% [markdown]
 # ### Exercise 3: Meta-SGD for any two losses (10 minutes, medium)
 #
-# Write it once yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
-# weight tensor to a scalar; `w` and `rates` have the same shape. They can come without
-# `requires_grad`, so begin with `w = w.detach().requires_grad_()`, and the same for `rates`. One
-# call of `torch.autograd.grad(loss, (w, rates))` gives both gradients.
+# Now write it yourself, in plain autograd. `support_loss` and `query_loss` are functions from a
+# weight tensor to a scalar; `w` and `rates` have the same shape. They might not require gradients
+# yet, so begin with `w = w.detach().requires_grad_()`, and do the same for `rates`. One call of
+# `torch.autograd.grad(loss, (w, rates))` gives both gradients.
 
 
 # %%
@@ -386,7 +390,7 @@ check(my_meta_sgd_gradients)
 #
 # The network is the paper's, 1 - 40 - 40 - 1 with ReLU, and the inner loop takes one step, of 0.01
 # for MAML. The step sizes of Meta-SGD start at 0.01 as well, so before training the two are the
-# same learner. Outer loop, seed, tasks and schedule are the same too.
+# same learner. The outer loop, the seed, the tasks and the schedule are the same, too.
 
 # %%
 train_waves = Sinusoids(n_shot=10, n_query=20)
@@ -420,11 +424,11 @@ describe(
 plt.show()
 
 # %% [markdown]
-# Both lines leave the task-blind 3.01 (dotted) early. The line of Meta-SGD falls faster, and
+# Both lines drop below the task-blind 3.01 (dotted) early. The line of Meta-SGD falls faster, and
 # further.
 #
-# > **Predict.** On new waves, with ten support points and one step: by what factor will Meta-SGD's
-# > error be smaller than MAML's? First look at one wave.
+# > **Predict.** On new waves, with ten support points and one step: how many times as large as
+# > Meta-SGD's error will MAML's be? First, look at one wave.
 
 # %%
 truth = amplitude * torch.sin(x - phase)
@@ -442,8 +446,9 @@ describe(ax, f"One new wave and both learners after one step; squared error: {fo
 plt.show()
 
 # %% [markdown]
-# One wave is an anecdote. We take 600 meta-test tasks with 100 queries each, and 5, 10 and 20
-# support points (training had 10). The two learners get the same tasks, so we can pair them.
+# One wave is an anecdote. We take 600 meta-test tasks with 100 queries each, and with 5, 10 and 20
+# support points (training had 10). The two learners get the same tasks, so we can compare them in
+# pairs.
 
 # %%
 comparisons = {
@@ -470,17 +475,18 @@ for n, c in comparisons.items():
     assert c.difference.interval[0] > 0.1, str(c)
 
 # %% [markdown]
-# With ten points the error of MAML is more than twice that of Meta-SGD, and the interval of the
+# With ten points, the error of MAML is more than twice that of Meta-SGD, and the interval of the
 # paired difference is far from 0. An interval over tasks says nothing about the next training, so
-# we trained each with three seeds (same 600 tasks, each figure good to about ± 0.05, those of
-# Meta-SGD ± 0.03):
+# we trained each learner with three seeds. (All are scored on the same 600 tasks. Each figure of
+# MAML is good to about ± 0.05, and each figure of Meta-SGD to about ± 0.03.)
 #
 # | squared error, seeds 0, 1, 2 | 5 points | 10 points | 20 points |
 # |---|---|---|---|
 # | MAML | 0.91, 0.82, 0.83 | 0.63, 0.54, 0.54 | 0.49, 0.38, 0.38 |
 # | Meta-SGD | 0.44, 0.44, 0.44 | 0.25, 0.26, 0.25 | 0.14, 0.14, 0.14 |
 #
-# With 5 points the error of MAML is about twice as large, with 20 about three times.
+# With 5 points, the error of MAML is about twice as large, and with 20 points about three times as
+# large.
 #
 # Is 0.01 just a poor choice for MAML? We trained MAML with five step sizes, seed 0, and measured on
 # the same 600 tasks:
@@ -489,8 +495,8 @@ for n, c in comparisons.items():
 # |---|---|---|---|---|---|
 # | squared error | 0.77 | 0.73 | 0.63 | 0.61 | 0.69 |
 #
-# No single number comes near 0.25. What helps is **that the numbers differ**. How much they must
-# differ is the question of section 6.
+# No single number comes near 0.25. What helps is **that the numbers differ**. Section 6 asks how
+# much they must differ.
 #
 # ### Equal steps, and equal time?
 #
@@ -527,9 +533,10 @@ describe(ax, f"Computing time of an outer step: Meta-SGD takes {ratio:.2f} times
 plt.show()
 
 # %% [markdown]
-# Twice the numbers, but hardly more time: the extra work is one product for each weight, and Adam
-# has twice as much to store. We measured ratios between 1.0 and 1.2. So equal steps and equal time
-# are nearly the same contest. To be on the safe side we give MAML **a quarter more steps**:
+# Meta-SGD has twice as many numbers, but takes hardly more time: the extra work is one product for
+# each weight, and Adam has twice as much to store. We measured ratios between 1.0 and 1.2. So a
+# comparison at equal steps is nearly a comparison at equal time. To be on the safe side, we give
+# MAML **a quarter more steps**:
 
 # %% tags=["nbval-ignore-output"]
 longer_maml, _ = train_for_one_step(MAML, 1250)
@@ -543,8 +550,8 @@ assert at_equal_time.difference.interval[0] > 0.1, str(at_equal_time)
 #
 # All 1,761 step sizes began at 0.01.
 #
-# > **Predict.** Which layer will get the largest ones? How many will be negative: none, a few, a
-# > third?
+# > **Predict.** Which layer will get the largest step sizes? How many will be negative: none, a
+# > few, or a third?
 
 # %%
 from metalearn_edu.explorers.step_sizes import plot_step_sizes
@@ -555,8 +562,8 @@ _ = ax.set_title("dashed: the start, 0.01; bar: the middle half", loc="left")
 plt.show()
 
 # %% [markdown]
-# Each dot is a step size (of the second layer, every eighth). The axis is linear up to 0.1 and
-# logarithmic beyond, and the column on the right is the share below zero.
+# Each dot is a step size (for the second layer, we show every eighth). The axis is linear up to 0.1
+# and logarithmic beyond, and the column on the right gives the share below zero.
 
 # %% tags=["nbval-ignore-output"]
 values = torch.cat([rate.detach().flatten() for rate in meta_sgd.step_sizes])
@@ -565,17 +572,19 @@ print(f"negative: {100 * share:.0f} %; from {values.min():.2f} to {values.max():
 assert 0.15 < share < 0.6 and values.max() > 0.2
 
 # %% [markdown]
-# About a third are negative, and every layer has some. The largest single ones are in the second
-# layer, near 1 or a hundred times the start; as a group, the biases of the first layer spread most
-# widely. A negative step size is not a mistake. For this weight, going **against** its own support
-# gradient helps the queries, given what the other weights do in the same step.
+# About a third are negative, and every layer has some. The largest single step sizes are in the
+# second layer, near 1, a hundred times the value at the start; as a group, those of the biases of
+# the first layer spread most widely. A negative step size is not a mistake. For this weight, going
+# **against** its own support gradient helps the queries, given what the other weights do in the
+# same step.
 #
 # ### Change them after training
 #
 # We change the trained step sizes and leave the start as it is.
 #
-# > **Predict.** Which of these will hurt most: all signs made positive, the negative ones set to 0,
-# > each layer's mean for all its weights, the sizes shuffled within each layer?
+# > **Predict.** Which of these changes will hurt most: making all signs positive, setting the
+# > negative ones to 0, giving all weights of a layer their mean, or shuffling the step sizes within
+# > each layer?
 
 
 # %%
@@ -622,23 +631,23 @@ assert changed["layer means"].mean > 5 * changed["as learned"].mean
 assert not changed["all signs positive"].mean < 3.01
 
 # %% [markdown]
-# As learned, the error is about 0.25. Every change spoils it. With all step sizes at 0.01 the start
-# alone is still a little better than the task-blind 3.01. With the mean of each layer we are back
-# there; shuffled within the layer, or with the negative ones set to 0 or made positive, it is
-# **worse than not using the support set**.
+# With the learned step sizes, the error is about 0.25. Every change makes it much larger. With all
+# step sizes at 0.01, it is still a little below the task-blind 3.01. With the mean of each layer,
+# it is back there. With the step sizes shuffled within the layer, or with the negative ones set to
+# 0 or made positive, it is **worse than not using the support set**.
 #
 # It is tempting to conclude that every single step size matters. But this experiment cannot show
-# it. Start and step sizes were trained together, each to fit the other. It shows that *this start*
-# needs *these* step sizes. It does not show that a start could not be trained to do well with
-# fewer.
+# that. The start and the step sizes were trained together, each to fit the other. The experiment
+# shows that *this start* needs *these* step sizes. It does not show that no start could be trained
+# to do well with fewer.
 #
 # ### The ladder: 1, 6, 1,761
 #
-# The right control trains fewer of them. We give Meta-SGD one learned number for all weights, and
-# then six, one for each parameter tensor (two for each layer). All else stays the same.
+# The right control is to train fewer of them. We give Meta-SGD one learned number for all weights,
+# and then six, one for each parameter tensor (two for each layer). Everything else stays the same.
 #
-# > **Predict.** MAML with a fixed number has about 0.6, Meta-SGD with 1,761 about 0.25. Where will
-# > one learned number be, and where will six?
+# > **Predict.** MAML with a fixed number has about 0.6, Meta-SGD with 1,761 about 0.25. What error
+# > will one learned number reach, and what error will six reach?
 
 
 # %%
@@ -682,7 +691,7 @@ plt.show()
 assert rungs["6 learned"].mean < 0.75 * rungs["1 learned"].mean
 
 # %% [markdown]
-# Three seeds, the same 600 tasks:
+# Here are three seeds on the same 600 tasks:
 #
 # | step sizes | seed 0 | seed 1 | seed 2 |
 # |---|---|---|---|
@@ -692,26 +701,28 @@ assert rungs["6 learned"].mean < 0.75 * rungs["1 learned"].mean
 # | 1,761 learned | 0.25 | 0.26 | 0.25 |
 #
 # One learned number is no better than a good fixed one. **Six numbers have 75 to 86 % of the gain
-# of 1,761.** In all three trainings three of the six are negative: those of the weights and the
-# biases of the second layer, and of the output's bias. The paired difference between 6 and 1,761 is
-# 0.04 to 0.07 (± 0.01).
+# of 1,761.** In all three trainings, three of the six are negative: those for the weights and the
+# biases of the second layer, and the one for the output's biases. The paired difference between 6
+# and 1,761 is 0.04 to 0.07 (± 0.01).
 #
-# So on the waves most of the gain comes from step sizes that differ between tensors, signs
-# included. The rest, from weight to weight, is real but small. MAML++ (Antoniou et al. 2019) learns
-# step sizes by layer, and for large models it is common to set them by layer, too.
+# So on the waves, most of the gain comes from step sizes (and signs) that differ between tensors.
+# The rest of the gain, from differences between single weights, is real but small. MAML++ (Antoniou
+# et al. 2019) learns step sizes by layer, and for large models it is common to set them by layer,
+# too.
 #
 # ### What a step size per weight cannot do
 #
 # More numbers are not more directions. A step size per weight stretches the gradient along the axes
-# of the weights. It cannot turn it. Take a quadratic loss in two weights with curvature $H$, a long
-# valley. One step reaches the minimum from everywhere if $\mathrm{diag}(\alpha)\, H = I$, and that
-# is possible only if $H$ is diagonal: if the valley runs along an axis. In the explorer you can
-# turn the valley. Three steps start at the same point: the best single number, the best diagonal
-# (one number per weight), and the full matrix $H^{-1}$. "Best" is meant over all starts.
+# of the weights, but it cannot mix the gradients of different weights. Take a quadratic loss in two
+# weights with curvature $H$, shaped like a long valley. One step reaches the minimum from
+# everywhere if $\mathrm{diag}(\alpha)\, H = I$, and that is possible only if $H$ is diagonal, which
+# means that the valley runs along an axis. In the explorer you can turn the valley. Three steps
+# start at the same point: one with the best single number, one with the best diagonal (one number
+# per weight), and one with the full matrix $H^{-1}$. "Best" means best on average over all starts.
 #
-# > **Predict.** At 0 degrees the diagonal leaves nothing of the distance, the single number 61 %
-# > (on average, for a valley 8 times as steep across as along). What will the diagonal leave at 10
-# > degrees, and at 45?
+# > **Predict.** At 0 degrees, the diagonal leaves nothing of the distance to the minimum, and the
+# > single number leaves 61 % (on average, for a valley 8 times as steep across as along). What will
+# > the diagonal leave at 10 degrees, and what at 45?
 
 # %%
 from metalearn_edu.explorers.valley import ValleyExplorer
@@ -727,24 +738,24 @@ print(valley.state)
 # <details><summary>What we saw</summary>
 #
 # At 10 degrees the diagonal already leaves 51 %, at 20 degrees 59 %, and at 45 degrees 61 %,
-# exactly what a single number leaves: there both weights have the same curvature and get the same
-# step size. The full matrix leaves nothing at any angle, and needs four numbers; for 1,761 weights
-# it would need three million. With a rounder valley (a ratio near 1) all three agree.
+# exactly what a single number leaves: there, both weights have the same curvature and get the same
+# step size. The full matrix leaves nothing at any angle, but it needs four numbers; for 1,761
+# weights it would need three million. With a rounder valley (a ratio near 1) all three agree.
 #
 # Methods between the two exist: Meta-Curvature (Park and Oliva 2019) learns small matrices that
-# multiply the gradient, WarpGrad (Flennerhag et al. 2020) learns layers that turn it. Adam is
-# a diagonal, too, one that is computed and not learned.
+# multiply the gradient, WarpGrad (Flennerhag et al. 2020) learns layers that turn it. Adam uses a
+# diagonal, too, but computes it instead of learning it.
 # </details>
 
 # %% [markdown]
 # ## 7. More steps than it was trained for
 #
-# In lesson 05 MAML went on improving after the steps it was trained for. The one step of Meta-SGD
-# is tuned weight by weight, and some step sizes are large.
+# In lesson 05 MAML went on improving after the steps it was trained for. Meta-SGD's one step is
+# tuned weight by weight, and some of its step sizes are large.
 #
 # > **Predict.** After 2 to 5 steps, will the error of Meta-SGD fall, as that of MAML does, or rise?
 # > Answer for the **mean** over tasks, and for the **median**. (In the figure, "more" stands for
-# > all above 30.)
+# > everything above 30.)
 
 # %%
 by_step = {"MAML": [], "Meta-SGD": []}
@@ -784,22 +795,22 @@ for name, shares in lost.items():
 assert medians[2] < medians[1] and lost["MAML"][5] < 2 and lost["Meta-SGD"][5] > 5
 
 # %% [markdown]
-# Both answers are true. On **most** waves a second and third step help Meta-SGD too: its median
-# falls by about a half. But on some waves, a tenth after three steps and a quarter after five, it
-# **diverges**, and then the mean says nothing. They are mostly waves of large amplitude.
+# Both answers are true. On **most** waves, a second and a third step help Meta-SGD too: its median
+# falls by about a half. But on some waves (a tenth after three steps, a quarter after five), it
+# **diverges**, and then the mean says nothing. These are mostly waves of large amplitude.
 #
-# Why can repeating a good step do harm? In lesson 05, with one number $\alpha$, each step
+# Why can it do harm to repeat a good step? In lesson 05, with one number $\alpha$, each step
 # multiplied the distance from the minimum by $1 - \alpha\lambda$ along a direction of curvature
 # $\lambda$. With a step size per weight it is the matrix $I - \mathrm{diag}(\alpha) H$ that
-# multiplies the distance, and directions mix, as in the valley above. Where this matrix makes some
-# direction longer, one step can still be good, if it was trained for. Repeated, it explodes. Train
-# for the number of steps that you will take, or keep to one.
+# multiplies the distance, and directions mix, as in the valley above. Where this matrix stretches
+# some direction, one step can still be good, if we trained for one step. Repeated, it explodes.
+# Train for the number of steps that you will take, or take only one.
 #
 # ## 8. Explore
 #
-# On the left the step sizes, on the right what they do to a wave of your choice, beside MAML. You
-# can multiply the step sizes of a layer by a number: 0 stops the layer, a negative number reverses
-# it.
+# On the left are the step sizes; on the right is what they do to a wave of your choice, beside
+# MAML. You can multiply the step sizes of a layer by a number: 0 stops the layer, a negative number
+# reverses it.
 
 # %%
 from metalearn_edu.explorers.step_sizes import StepSizeExplorer
@@ -808,10 +819,10 @@ explorer = StepSizeExplorer(meta_sgd, maml)
 explorer
 
 # %% [markdown]
-# Three things to try.
+# Try three things.
 #
-# 1. Halve the step sizes of one layer at a time, then set them to 0. Which layer does the work?
-# 2. Raise the steps at a small amplitude, then at a large one.
+# 1. Halve the step sizes of one layer at a time, and then set them to 0. Which layer does the work?
+# 2. Increase the number of steps at a small amplitude, and then at a large one.
 # 3. Set 0 steps: do the two starts look alike?
 
 # %%
@@ -820,20 +831,21 @@ explorer.set(num_inner_steps=3, amplitude=5.0)
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# 1. On the wave of the explorer, without the step of layer 1 the error goes from 0.16 to 0.30,
-#    without that of layer 2 to 0.36, without that of the output to 3.0. Over 200 tasks it is the
-#    same: from 0.25 to 0.43, 0.56 and 1.9. The output does most of the work, and the other layers
-#    improve it. Doubling or halving all step sizes costs far more than changing those of one hidden
-#    layer.
-# 2. At amplitude 1 five steps of Meta-SGD bring the error to 0.00. At amplitude 5 it falls for two
-#    steps, and then grows: 0.6 after three, 39 after five.
-# 3. They do: nearly the same curve, the mean of all waves. The difference is all in the step.
+# 1. On the wave of the explorer, the error rises from 0.16 to 0.30 without the step of layer 1, to
+#    0.36 without the step of layer 2, and to 3.0 without the step of the output. The same happens
+#    over 200 tasks: the error rises from 0.25 to 0.43, 0.56 and 1.9. The output does most of the
+#    work, and the other layers improve the result. Doubling or halving all the step sizes costs far
+#    more than changing those of one hidden layer.
+# 2. At amplitude 1, five steps of Meta-SGD bring the error down to 0.00. At amplitude 5, it falls
+#    for two steps, and then grows: 0.6 after three, 39 after five.
+# 3. They do: both are nearly the same curve, the mean of all waves. The step makes all the
+#    difference.
 # </details>
 #
 # ## 9. Glyphs: the same on pictures
 #
-# Now 5-way 1-shot on letters, with a network of three linear layers (784 - 64 - 64 - 5), again with
-# one step. All step sizes start at 0.4, which on meta-val was better for MAML than 0.1.
+# Now we turn to 5-way 1-shot on letters, with a network of three linear layers (784 - 64 - 64 - 5),
+# again with one step. All step sizes start at 0.4, which on meta-val was better for MAML than 0.1.
 
 # %%
 from metalearn_edu.backbones import MLP
@@ -891,12 +903,12 @@ assert means[2] > means[0] and (rates[-1] < 0.2).all()
 # %% [markdown]
 # - **Accuracy: no gain to speak of.** Both have 55 to 57 % ± 1. Meta-SGD was ahead by 0.2, 0.0 and
 #   0.7 points in three trainings (seeds 0, 1, 2; paired, ± 0.6 each). The start of 0.4 was chosen
-#   to suit MAML, and 500 outer steps have moved most step sizes by only a tenth of it. In a trial
-#   with one seed where both started from 0.1 (and `meta_lr` was 0.003), Meta-SGD came to 54.5 % and
-#   MAML to 52.5 %, but MAML from 0.4 to 59.1 % (± 1.6 each, 200 meta-val episodes). There, learning
-#   the step sizes did not replace choosing a good start for them.
-# - **Layers.** The step sizes of the weights grow from the pixels to the output: about 0.42, 0.45
-#   and 0.50 on average, in all three trainings.
+#   to suit MAML, and 500 outer steps have moved most step sizes by only a tenth of that. In a trial
+#   with one seed in which both started from 0.1 (and `meta_lr` was 0.003), Meta-SGD reached 54.5 %
+#   and MAML 52.5 %, but MAML from 0.4 reached 59.1 % (± 1.6 each, 200 meta-val episodes). There,
+#   learning the step sizes could not replace choosing a good start for them.
+# - **Layers.** The step sizes of the weights increase from the pixels to the output: about 0.42,
+#   0.45 and 0.50 on average, in all three trainings.
 # - **The biases of the output have fallen** from +0.4 to between -0.36 and +0.03, on average about
 #   -0.2. Why?
 #
@@ -909,13 +921,13 @@ assert means[2] > means[0] and (rates[-1] < 0.2).all()
 # > so this lowers its score for every picture, like a second bias. That goes too far, and the bias
 # > itself has to step back.
 #
-# It sounds right. Which experiment would tell?
+# It sounds right. Which experiment could test it?
 
 # %%
 predict("why_a_bias_steps_back")
 
 # %% [markdown]
-# We do it: the same training, with tanh in both hidden layers. And for both networks we set the
+# We run it: the same training, with tanh in both hidden layers. And for both networks, we set the
 # step sizes of the output's biases to 0 after training, to see whether they matter.
 #
 # > **Predict.** Will the biases still turn negative? And what does it cost to hold them still?
@@ -941,23 +953,23 @@ assert tanh_learner.step_sizes[-1].mean() < 0.1
 
 # %% [markdown]
 # The biases step backwards **with tanh, too**: on average -0.14, -0.09 and -0.14 in three
-# trainings, where the ReLU network has -0.25, -0.17 and -0.14. So the story does not explain it:
-# the effect is there without its cause. What the cause is we do not know. (Features of both signs
-# can still have means that are far from 0, and such means act like a second bias, too. How would
-# you test that?) By the way the tanh network is better, with 66 to 68 % against 55 to 57 %. We did
-# not look for that, either.
+# trainings, where the ReLU network has -0.25, -0.17 and -0.14. So the story does not explain the
+# effect, because the effect is there without the supposed cause. We do not know the real cause.
+# (Features of both signs can still have means that are far from 0, and such means act like a second
+# bias, too. How would you test that?) By the way, the tanh network is better, with 66 to 68 %
+# against 55 to 57 %. We were not looking for that, either.
 #
-# And it does not matter. With the step sizes of the biases held at 0 the accuracy is the same
-# within a fraction of a point. The gradients of these biases are tiny, but Adam divides by their
-# size, so even a tiny gradient of constant sign moves a step size by up to `meta_lr` each time. **A
-# step size that has moved far need not matter.** To know, take it away and measure. And a story
-# that fits is not yet an explanation: take its cause away, and look.
+# Besides, the effect does not matter. With the step sizes of the biases held at 0, the accuracy is
+# the same within a fraction of a point. The gradients of these biases are tiny, but Adam divides by
+# their size, so even a tiny gradient of constant sign moves a step size by up to `meta_lr` each
+# time. **A step size that has moved far need not matter.** To find out, take it away and measure.
+# And a story that fits is not yet an explanation: take its cause away, and look.
 #
 # ## 10. Find the bug
 #
 # ### A: a shorter version
 #
-# This version is shorter than ours: it puts the step into the model, and takes the query loss
+# This version is shorter than ours: it writes the step into the model, and computes the query loss
 # there.
 
 
@@ -979,13 +991,13 @@ print("three times the same task:", *(f"{loss.item():.4f}" for loss in losses))
 print("gradients with respect to the step sizes:", [rate.grad for rate in rates][:3], "...")
 
 # %% [markdown]
-# Two symptoms. The loss of the same task changes from call to call, although no outer step was
-# taken. And no step size has a gradient.
+# There are two symptoms. The loss of the same task changes from call to call, although there was no
+# outer step. And no step size has a gradient.
 #
 # ### Exercise 5: fix it (5 minutes, easy)
 #
-# The same bug in three lines. `w` requires a gradient; it belongs to the caller and must stay as it
-# is. The result must have a graph that leads back to `w` **and** to `rates`.
+# Here is the same bug in three lines. `w` requires a gradient; it belongs to the caller and must
+# stay unchanged. The result must have a graph that leads back to `w` **and** to `rates`.
 
 
 # %%
@@ -1003,14 +1015,14 @@ def my_loss_after_step(support_loss, query_loss, w, rates):
 check(my_loss_after_step)
 
 # %% [markdown]
-# `w.data = ...` did two things. It overwrote the start: there is one copy of the weights, each task
-# leaves its step in it, and the next task begins where the last one ended. There is no meta-learned
-# start any more. And autograd does not see what happens to `.data`: the query loss has no path to
-# the step sizes or through the inner step, so `create_graph=True` has no effect. The outer loop
-# trains the weights with the query gradient at the adapted point, as FOMAML does, but from a start
-# that is lost. `inner_loop` returns new tensors.
+# `w.data = ...` did two things. First, it overwrote the start: there is one copy of the weights,
+# each task leaves its step in it, and the next task begins where the last one ended. There is no
+# meta-learned start any more. Second, autograd does not see what happens to `.data`: the query loss
+# has no path to the step sizes or through the inner step, so `create_graph=True` has no effect. The
+# outer loop trains the weights with the query gradient at the adapted point, as FOMAML does, but
+# the start is lost. The package's `inner_loop` returns new tensors instead.
 #
-# The check of lesson 05 works on a copy of the model and finds it:
+# The check from lesson 05 works on a copy of the model and finds the bug:
 
 # %%
 from metalearn_edu.diagnostics import check_meta_gradient
@@ -1025,7 +1037,8 @@ print(report)
 # %% [markdown]
 # ### B: three steps for the price of one
 #
-# This function saves time: the support loss is computed once, before the loop. One step is correct.
+# This function saves time: it computes the support loss once, before the loop. With one step, it is
+# correct.
 
 
 # %%
@@ -1048,8 +1061,8 @@ for f in (thrifty_meta_sgd_loss, meta_sgd_loss):
     )
 
 # %% [markdown]
-# With learned step sizes, training simply makes them a third as large, and the loss curve looks
-# like that of one step. What have we lost?
+# If the step sizes are learned, training simply makes them a third as large, and the loss curve
+# looks like that of one step. What have we lost?
 
 # %%
 predict("three_steps_for_one")
@@ -1057,7 +1070,7 @@ predict("three_steps_for_one")
 # %% [markdown]
 # ### Exercise 6: fix it (5 minutes, easy)
 #
-# Let every step react to the one before.
+# Make every step use the gradient at the point that the step before it reached.
 
 
 # %%
@@ -1079,7 +1092,7 @@ check(my_loss_after_steps)
 
 # %% [markdown]
 # The old loss was **stale**: it belonged to the start, and so did its gradient. The line printed
-# above shows it, and so does the number of different gradients that are computed.
+# above shows it, and so does the number of different gradients that the function computes.
 
 # %%
 good, bad = (
@@ -1092,24 +1105,25 @@ print(good.ok, "|", bad.problems[0])
 
 # %% [markdown]
 # Note that the gradient itself is right here: it is the exact gradient of a wrong loss. Finite
-# differences cannot see that. The check counts the inner gradients; this is why it needs
+# differences cannot see that. But the check also counts the inner gradients, which is why it needs
 # `num_inner_steps`.
 #
 # ## 11. Limits
 #
-# - **Twice the meta-parameters.** Time hardly grows, but memory does: the step sizes, and Adam's
-#   two averages of each. Six step sizes have most of the gain on the waves.
-# - **One step is what it was trained for.** Further steps can diverge, as we saw.
+# - **Twice the meta-parameters.** Time hardly grows, but memory does: it must hold the step sizes,
+#   and Adam's two averages for each of them. On the waves, six step sizes bring most of the gain.
+# - **It was trained for one step.** Further steps can diverge, as we saw.
 # - **It stays close to where it starts.** Adam moves a step size by about `meta_lr` per outer step.
-#   If all start at 0.01 and 2.0 would be right, a short training does not get there. So the start
-#   of the step sizes is one more thing to choose, and a large one can diverge at once.
-# - **More to overfit.** The step sizes belong to the tasks of meta-training. For new tasks that
-#   pull the weights in other directions, they can be worse than a plain step. (We have not measured
-#   this.)
-# - **A step size per weight cannot turn a gradient.** It rescales each weight's gradient on its
-#   own, and cannot make one weight's gradient a step for another (section 6).
+#   If all step sizes start at 0.01 and 2.0 would be right, a short training does not get there. So
+#   the value at which the step sizes start is one more thing to choose, and if it is large,
+#   training can diverge at once.
+# - **There is more that can overfit.** The step sizes fit the tasks of meta-training. For new tasks
+#   that pull the weights in other directions, they can be worse than a plain step. (We have not
+#   measured this.)
+# - **A step size per weight cannot mix gradients.** It rescales each weight's gradient on its
+#   own, and cannot use one weight's gradient to move another weight (section 6).
 # - **The name is used loosely.** Some public versions learn a single step size for all weights and
-#   call that Meta-SGD: the second rung of our ladder. Look before you compare.
+#   call that Meta-SGD: the second rung of our ladder. Check which version it is before you compare.
 #
 # ## 12. The paper's figures beside ours
 #
@@ -1123,9 +1137,9 @@ print(good.ok, "|", bad.problems[0])
 # | Meta-SGD (ours) | 0.44 | 0.25 to 0.26 | 0.14 |
 #
 # Ours are ranges over three training seeds, 600 tasks each. The direction agrees. The numbers are
-# not directly comparable: our outer loop is not theirs (50 tasks per step, 1,000 steps, a falling
-# `meta_lr`), and ours is trained with 10 points for all three columns. (The paper has figures for
-# 10 and 20 points, too. We could check only those for 5, so we leave the others out.)
+# not directly comparable: our outer loop is different (50 tasks per step, 1,000 steps, a falling
+# `meta_lr`), and we train with 10 points for all three columns. (The paper has figures for 10 and
+# 20 points, too. We could check only those for 5, so we leave the others out.)
 #
 # Pictures, 5-way 1-shot accuracy in percent:
 #
@@ -1140,11 +1154,11 @@ print(good.ok, "|", bad.problems[0])
 # | MAML, Glyphs (ours, meta-test, 600 episodes) | about 57 ± 1 | three linear layers |
 # | Meta-SGD, Glyphs (ours, meta-test, 600 episodes) | about 57 ± 1 | three linear layers |
 #
-# In the papers, too, the gain on pictures is one or two points, and on miniImageNet the intervals
-# overlap. Ours on Glyphs are lower for many reasons: other letters, no convolutions, 500 outer
-# steps of 8 tasks. Ours on Omniglot come from `metalearn-edu train`, where both start the last
-# layer at zero and take one step. Their figures do not differ: 95.9 ± 0.4 and 96.0 ± 0.4 % (one
-# training seed each).
+# In the papers, too, the gain on pictures is only one or two points, and on miniImageNet the
+# intervals overlap. Ours on Glyphs are lower for many reasons: other letters, no convolutions, 500
+# outer steps of 8 tasks. Ours on Omniglot come from `metalearn-edu train`, where both learners
+# start the last layer at zero and take one step. Their figures, 95.9 ± 0.4 and 96.0 ± 0.4 %, cannot
+# be told apart (one training seed each).
 #
 # ## 13. Recap
 #
@@ -1157,8 +1171,8 @@ print(good.ok, "|", bad.problems[0])
 # - compare two learners on the same tasks, at equal steps and equal time;
 # - find out how many learned numbers are enough by training with fewer, because changing a trained
 #   learner cannot tell you;
-# - say what a step size per weight cannot do: turn a gradient;
-# - find a written `.data` and a stale loss.
+# - say what a step size per weight cannot do: mix the gradients of different weights;
+# - find an assignment to `.data` and a stale loss.
 #
 # What you have solved in this lesson:
 
@@ -1170,20 +1184,22 @@ progress(6)
 #
 # 1. $w = 0$, support loss $(w - 2)^2/2$, query loss $(w - 1)^2/2$, $\alpha = 0.5$. What are the two
 #    gradients?
-# 2. In a family of tasks the support target is the query target plus noise of the same variance.
-#    Which step size will be learned, for one weight?
-# 3. A colleague trains Meta-SGD with one step and reports the error after five. What do you ask?
+# 2. In a family of tasks, the support target is the query target plus noise of the same variance.
+#    Which step size will Meta-SGD learn, for one weight?
+# 3. A colleague trains Meta-SGD with one step and reports the error after five. What should you
+#    ask?
 # 4. "We shuffled the learned step sizes and the error exploded, so each of them matters." What is
 #    wrong with this?
 #
 # <details><summary>Answers</summary>
 #
-# 1. $w' = 1$, where the query slope is 0: both gradients are 0. Half the way to the support target
-#    was right.
+# 1. $w' = 1$, where the query slope is 0, so both gradients are 0. Going half the way to the
+#    support target was exactly right.
 # 2. The slope of $q$ on $s$: variance of $q$ over variance of $s$, which is $1/2$.
-# 3. Whether it is a mean or a median, and how many tasks diverged. And why not train for five.
-# 4. Start and step sizes were trained together. Damage after training shows that they fit each
-#    other, not that fewer numbers would not do. Train with fewer.
+# 3. Ask whether it is a mean or a median, and how many tasks diverged. And ask why the training did
+#    not take five steps, too.
+# 4. The start and the step sizes were trained together. Damage after training shows that they fit
+#    each other, not that fewer numbers would not be enough. To find out, train with fewer.
 # </details>
 #
 # **Next:** learning inside an episode without any gradient, by writing into a memory.

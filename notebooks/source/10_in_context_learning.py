@@ -3,21 +3,22 @@
 #
 # **The question: is in-context learning meta-learning?**
 #
-# Show a large language model a few examples of a task it never met, and it often goes on correctly.
-# No weight has changed; the examples stood in its input, its **context**. That is the one idea of
-# this course once more: a support set goes in, a predictor comes out. But what does a transformer do
-# with the examples? Here we choose families of tasks whose best answer is a formula, and hold the
-# network against it.
+# Show a large language model a few examples of a task that it has never met, and it often continues
+# them correctly. None of its weights has changed; the examples were only in its input, its
+# **context**. This is the basic idea of this course again: a support set goes in, a predictor comes
+# out. But what does a transformer do with the examples? In this lesson we choose families of tasks
+# for which a formula gives the best answer, and compare the network with that formula.
 #
 # **After this lesson you can**
 #
-# - work out the exact posterior of a task family, the line that nobody can pass;
-# - show that one layer of linear self-attention is one step of gradient descent, and where that ends;
+# - work out the exact posterior of a task family, which no learner can beat;
+# - show that one layer of linear self-attention is one step of gradient descent, and say where that
+#   stops being true;
 # - write attention with a mask, and train a transformer on every context size in one pass;
-# - tell a network that generalises from one that remembers its training tasks;
-# - read a score that is too good, and find the mask that shows the answer.
+# - tell a network that generalises from a network that remembers its training tasks;
+# - recognise a score that is too good to be true, and find the mask that gives away the answer.
 #
-# **Time:** 60 minutes, and 40 more with all the exercises; about a minute is computing.
+# **Time:** 60 minutes, and 45 more with all the exercises; about a minute is computing.
 #
 # **Prerequisites:** [09_task_representations](09_task_representations.ipynb) (a task as a vector),
 # [05_maml](05_maml.ipynb) (gradient steps on a task, the waves); matrix products.
@@ -29,9 +30,9 @@
 # | paper | here | shape | meaning |
 # |---|---|---|---|
 # | $(x_i, y_i)$ | `support_x`, `support_y` | `(T, S, d)`, `(T, S, 1)` | the context: examples of T tasks |
-# | $x_q$ | `query_x` | `(T, Q, d)` | what is asked |
+# | $x_q$ | `query_x` | `(T, Q, d)` | the questions |
 # | $e_i$ | `tokens` | `(T, L, width)` | examples and queries as vectors |
-# | $p(y \mid x_q, D)$ | `ExactPosterior` | mean, std `(T, Q, 1)` | what the examples say of the answer |
+# | $p(y \mid x_q, D)$ | `ExactPosterior` | mean, std `(T, Q, 1)` | what the examples say about the answer |
 # | $\eta$ | `inner_lr` | number | step size of gradient descent |
 
 # %%
@@ -80,10 +81,11 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## 1. Tasks whose best answer is known
 #
-# Three families, and a few tasks of each. The first we know: waves $y = A \sin(x - \varphi)$. The
-# second are **linear functions** $y = \langle w, x \rangle + $ noise, with $w$ drawn again for each task.
-# The third are smooth random functions, draws of a **Gaussian process**: the values at near points
-# are nearly equal, those at far points know nothing of each other. Here are the two that can be drawn.
+# We use three families. We know the first: the waves $y = A \sin(x - \varphi)$. The second consists
+# of **linear functions** $y = \langle w, x \rangle + $ noise, with a new $w$ for each task. The
+# third consists of smooth random functions, drawn from a **Gaussian process**: the values at points
+# close together are nearly equal, and the values at points far apart are independent. Here are a
+# few tasks of the two families that we can plot.
 
 # %%
 families = {"waves": Sinusoids(10, 200), "Gaussian process": GaussianProcesses(10, 200)}
@@ -97,10 +99,11 @@ for ax, (name, source) in zip(axes, families.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# We wrote these laws ourselves. So probability theory says what a few examples tell about the rest
-# (Bayes' rule): the **exact posterior**. Its mean has the smallest expected squared error, and its
-# distribution the smallest expected **negative log-likelihood** (NLL, in nats), of all rules that see
-# the examples alone. No training beats it; it is the bottom of every figure below.
+# We chose these distributions ourselves. So Bayes' rule says what a few examples tell us about the
+# rest of a function: the **exact posterior**. Of all rules that see only the examples, its mean has
+# the smallest expected squared error, and its distribution has the smallest expected **negative
+# log-likelihood** (NLL, in nats). No training can beat it; it is the lowest possible line in every
+# figure below.
 #
 # For linear functions with $w \sim N(0, I)$, noise of variance $\sigma^2$, and the examples as rows of
 # $X$, the posterior is **ridge regression**:
@@ -108,11 +111,12 @@ plt.show()
 # $$\hat w = (X^\top X + \sigma^2 I)^{-1} X^\top y, \qquad
 # \mathrm{var}(y_q) = \sigma^2 + \sigma^2\, x_q^\top (X^\top X + \sigma^2 I)^{-1} x_q$$
 #
-# By hand: one number, two examples $(1, 1)$ and $(1, 2)$, noise variance 1. Then $X^\top X + 1 = 3$ and
-# $X^\top y = 3$, so $\hat w = 1$: not 1.5, as least squares says, but pulled towards 0, where we expected
-# $w$ before. At $x_q = 3$ the mean is 3 and the variance $1 + 9/3 = 4$.
+# By hand: take one-dimensional inputs, two examples $(1, 1)$ and $(1, 2)$, and noise variance 1.
+# Then $X^\top X + 1 = 3$ and $X^\top y = 3$, so $\hat w = 1$. That is not the 1.5 of least squares,
+# but pulled towards 0, where we expected $w$ before we saw the examples. At $x_q = 3$, the mean is
+# 3 and the variance is $1 + 9/3 = 4$.
 #
-# ### Exercise 1: the line that nobody can pass (10 minutes, medium)
+# ### Exercise 1: the best possible answer (10 minutes, medium)
 #
 # Write both formulas. An easier step first: what is the shape of `x.T @ x`, and what does
 # `torch.linalg.solve(A, b)` give?
@@ -130,7 +134,7 @@ def my_ridge_posterior(x, y, query, noise):
 check(my_ridge_posterior)
 
 # %% [markdown]
-# The package's `ExactPosterior(tasks)` is such a rule as a learner, for all three families. It agrees
+# The package's `ExactPosterior(tasks)` is this rule as a learner, for all three families. It agrees
 # with the exercise.
 
 # %%
@@ -145,18 +149,18 @@ print("the same variance:", torch.allclose(std[0, :, 0] ** 2, by_formula[1], ato
 # %% [markdown]
 # ## 2. One step of gradient descent
 #
-# MAML adapts by gradient steps. What does ONE step say, from $w = 0$, for the loss
-# $\frac{1}{2N} \sum_i (\langle w, x_i \rangle - y_i)^2$ with step size $\eta$? At $w = 0$ every prediction is
-# 0, so the gradient is $-\frac1N \sum_i y_i x_i$, and after the step
+# MAML adapts by gradient steps. What does a single step predict, from $w = 0$, for the loss
+# $\frac{1}{2N} \sum_i (\langle w, x_i \rangle - y_i)^2$ with step size $\eta$? At $w = 0$ every
+# prediction is 0, so the gradient is $-\frac1N \sum_i y_i x_i$, and after the step
 #
 # $$\langle w, x_q \rangle = \frac{\eta}{N} \sum_i y_i \, \langle x_i, x_q \rangle$$
 #
-# By hand: examples (1, 1), (2, 2), (3, 1) in one dimension and $\eta = 0.3$. The sum of $y_i x_i$ is
-# $1 + 4 + 3 = 8$, so $w = 0.3 \cdot 8/3 = 0.8$, and the answer to $x_q = 2$ is 1.6.
+# By hand: take the examples (1, 1), (2, 2), (3, 1) in one dimension, and $\eta = 0.3$. The sum of
+# $y_i x_i$ is $1 + 4 + 3 = 8$, so $w = 0.3 \cdot 8/3 = 0.8$, and the answer to $x_q = 2$ is 1.6.
 #
-# Look at the formula once more. Each example is compared with the query by a scalar product, and
-# says its $y_i$ as loudly as it fits. Scores from comparisons, and a weighted sum of values: that is
-# attention, only without softmax.
+# Look at the formula once more. A scalar product compares each example with the query, and the
+# better an example fits, the more its $y_i$ counts. Scores from comparisons, then a weighted sum of
+# values: that is attention, only without the softmax.
 #
 # ### Exercise 2: the step (8 minutes, medium)
 #
@@ -165,7 +169,7 @@ print("the same variance:", torch.allclose(std[0, :, 0] ** 2, by_formula[1], ato
 
 # %%
 def my_gradient_step(x, y, query, inner_lr):
-    """(Q,): what one step of gradient descent from w = 0 answers to query (Q, d).
+    """(Q,): what one step of gradient descent from w = 0 predicts for query (Q, d).
 
     x: (N, d), y: (N,), the examples; inner_lr: step size for the loss
     sum_i (<w, x_i> - y_i)^2 / (2 N).
@@ -177,13 +181,13 @@ check(my_gradient_step)
 
 # %% [markdown]
 # `LinearSelfAttention` is one layer of self-attention without softmax. Its tokens are the pairs
-# $e_i = (x_i, y_i)$; the query is $(x_q, 0)$. It has a vector $v$, which part of a token is said, and a
-# matrix $W$, how tokens and query are compared:
+# $e_i = (x_i, y_i)$; the query is $(x_q, 0)$. Its vector $v$ says which part of a token it reads
+# out, and its matrix $W$ says how it compares tokens with the query:
 #
 # $$\frac1N \sum_i \langle v, e_i \rangle \, \langle e_i, W x_q \rangle$$
 #
-# With $v = (0, \dots, 0, 1)$ (say $y$) and $W$ the identity over a row of zeros (compare the $x$), it is
-# the step.
+# With $v = (0, \dots, 0, 1)$, it reads out $y$. With $W$ the identity above a row of zeros, it
+# compares the $x$. With both, it is exactly the gradient step.
 
 # %%
 examples = torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[[1.0], [2.0], [1.0]]])
@@ -197,11 +201,11 @@ print(f"the layer {said:.2f}, the exercise {step:.2f}, on paper 1.60")
 # %% [markdown]
 # So such a layer **can** be gradient descent. Does training make it so? We start it from random
 # weights and train it on linear functions with $d = N = 10$, without noise. Nobody tells it about
-# gradients. For such functions the best step has $\eta = N / (N + d + 1) = 0.476$, and its expected loss
-# is $d(d+1)/(N+d+1) = 5.238$; to predict 0 costs 10.
+# gradients. For such functions, the best step has $\eta = N / (N + d + 1) = 0.476$, and its
+# expected loss is $d(d+1)/(N+d+1) = 5.238$; always predicting 0 costs 10.
 #
-# > **Predict.** There are infinitely many layers. After 400 outer steps, will the loss be near 5.2, far
-# > below, or far above? And what will $W$ look like?
+# > **Predict.** The layer could learn infinitely many other rules. After 400 outer steps, will the
+# > loss be near 5.2, far below, or far above? And what will $W$ look like?
 
 # %%
 d = n_examples = 10
@@ -220,7 +224,7 @@ def train_layer(tasks):
 
 
 def cosine(first, second):
-    """Of all that two layers do with their tokens; 1: the same up to scale."""
+    """Cosine between all that two layers do with their tokens; 1: the same up to scale."""
     return F.cosine_similarity(first.form().flatten(), second.form().flatten(), dim=0).item()
 
 
@@ -260,11 +264,11 @@ print("loss within 5 % of 5.238:", abs(losses["trained"] / 5.238 - 1) < 0.05)
 assert found > 0.98 and abs(losses["trained"] / 5.238 - 1) < 0.05, (found, losses)
 
 # %% [markdown]
-# The trained layer lies on one step of gradient descent, and no such layer does better for Gaussian
-# inputs (Mahankali et al. 2023). It learned from tasks alone to learn by a gradient. That is the case
-# for "in-context learning is meta-learning", in its purest form.
+# The trained layer has become one step of gradient descent, and for Gaussian inputs no such layer
+# does better (Mahankali et al. 2023). From tasks alone, it learned to learn by a gradient step.
+# This is the purest argument for "in-context learning is meta-learning".
 #
-# How far does it carry? First a question, then the measurement.
+# How far does this argument carry? First a question, then the measurement.
 
 # %%
 predict("where_the_step_starts")
@@ -287,33 +291,34 @@ print("a step from the mean, within 5 % of 5.238:", abs(error["step"] / 5.238 - 
 print("the trained layer, more than 1.3 times that:", error["layer"] > 1.3 * error["step"])
 
 # %% [markdown]
-# With a prior mean other than 0 the best step of gradient descent starts at that mean, and its answer
-# has a term that no example stands in. The layer cannot say it, and the equality breaks.
+# If the prior mean is not 0, the best gradient step starts at that mean, and its answer has a term
+# that does not depend on any example. The layer cannot produce this term, so the equality breaks.
 #
-# It breaks in other ways, too. With **several layers** a transformer is not bound to several plain
-# steps: what it learns there also changes the $x_i$ on the way, and is nearer to second-order methods.
-# With **softmax** and MLPs the sum above is only one of the many things that it can do. So "a transformer does gradient
-# descent in its context" is proved for this small case, and a picture for the others. What stays true
-# in all of them: the outer loop chose a learning rule.
+# It breaks in other ways, too. With **several layers**, a transformer is not limited to several
+# plain steps: what it learns there also changes the $x_i$ on the way, and comes closer to
+# second-order methods. With **softmax** and MLPs, the sum above is only one of many things that it
+# can do. So "a transformer does gradient descent in its context" is proved for this small case, and
+# only an analogy for the others. In all of them, one thing stays true: the outer loop chose a
+# learning rule.
 #
 # ## 3. Attention
 #
-# Now the usual layer. From each token three vectors are made: a **query** $q$ (what it looks for), a
-# **key** $k$ (what it can be found by) and a **value** $v$ (what it says). Token $i$ takes a mean of all
-# values, weighted by how well their keys fit its query:
+# Now we build the usual attention layer. It makes three vectors from each token: a **query** $q$
+# (what the token looks for), a **key** $k$ (how others find it) and a **value** $v$ (what it
+# contributes). Token $i$ takes a mean of all values, weighted by how well their keys fit its query:
 #
 # $$\text{weights}_i = \mathrm{softmax}_j\!\left( \frac{\langle q_i, k_j \rangle}{\sqrt d} \right), \qquad
 # \text{out}_i = \sum_j \text{weights}_{ij} \, v_j$$
 #
-# A **mask** says who may be looked at: a forbidden score becomes $-\infty$, and its weight
-# $e^{-\infty} = 0$.
+# A **mask** says which tokens each token may look at: a forbidden score becomes $-\infty$, so its
+# weight is $e^{-\infty} = 0$.
 #
-# By hand, $d = 1$: $q_0 = \ln 3$, keys 1 and 0, values 4 and 8. The scores are $\ln 3$ and 0, the weights
-# $3/4$ and $1/4$, and what is found is $3 + 2 = 5$.
+# By hand, with $d = 1$: take $q_0 = \ln 3$, the keys 1 and 0, and the values 4 and 8. The scores
+# are $\ln 3$ and 0, the weights are $3/4$ and $1/4$, and the result is $3 + 2 = 5$.
 #
-# Compare it with lesson 08: a memory was read by the softmax of similarities between a key and its
-# rows. Attention is that, with one row for every item, and nothing is ever wiped: **a memory that
-# never forgets**.
+# Compare this with lesson 08, where a network read its memory by the softmax of similarities
+# between a key and the rows. Attention does the same, with one row for every item, and nothing is
+# ever erased: **a memory that never forgets**.
 #
 # ### Exercise 3: attention with a mask (10 minutes, medium)
 
@@ -322,7 +327,7 @@ print("the trained layer, more than 1.3 times that:", error["layer"] > 1.3 * err
 def my_attend(q, k, v, may_see):
     """(L, e): for each token the mean of v over the tokens that it may see, weighted by q and k.
 
-    q, k: (L, d) what each token looks for and what it can be found by; v: (L, e);
+    q, k: (L, d), what each token looks for and how others find it; v: (L, e);
     may_see: (L, L) of True and False; row i is for token i, and never all False.
     """
     raise NotImplementedError
@@ -342,14 +347,16 @@ print("PyTorch's own attention gives the same:", torch.allclose(ours, pytorch, a
 #
 # `InContextTransformer` makes a token of each item:
 #
-# - a context item is $x$ and $y$, each through a linear layer, added;
-# - a query is $x$ and a learned vector that means "what is $y$?".
+# - for a context item, $x$ and $y$ each pass through a linear layer, and the results are added;
+# - for a query, a learned vector that means "what is $y$?" takes the place of the $y$ part.
 #
-# There is no position in it. Then come blocks, each of which looks (attention) and thinks (a small
-# network, token by token). In all of them the mask is the one above: **everyone sees the context, and
-# a query sees itself besides.** At the end each query says a mean and a standard deviation.
+# Nothing encodes the position of a token. Then come several blocks. Each of them has attention
+# between tokens, followed by a small network that works token by token. All of them use the mask
+# from above: **every token sees the context, and a query also sees itself.** At the end, the
+# network gives a mean and a standard deviation for each query.
 #
-# Three things follow from the mask, whatever the weights. We check them on a fresh network.
+# Three things follow from the mask, whatever the weights are. We check the first two on a fresh
+# network.
 
 # %%
 torch.manual_seed(0)
@@ -364,10 +371,11 @@ print("another order of the context, the same answers:", torch.allclose(said, sh
 print("a query without the others, the same answer:", torch.allclose(said[:, :1], alone, atol=1e-5))
 
 # %% [markdown]
-# The third is about training. A learner should know what to say after 3 examples and after 15. We could
-# train on each size in turn. But only the mask knows which items are context, so a batch may hold
-# tasks with contexts of **every size**: of $S$ examples, task $t$ is told the first
-# $t \bmod (S + 1)$, and has to answer for all the others. One pass trains them all (`every_size=True`).
+# The third is about training. A learner should give good answers after 3 examples and after 15. We
+# could train on each size in turn. But only the mask decides which items are context, so one batch
+# can hold tasks with contexts of **every size**: of $S$ examples, task $t$ sees the first
+# $t \bmod (S + 1)$, and has to predict all the others. One pass trains all the sizes
+# (`every_size=True`).
 
 # %%
 batch = LinearFunctions(n_shot=4, n_query=2).episodes(seed=0, start=0, n_tasks=5)
@@ -388,13 +396,14 @@ with torch.no_grad():
 print("one pass is the mean of five:", torch.allclose(one_pass, torch.stack(apart).mean()))
 
 # %% [markdown]
-# Its loss is the negative log-likelihood. Its minimum over all functions is the exact posterior, which
-# is why the mean and the standard deviation have somewhere to go.
+# The loss is the negative log-likelihood. Over all possible functions, the exact posterior
+# minimises it, so the predicted mean and standard deviation have a clear target.
 #
 # ## 5. Beside ridge regression
 #
-# Now a trained one: linear functions with $d = 8$ and noise variance 0.25 (the setting of Raventós et
-# al. 2023), contexts of 0 to 15. The command is on its card; the weights come with the course.
+# Now we take a trained transformer. Its tasks were linear functions with $d = 8$ and noise variance
+# 0.25 (the setting of Raventós et al. 2023), with contexts of 0 to 15 examples. Its card shows the
+# command that trained it; the weights come with the course.
 
 # %%
 transformer, card = load_pretrained("transformer_linear")
@@ -407,9 +416,9 @@ print(
 )
 
 # %% [markdown]
-# > **Predict.** Ridge regression has the squared error 8.25 without an example and 0.55 with 15 of
-# > them, noise included. How far above it will the transformer be at 15: a twentieth, a half, or
-# > three times as high?
+# > **Predict.** Ridge regression has a squared error of 8.25 with no example and 0.55 with 15
+# > examples, noise included. At 15 examples, how much higher will the transformer's error be: by a
+# > twentieth, by half, or three times as high?
 
 # %%
 sizes = (1, 2, 4, 6, 8, 10, 12, 15, 20, 30)
@@ -421,7 +430,7 @@ pairs = {
 
 
 def shuffle_labels(learner):
-    """The control: each task's targets dealt out again, so that no pair belongs together."""
+    """The control: within each task, the targets move on by one, so that every pair is wrong."""
 
     class Shuffled(type(learner)):
         def learn_task(self, support_x, support_y):
@@ -476,25 +485,27 @@ print(
 assert at_15.first.mean < 2 * at_15.second.mean, f"{at_15}"
 
 # %% [markdown]
-# With few examples the transformer is on ridge regression, within 5 % at 4. With more it stays behind:
-# about 1.25 times ridge at 8 and 1.4 times at 15 (600 tasks, one training). Its curve has the same
-# shape, and it is **not** ridge: where the examples say nearly all, small errors of the rule count.
-# These 3,000 outer steps are two minutes of computing, and a training of 10,000 steps with a causal
-# mask, tried for this course, came to 1.20. Nothing here says how close a longer one would come.
+# With few examples, the transformer matches ridge regression, within 5 % at 4 examples. With more
+# examples it falls behind: its error is about 1.25 times that of ridge at 8 examples and 1.4 times
+# at 15 (600 tasks, one training). Its curve has the same shape, but it is **not** ridge: where the
+# examples determine nearly everything, small errors of the learned rule matter. Its 3,000 outer
+# steps took two minutes of computing. In a trial for this course, a training of 10,000 steps with a
+# causal mask reached 1.20. We do not know how close a longer training would come.
 #
-# The controls belong to these sentences. With shuffled labels it is worse than saying 0: it does read
-# the pairs. Without training it is nothing: the rule is not in the architecture. Right of 15 are
-# contexts that it never met; a learned rule has no duty to go on falling there, but this one does.
+# The two controls support this reading. With shuffled labels, the transformer does worse than
+# always predicting 0, so it does read the pairs. Without training, it predicts nothing useful, so
+# the rule is not built into the architecture. To the right of 15 are context sizes that it never
+# met in training. A learned rule need not keep improving there, but this one does.
 #
 # ### A context of another family
 #
-# What if the world has other laws than the training? We show it functions whose weights are three
-# times as large, and others with a mean of 1 in each number.
+# What if the tasks come from another distribution than in training? We test on functions whose
+# weights are three times as large, and on functions whose weights have a mean of 1 each.
 
 
 # %%
 class Scaled(LinearFunctions):
-    """Weights three times as large; ridge for the old prior does not know it either."""
+    """Weights three times as large; ridge with the old prior is not told of this, either."""
 
     def weights(self, seed, start, n_tasks):
         return 3 * super().weights(seed, start, n_tasks)
@@ -538,23 +549,25 @@ worse = far["Transformer"].mean / far["ridge of the training"].mean
 print("on larger weights, more than 1.5 times ridge of the same prior:", worse > 1.5)
 
 # %% [markdown]
-# Ridge with the wrong prior is still ridge: with 15 examples it forgets its prior. The network has no
-# such formula to fall back on; it learned what to say for functions like those in training.
+# Ridge with the wrong prior is still ridge: with 15 examples, the examples outweigh the prior. The
+# network has no such formula to fall back on; it has learned to predict functions like those in
+# training.
 #
 # ## 6. Memorise or generalise
 #
-# So far every training task was new. Suppose there are only $M$ functions, met again and again with
-# fresh points. Then there are two things to learn: the rule (ridge), or the list. On its own functions
-# the list is better: the exact posterior over $M$ functions is their mean, weighted by
-# $\mathrm{softmax}(-\text{residual}^2 / 2\sigma^2)$, which is soon the right one of them.
+# So far, every training task was new. Suppose that there are only $M$ functions, which come up
+# again and again with fresh points. Then a network can learn two things: the rule (ridge), or the
+# list of the functions. On its own functions, the list is better: the exact posterior over $M$
+# functions is their mean, weighted by $\mathrm{softmax}(-\text{residual}^2 / 2\sigma^2)$, and after
+# a few examples nearly all the weight is on the right function.
 
 # %%
 predict("four_functions")
 
 # %% [markdown]
-# Four small transformers on functions of two numbers, trained alike (500 outer steps) with $M$ = 4, 16,
-# 64 and a new function each time (names `memory_4` to `memory_all`). Each is asked at 15 examples:
-# fresh points of its own functions, and new functions.
+# We trained four small transformers on functions of two numbers, in the same way (500 outer steps),
+# with $M$ = 4, 16, 64 and a new function each time (their names are `memory_4` to `memory_all`). We
+# score each of them with 15 examples, on fresh points of its own functions and on new functions.
 
 # %%
 numbers = {"4": 4, "16": 16, "64": 64, "all": None}
@@ -604,26 +617,29 @@ print("M = 4, new functions, within a third of the list:", new[0].mean < 4 / 3 *
 print("new functions, better from 4 to 16 to 64:", new[0].mean > new[1].mean > new[2].mean)
 
 # %% [markdown]
-# With 4 functions the network is near the dotted lines: about 0.30 at home, where the list has 0.25, and
-# about 2.4 on new functions, where the list has 2.2. It **is** the list, good at home and lost elsewhere.
-# As $M$ grows the two curves meet: with new functions each time they are one, at about 0.38, where ridge
-# has 0.29 (500 steps are few; 600 tasks, one training each). Nothing in the architecture decides between
-# memory and learning; the number of training tasks does. It is over-fitting, one level up, and the
-# remedy is the one of lesson 01: many tasks, and a test on tasks that were never seen.
+# With 4 functions, the network is near the dotted lines: its error is about 0.30 on its own
+# functions, where the list has 0.25, and about 2.4 on new functions, where the list has 2.2. So it
+# behaves like the list: good on its own functions, and lost elsewhere. As $M$ grows, the two curves
+# meet: with new functions each time, they are the same, at about 0.38, where ridge has 0.29 (500
+# steps are few; 600 tasks, one training each). The architecture is the same each time, so the
+# number of training tasks decides between memorising and learning. This is overfitting one level
+# up, and the remedy is that of lesson 01: many tasks, and a test on tasks that were never seen.
 #
-# Look at 16 and 64 once more. On new functions the network is no worse than the list, and with 16 it is better
-# (about 0.5 against 0.6), although on its own functions the list would have been the better answer.
-# It has begun to generalise before anything in its loss asked for it, as Raventós et al. found.
+# Look at 16 and 64 once more. On new functions, the network is no worse than the list, and with 16
+# it is better (about 0.5 against 0.6), although on its own functions the list would have been the
+# better answer. It begins to generalise although its loss does not require it, as Raventós et al.
+# found.
 #
-# In eight dimensions lists stay useful for much longer: with 512 functions the list still has an error
-# of about 3.8 on new ones (section 12), seven times ridge.
+# In eight dimensions, a list stays bad for new functions much longer: with 512 functions, its error
+# on new ones is still about 3.8 (section 12), seven times that of ridge.
 #
 # ## 7. Smooth functions, and how sure we are
 #
-# The Gaussian process asks for more: a curve, and a band that is narrow near the points and wide far
-# from them. Beside the transformer stands a **conditional neural process** (CNP, Garnelo et al. 2018):
-# each pair through a network, the mean of all, and a network that answers from this one vector. It
-# is lesson 09 with a standard deviation. Both were trained on contexts of 0 to 20.
+# The Gaussian process needs more: a curve, and a band that is narrow near the points and wide far
+# from them. We compare the transformer with a **conditional neural process** (CNP, Garnelo et al.
+# 2018): one network turns each pair into a vector, the CNP takes the mean of these vectors, and a
+# second network answers from this one mean. It is lesson 09 with a standard deviation. We trained
+# both on contexts of 0 to 20 points.
 
 # %%
 gp_transformer, gp_card = load_pretrained("transformer_gp")
@@ -648,8 +664,8 @@ for ax, (name, learner) in zip(axes, three.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# > **Predict.** NLL on new functions. Which is nearer to the exact posterior, and does the gap grow or
-# > shrink with more points? Can either be below it?
+# > **Predict.** We measure the NLL on new functions. Which of the two is closer to the exact
+# > posterior, and does the gap grow or shrink with more points? Can either be below it?
 
 # %%
 gp_sizes = (1, 3, 5, 10, 20, 40)
@@ -696,15 +712,15 @@ print(
 predict("below_the_line")
 
 # %% [markdown]
-# The CNP has to press all points through one mean, and its curve is smooth where it should bend: at 10
-# points it is 0.91 ± 0.03 nats above the exact posterior. The transformer lets each query look at the
-# points themselves, and stays 0.03 ± 0.01 above it, at 40 points too, twice as many as in training. (600 tasks, 95 %
-# intervals of the paired difference, one training each of less than two minutes of computing.)
-# Neither is told what a Gaussian process is.
+# The CNP has to squeeze all points through one mean, and its curve is smooth where it should bend:
+# at 10 points, it is 0.91 ± 0.03 nats above the exact posterior. The transformer lets each query
+# look at the points themselves, and stays 0.03 ± 0.01 above it, even at 40 points, twice as many as
+# in training. (600 tasks, 95 % intervals of the paired difference; one training each, of less than
+# two minutes of computing.) Nobody told either of them what a Gaussian process is.
 #
 # ### Explore: set the points yourself
 #
-# MAML joins, trained here for a few seconds on the same functions.
+# MAML joins them, trained here for a few seconds on the same functions.
 
 # %%
 torch.manual_seed(0)
@@ -719,7 +735,8 @@ explorer = InContextExplorer(gp, gp_transformer, {"CNP": gp_cnp, "MAML": gp_maml
 explorer
 
 # %% [markdown]
-# The next cell moves it as a hand would: two neighbours at heights that this family hardly ever has.
+# The next cell moves the controls as you would by hand: two neighbouring points at heights that are
+# very rare in this family.
 
 # %%
 explorer.set(n_points=2, y_1=2.0, y_2=-2.0, steps=10)
@@ -729,17 +746,17 @@ print(explorer.state["n_points"], "points,", explorer.state["steps"], "inner ste
 # <details><summary>What there is to see</summary>
 #
 # The exact posterior and the transformer go through both points and widen their bands between and
-# beyond them. MAML bends its start towards the points, more with every step, and says nothing of how
+# beyond them. MAML bends its start towards the points, more with every step, and does not say how
 # sure it is. Far from all points the exact posterior returns to 0 with a standard deviation of 1.
 # </details>
 #
-# ## 8. Five learners, one line
+# ## 8. Five learners and the best possible answer
 #
-# Back to our waves. One noiseless point leaves a whole family of waves, two in general position leave
-# one. The exact posterior has the error 3.0 without a point and about 1.3 with one. All learners of the
-# course that do regression stand beside it. MAML, Meta-SGD and the task-conditioned network are
-# trained here, for some seconds each and on ten points; transformer and CNP are shipped, and were
-# trained on 0 to 10.
+# Back to our waves. One noiseless point is compatible with a whole family of waves, but two points
+# in general position with only one. The exact posterior has an error of 3.0 without a point and
+# about 1.3 with one. We compare it with all the learners of the course that do regression. We train
+# MAML, Meta-SGD and the task-conditioned network here, for a few seconds each, with ten points; the
+# transformer and the CNP come with the course, and were trained with 0 to 10 points.
 
 # %%
 wave_tasks = Sinusoids(10, 20)
@@ -790,21 +807,23 @@ for name in [*wave_learners][:-1]:
     print(f"{name}: below the line at one point by more than 0.2:", low < -0.2)
 
 # %% [markdown]
-# At one point the in-context learners are nearest to the line: they were trained on one point, too. The
-# others were trained on ten, and with one point they are worse than the 3.0 of none at all. At ten points
-# the line has long left the picture, and each learner
-# stops at what its network can draw. Which of them is lowest there depends on how long each was
-# trained; none was trained for long here, and that is not what the figure is for.
+# At one point, the in-context learners are closest to the exact posterior: they were trained with
+# one point, too. The others were trained with ten points, and with one point they are worse than
+# the 3.0 of no point at all. At ten points, the exact posterior is far below the lower edge of the
+# plot, and each learner is limited by the curves that its network can draw. Which of them is lowest
+# there depends on how long each was trained. None was trained for long here, so do not use this
+# figure to rank them.
 #
 # ## 9. Letters: a memory that never forgets
 #
-# The transformer takes classes as it takes numbers: the label of a context item is a one-hot $y$, and
-# the query answers with a score for each. Labels are shuffled in each episode, so nothing can be known
-# but from the context. As items we take the embeddings of the shipped ProtoNet, kept fixed: so what is
-# compared is the rule on top. ProtoNet's rule is the nearest mean; the transformer has to find its own.
+# The transformer handles classes as it handles numbers: the label of a context item is a one-hot
+# $y$, and the answer to a query is a score for each class. Labels are shuffled in each episode, so
+# only the context can tell what they mean. As items, we take fixed embeddings from the ProtoNet
+# that comes with the course, so we compare only the rule on top. ProtoNet's rule is the nearest
+# mean; the transformer has to find its own.
 #
-# > **Predict.** 5-way 1-shot and 5-shot meta-test accuracy. Above the rule that was made for the
-# > embedding, the same, or below?
+# > **Predict.** In 5-way 1-shot and 5-shot meta-test accuracy, will the transformer be above the
+# > rule that the embedding was trained for, level with it, or below it?
 
 # %%
 protonet, _ = load_pretrained("prototypical_glyphs")
@@ -818,7 +837,7 @@ scale = EpisodeSampler(encoded["meta-train"], 5, 1).episodes(0, 0, 50).support_x
 
 
 class Scale(nn.Module):
-    """Embeddings of unit size, as a transformer likes its input."""
+    """Embeddings scaled to a standard deviation of 1, a good size for a transformer's input."""
 
     def forward(self, z):
         return z.flatten(1) / scale
@@ -858,21 +877,21 @@ print("ProtoNet's own rule is not beaten by more than 2 points:", reader_1 < rul
 assert reader_1 > 0.75, f"{accuracy['Transformer'][1]}"
 
 # %% [markdown]
-# It learned to compare, from nothing but episodes, in some seconds. The loss stays at $\ln 5 = 1.61$, that
-# of a guess, for a hundred steps and more, and then falls fast: before it can use the labels, it has to
-# find the letters that look alike. ProtoNet's rule is better (97.7 ± 0.3 % with one shot), and needs no training on
-# top. Two cautions: the embedding was trained for ProtoNet's rule, and on the same meta-train letters,
-# where it is better than on new ones; and one short training says little of what a long one can do.
+# It learned to compare in a few seconds, from nothing but episodes. The loss stays at
+# $\ln 5 = 1.61$, that of a random guess, for a hundred steps and more, and then falls fast.
+# ProtoNet's rule is better (97.7 ± 0.3 % with one shot), and needs no training on top. Two
+# cautions: the embedding was trained for ProtoNet's rule, and on the same meta-train letters, where
+# it is better than on new ones; and one short training says little about what a long one can do.
 #
 # ## 10. Find the bug
 #
 # ### A: queries that see each other
 #
-# A colleague lets queries see everything: "more information cannot hurt".
+# A colleague lets the queries see everything: "More information cannot hurt."
 #
 # ### Exercise 4: keep queries apart (5 minutes, easy)
 #
-# Here is that mask. Fix it, so that everyone sees the context and a query sees itself besides.
+# Here is that mask. Fix it so that every token sees the context, and a query also sees itself.
 
 
 # %%
@@ -888,7 +907,7 @@ def my_who_sees_whom(n_context, n_items):
 check(my_who_sees_whom)
 
 # %% [markdown]
-# What the bug does can be seen without any training. Here is a transformer with such a mask.
+# We can see what the bug does without any training. Here is a transformer with such a mask.
 
 
 # %%
@@ -908,26 +927,27 @@ print(
 )
 
 # %% [markdown]
-# The answer to one question depends on which others are asked. In a test with all 75 queries of an
-# episode at once the figure may even rise, as with batch statistics in lesson 02: such a score is
-# **transductive** and must say so. In use, where questions come one by one, it is gone.
+# The answer to one query depends on which other queries come with it. In a test with all 75 queries
+# of an episode at once, the score may even rise, as with batch statistics in lesson 02: such a
+# score is transductive, and must be reported as such. In use, where queries come one by one, the
+# gain disappears.
 #
 # ### B: one off
 #
-# Garg et al. train another way: all pairs in a row, and query $i$ sees the pairs **before** it. That
-# gives every size in one pass, too.
+# Garg et al. train in another way: all pairs stand in a row, and query $i$ sees the pairs
+# **before** it. This also gives every size in one pass.
 #
 # ### Exercise 5: one off (4 minutes, easy)
 #
-# A colleague writes the mask of queries (rows) and pairs (columns). Find what is wrong, and fix it.
+# A colleague writes the mask for queries (rows) and pairs (columns). Find the mistake, and fix it.
 
 
 # %%
 def my_pairs_seen(n_items):
     """(L, L) of True and False: row i says which pairs query i may see in a causal training.
 
-    There are a pair (x_i, y_i) and a query x_i for each of the n_items places. Query i is answered
-    from the i pairs before it.
+    There are a pair (x_i, y_i) and a query x_i for each of the n_items places. The answer to query
+    i comes from the i pairs before it.
     """
     place = torch.arange(n_items)
     return place[None, :] <= place[:, None]
@@ -936,8 +956,9 @@ def my_pairs_seen(n_items):
 check(my_pairs_seen)
 
 # %% [markdown]
-# How bad can one comparison be? We need no training for that, either. Take attention by distance, with fixed sharpness, as a rule for the Gaussian process: each
-# query takes the mean of the $y$ that it may see, the nearest counting most.
+# How much damage can one wrong comparison do? We need no training to see that, either. As a rule
+# for the Gaussian process, we take attention by distance, with a fixed sharpness: each query takes
+# a mean of the $y$ that it may see, in which the nearest count most.
 
 # %%
 row = GaussianProcesses(20, 1).episodes(seed=1, start=0, n_tasks=2000)
@@ -970,23 +991,25 @@ print("right mask: below the line anywhere:", bool((causal["right"] < line - 0.0
 print("one off: below the line at 0 pairs:", bool(causal["one off"][0] < line[0] - 0.5))
 
 # %% [markdown]
-# With the wrong mask a rule without any training beats the exact posterior. That cannot be, and it is
-# how the bug is found: not by reading the mask, but because there is a line below which nobody can
-# honestly be.
+# With the wrong mask, a rule without any training beats the exact posterior. That is impossible,
+# and this is how you find the bug: not by reading the mask, but because no honest score can be
+# below this line.
 #
 # ## 11. Limits
 #
-# - **It knows its family.** All networks here were trained on the very law of their test. A posterior
-#   that was learned is a posterior for the prior of the training, and section 5 showed what happens
-#   beside it. A language model's training holds more kinds of tasks, and nobody has their formula.
-# - **The equality is small.** One linear layer, a prior mean of 0, Gaussian inputs. For deep
-#   transformers there are constructions and experiments, and no such proof.
-# - **Contexts are finite, and cost.** Each token looks at each context item: work grows with the
-#   square of the context's length. A gradient step costs the same whatever was seen before.
-# - **Nothing is kept.** The next task starts from the same weights. That is a virtue (no harm is done)
-#   and a limit (nothing accumulates).
+# - **It knows only its family.** All networks here were trained on exactly the distribution of
+#   their test. A learned posterior is a posterior for the training prior, and section 5 showed what
+#   happens outside it. A language model's training covers more kinds of tasks, and nobody has a
+#   formula for them.
+# - **The equality holds in a small case**: one linear layer, a prior mean of 0, Gaussian inputs.
+#   For deep transformers there are constructions and experiments, but no such proof.
+# - **Contexts are finite, and they cost.** Each token looks at each context item, so the work grows
+#   with the square of the length of the context. A gradient step on a new example costs the same,
+#   however many examples came before.
+# - **It keeps nothing.** The next task starts from the same weights. That is a strength (a task can
+#   do no harm) and a limit (nothing accumulates).
 # - **Training is long.** MAML has gradient descent built in and needs hundreds of steps; the
-#   transformer has to find its rule, and needs thousands of tasks so as not to learn them by heart.
+#   transformer has to find its rule, and it needs thousands of tasks, or it learns them by heart.
 #
 # ## 12. Published figures beside ours
 #
@@ -1003,24 +1026,26 @@ print("one off: below the line at 0 pairs:", bool(causal["one off"][0] < line[0]
 # | transformer on ProtoNet's fixed embedding (ours, 400 steps, 600 episodes), Glyphs meta-test, 5-way 1-shot / 5-shot | 92.3 ± 0.6 / 95.7 ± 0.4 % |
 # | ProtoNet's own rule on the same (shipped weights, 600 episodes) | 97.7 ± 0.3 / 99.3 ± 0.1 % |
 #
-# Garg et al. used a transformer of 12 layers and 256 numbers, trained for 500,000 steps on 20
-# dimensions; ours has 4 layers and 64 numbers, 8 dimensions, and a few thousand steps.
+# Garg et al. used a transformer of 12 layers with 256 numbers per token, and trained it for 500,000
+# steps in 20 dimensions; ours has 4 layers with 64 numbers per token, 8 dimensions, and a few
+# thousand steps.
 #
 # ## 13. Recap
 #
 # You can now
 #
-# - work out the exact posterior of a family, and use it as the line that nobody passes;
-# - show one step of gradient descent in one layer of linear attention, and name what breaks it;
+# - work out the exact posterior of a family, and use it as the bound that no learner can beat;
+# - show that one layer of linear attention is one step of gradient descent, and name what breaks
+#   the equality;
 # - write attention with a mask, and train every context size in one pass;
-# - tell memory from learning, by tasks that were never seen;
-# - read "below the line" as a leak.
+# - tell memorising from learning, with tasks that were never seen;
+# - recognise a score below the exact posterior as a leak.
 #
-# So, is in-context learning meta-learning? The outer loop is: it trains over tasks, on queries, and
-# can over-fit to its tasks as any other. The inner loop is whatever rule it has found, and for one
-# linear layer we know that rule.
+# So is in-context learning meta-learning? The outer loop is: it trains over tasks, on queries, and
+# it can overfit to its tasks like any other outer loop. The inner loop is whatever rule it has
+# found, and for one linear layer we know that rule.
 #
-# Which exercises are done:
+# These exercises are done:
 
 # %%
 progress(10)
@@ -1028,20 +1053,21 @@ progress(10)
 # %% [markdown]
 # **Check yourself**
 #
-# 1. Two examples $(1, 2)$ and $(2, 2)$, $\eta = 0.5$: what does one step from $w = 0$ answer at 3?
-# 2. Your transformer scores the same with shuffled context labels. Name a cause.
+# 1. Two examples $(1, 2)$ and $(2, 2)$, $\eta = 0.5$: what does one step from $w = 0$ predict at
+#    $x_q = 3$?
+# 2. Your transformer scores the same with shuffled context labels. Name a possible cause.
 # 3. A CNP is given every example twice. What changes in its answer, and should it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The mean of $y x$ is $(2 + 4)/2 = 3$, so $w = 1.5$, and the answer is 4.5.
-# 2. It does not use the labels: the mask hides the context, the labels are not in the tokens, or it
-#    has learned only the prior so far.
-# 3. Nothing: the mean stays the same. The exact posterior would be surer, for two measurements say
-#    more than one. A mean cannot count.
+# 1. The mean of $y x$ is $(2 + 4)/2 = 3$, so $w = 1.5$, and the prediction is 4.5.
+# 2. It does not use the labels: perhaps the mask hides the context, the labels are not in the
+#    tokens, or it has learned only the prior so far.
+# 3. Nothing changes, because the mean stays the same. It should change: the exact posterior would
+#    be more certain, because two measurements say more than one. A mean cannot count.
 # </details>
 #
-# **Next:** five families of learners now stand side by side. Which one, when?
+# **Next:** you have now met five families of learners. Which one should you use, and when?
 # [11_which_algorithm](11_which_algorithm.ipynb)
 #
 # **References**

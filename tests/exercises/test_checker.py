@@ -659,7 +659,7 @@ def test_a_file_of_another_program_stays_as_it_is(text, do):
 
 
 def other_things(folder):
-    """Whatever is no file, by name."""
+    """Whatever is not a file, by name."""
     (folder / "folder").mkdir(parents=True)
     (folder / "folder" / "thesis.txt").write_text("mine")
     (folder / "link to the folder").symlink_to("folder")
@@ -925,7 +925,7 @@ def draw_blend(generator):
         (lambda a, b, s, n, back: blend(a, b, s, 1, back), "`1` instead of `n_times`"),
         (lambda a, b, s, n, back: blend(a, b, s, n, False), "`False` instead of `backwards`"),
         (lambda a, b, s, n, back: blend(a, b, 1 - s, n, back), "`1 - share` instead of `share`"),
-        (lambda a, b, s, n, back: blend(b, a, s, n, back), "`first` and `second` exchanged"),
+        (lambda a, b, s, n, back: blend(b, a, s, n, back), "`first` and `second` swapped"),
         (lambda a, b, s, n, back: blend(a, a, s, n, back), "`first` instead of `second`"),
         (lambda a, b, s, n, back: b, "`second` instead of `first`"),
     ],

@@ -49,13 +49,11 @@ def heard_by_loop(stream, x, y, t):
     return len(y)
 
 
-def all_writing_before(memory, keys, writes, rows, sharpness):
+def all_writing_so_far(memory, keys, writes, rows, sharpness):
     """Each step's memory as one product, without carrying anything on."""
-    before = [memory + writes[:t].T @ rows[:t] for t in range(len(keys) + 1)]
-    reads = [
-        lesson.read_weights(k, m, sharpness) @ m for k, m in zip(keys, before[:-1], strict=True)
-    ]
-    return torch.stack(reads), before[-1]
+    after = [memory + writes[:t].T @ rows[:t] for t in range(1, len(keys) + 1)]
+    reads = [lesson.read_weights(k, m, sharpness) @ m for k, m in zip(keys, after, strict=True)]
+    return torch.stack(reads), after[-1]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +65,7 @@ def all_writing_before(memory, keys, writes, rows, sharpness):
         (write_by_where, "write_step"),
         (inputs_by_pad, "stream_inputs"),
         (heard_by_loop, "heard_at"),
-        (all_writing_before, "read_and_write"),
+        (all_writing_so_far, "read_and_write"),
     ],
 )
 def test_other_right_ways_are_correct(right, name, capsys):

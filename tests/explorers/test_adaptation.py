@@ -127,7 +127,7 @@ def test_moved_widget_redraws_and_warns_of_large_steps(explorer):
     explorer.inputs["phase"].set_state({"value": 2.0})
     assert explorer.picture.value != before
     explorer.set(num_inner_steps=20, inner_lr=0.1, n_shot=1, amplitude=5.0)
-    assert "leaves the picture" in explorer.text.value
+    assert "leaves the plot" in explorer.text.value
 
 
 def test_a_path_that_explodes_is_drawn_at_the_edge_and_said(explorer, monkeypatch):

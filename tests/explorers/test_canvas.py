@@ -1,3 +1,4 @@
+import html
 import json
 import math
 import os
@@ -108,6 +109,50 @@ def test_undo_and_clear(drawing):
     scribble(drawing, "0", TEE)
     drawing.clear()
     assert drawing.drawings == {} and drawing.pad.strokes == []
+
+
+def test_buttons_without_anything_to_do_are_disabled(drawing):
+    def enabled():
+        return not drawing.undo_button.disabled, not drawing.clear_button.disabled
+
+    assert enabled() == (False, False)
+    scribble(drawing, "0", TEE)
+    assert enabled() == (True, True)
+    drawing.undo()
+    drawing.undo()
+    assert enabled() == (False, False)
+    drawing.set(sample=next(iter(drawing._samples)))
+    assert enabled() == (False, True)  # a sample has no strokes
+    drawing.clear()
+    assert enabled() == (False, False)
+    scribble(drawing, "0", TEE)
+    drawing.set(place="1")
+    assert enabled() == (False, False)
+    drawing.set(place="0")
+    assert enabled() == (True, True)
+    drawing.reset_button.click()
+    assert enabled() == (False, False)
+
+
+def test_a_stranger_is_taken_for_one_of_those_drawn(drawing):
+    for place, strokes in {"0": TEE, "1": ELL, "query": RING}.items():
+        scribble(drawing, place, strokes)
+    for learner in drawing.learners:
+        drawing.set(learner=learner)
+        assert sum(drawing.scores(learner).values()) == pytest.approx(1)
+        assert '"None of these" is not among its answers' in html.unescape(drawing.text.value)
+
+
+def test_pad_picture_and_controls_fit_on_a_small_screen(drawing):
+    """JupyterLab at 1280x800 has 679 pixels for a notebook; rows of controls are 32 high."""
+    board, *rows = drawing.children[2:-3]  # after title and places; then message, text, question
+    assert board.children == (drawing.pad, drawing.picture)
+    width, height = (drawing.dpi * side for side in drawing.size)
+    assert 242 + 12 + width <= 760 and height <= 242
+    one_line = 32 * (2 + len(rows))  # title, places and rows of controls
+    assert one_line + 242 + 28 + drawing.text_height + 44 <= 679
+    widths = [int(button.layout.width[:-2]) + 4 for button in drawing.buttons.children]
+    assert sum(widths) <= 760
 
 
 def test_going_back_to_a_place_shows_what_was_drawn_there(drawing):

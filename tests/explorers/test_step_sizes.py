@@ -75,12 +75,12 @@ def test_moved_widget_redraws_and_names_what_left_the_picture(explorer):
     before = explorer.picture.value
     explorer.inputs["phase"].set_state({"value": 2.0})
     assert explorer.picture.value != before
-    assert "Out of the picture" not in explorer.text.value
+    assert "Off the plot" not in explorer.text.value
     with torch.no_grad():
         for rate in explorer.meta_sgd.step_sizes:
             rate.fill_(3.0)
     explorer.set(num_inner_steps=3, amplitude=5.0)
-    assert "Out of the picture: Meta-SGD." in explorer.text.value
+    assert "Off the plot: Meta-SGD." in explorer.text.value
     assert "Meta-SGD diverges" in explorer.text.value
 
 

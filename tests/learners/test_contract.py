@@ -25,10 +25,14 @@ from metalearn_edu import learners
 from metalearn_edu.backbones import MLP, ConvNet
 from metalearn_edu.diagnostics import check_meta_gradient, check_transduction
 from metalearn_edu.learners import (
+    ANIL,
+    BOIL,
+    IMAML,
     MAML,
     MANN,
     ConditionalNeuralProcess,
     EnhancedProtoNet,
+    FineTuned,
     InContextTransformer,
     LinearSelfAttention,
     LSTMController,
@@ -36,13 +40,18 @@ from metalearn_edu.learners import (
     MANNController,
     MetaLearner,
     MetaSGD,
+    OrdinaryClassifier,
     PrototypicalNetwork,
     RelationNetwork,
+    Reptile,
+    RidgeHead,
     TaskConditionedNetwork,
 )
 from metalearn_edu.tasks import EpisodeBatch
 
 N_WAY = 3
+N_CLASSES = 7
+"""Of the data set from which the episodes come."""
 
 
 def same_learner(learner, permutation):
@@ -135,8 +144,22 @@ def conv(output_dim=None):
     return ConvNet(width=16, output_dim=output_dim, image_size=8, n_blocks=2)
 
 
-def maml(**options):
-    return MAML(MAMLModel(4, 6, N_WAY), inner_lr=0.3, num_inner_steps=2, **options)
+def maml(learner=MAML, **options):
+    return learner(MAMLModel(4, 6, N_WAY), inner_lr=0.3, num_inner_steps=2, **options)
+
+
+def imaml(model, rate=0.08, lam=10.0, **options):
+    """Solved to rounding in every task, so that the implicit gradient is the exact one."""
+    exact = {"num_inner_steps": 100, "num_cg_steps": 12, "tolerance": 1e-12}
+    return IMAML(model, rate, lam=lam, **exact, **options)
+
+
+def ordinary(**options):
+    return OrdinaryClassifier(MLP(4, 6, 5), 5, N_CLASSES, **options)
+
+
+def tuned(encoder=None, width=5, **options):
+    return FineTuned(encoder or MLP(4, 6, 5), width, **{"num_inner_steps": 2} | options)
 
 
 def conditioned(**options):
@@ -213,6 +236,18 @@ def batch_normed(form):
     return MAML(net, 0.1, num_inner_steps=2, batch_norm=form)
 
 
+def smooth(model):
+    """The minimum of an inner problem may lie on a kink of ReLU, where no step ever ends."""
+    for i, layer in enumerate(model):
+        model[i] = nn.Tanh() if isinstance(layer, nn.ReLU) else layer
+    return model
+
+
+def smooth_conv():
+    body = nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.Tanh(), nn.AvgPool2d(2)
+    return nn.Sequential(Checked(), *body, nn.Flatten(), nn.Linear(8 * 9, N_WAY))
+
+
 class Checked(nn.Module):
     def forward(self, x):
         if x.shape[1:] != (1, 8, 8):
@@ -270,6 +305,56 @@ LEARNERS = {
         item=(1,),
         regression=True,
     ),
+    "ANIL": Entry(lambda: maml(learner=ANIL), relabel=relabel_maml),
+    "ANIL, convolutions, zero head": Entry(
+        lambda: ANIL(conv(N_WAY), 0.3, num_inner_steps=2, zero_head=True), item=(1, 8, 8)
+    ),
+    "ANIL, recurrent": Entry(lambda: own(Recurrent, ANIL), relabel=relabel_maml, task_by_task=True),
+    "BOIL": Entry(lambda: maml(learner=BOIL), relabel=relabel_maml),
+    "BOIL, shared parts": Entry(lambda: own(Shared, BOIL), relabel=relabel_maml),
+    "BOIL, regression": Entry(
+        lambda: BOIL(MAMLModel(1, 8, 1), num_inner_steps=2, loss_fn=F.mse_loss),
+        item=(1,),
+        regression=True,
+    ),
+    "Reptile": Entry(lambda: maml(learner=Reptile), relabel=relabel_maml, first_order=True),
+    "Reptile, Adam, minibatches of all items": Entry(
+        lambda: Reptile(
+            MAMLModel(4, 6, N_WAY),
+            0.05,
+            num_inner_steps=3,
+            inner_optimizer="adam",
+            inner_batch_size=N_WAY,
+            with_queries=True,
+        ),
+        relabel=relabel_maml,
+        first_order=True,
+    ),
+    "Reptile, attention": Entry(
+        lambda: own(Attentive, Reptile), relabel=relabel_maml, first_order=True
+    ),
+    "Reptile, regression": Entry(
+        lambda: Reptile(MAMLModel(1, 8, 1), num_inner_steps=2, loss_fn=F.mse_loss),
+        item=(1,),
+        regression=True,
+        first_order=True,
+    ),
+    "IMAML": Entry(lambda: imaml(MAMLModel(4, 6, N_WAY)), relabel=relabel_maml),
+    "IMAML, zero head": Entry(
+        lambda: imaml(MAMLModel(4, 6, N_WAY), rate=0.4, lam=1.0, zero_head=True)
+    ),
+    "IMAML, head alone moves": Entry(
+        lambda: imaml(MAMLModel(4, 6, N_WAY), inner_params=["5"]), relabel=relabel_maml
+    ),
+    "IMAML, convolutions": Entry(
+        lambda: imaml(smooth_conv()), item=(1, 8, 8), relabel=relabel_maml
+    ),
+    "IMAML, shared parts": Entry(lambda: imaml(Shared()), relabel=relabel_maml),
+    "IMAML, regression": Entry(
+        lambda: imaml(smooth(MAMLModel(1, 8, 1)), loss_fn=F.mse_loss),
+        item=(1,),
+        regression=True,
+    ),
     "ConditionalNeuralProcess": Entry(
         lambda: ConditionalNeuralProcess(1, 1, 8), item=(1,), regression=True
     ),
@@ -284,6 +369,26 @@ LEARNERS = {
         lambda: transformer(1, 1, True), item=(1,), regression=True
     ),
     "LinearSelfAttention": Entry(lambda: LinearSelfAttention(1), item=(1,), regression=True),
+    "OrdinaryClassifier": Entry(ordinary),
+    "OrdinaryClassifier, cosine": Entry(lambda: ordinary(rule="cosine")),
+    "OrdinaryClassifier, logistic": Entry(lambda: ordinary(rule="logistic")),
+    "OrdinaryClassifier, ridge": Entry(lambda: ordinary(rule="ridge")),
+    "OrdinaryClassifier, convolutions": Entry(
+        lambda: OrdinaryClassifier(conv(), 64, N_CLASSES), item=(1, 8, 8)
+    ),
+    "FineTuned": Entry(tuned),
+    "FineTuned, head": Entry(lambda: tuned(moving="head")),
+    "FineTuned, biases": Entry(lambda: tuned(moving="biases")),
+    "FineTuned, FiLM": Entry(lambda: tuned(moving="film")),
+    "FineTuned, LoRA": Entry(lambda: tuned(moving="lora", rank=2)),
+    "FineTuned, convolutions, LoRA": Entry(
+        lambda: tuned(conv(), 64, moving="lora", rank=2), item=(1, 8, 8)
+    ),
+    "FineTuned, convolutions, FiLM": Entry(
+        lambda: tuned(conv(), 64, moving="film"), item=(1, 8, 8)
+    ),
+    "RidgeHead": Entry(lambda: RidgeHead(MLP(4, 6, 5))),
+    "RidgeHead, convolutions": Entry(lambda: RidgeHead(conv()), item=(1, 8, 8)),
     "RelationNetwork": Entry(lambda: RelationNetwork(4, 6)),
     "RelationNetwork, mean": Entry(lambda: RelationNetwork(4, 6, aggregate="mean")),
     "RelationNetwork, logits": Entry(
@@ -372,7 +477,11 @@ def draw_episodes(entry, n_tasks=2, n_shot=2, n_query=2, seed=0):
         keys = torch.rand(n_tasks, n, generator=generator)
         return x, torch.arange(n_way).repeat(per_class)[keys.argsort(dim=1)]
 
-    return EpisodeBatch(*side(n_shot), *side(n_query))
+    sides = *side(n_shot), *side(n_query)
+    if entry.regression:
+        return EpisodeBatch(*sides)
+    classes = torch.rand(n_tasks, N_CLASSES, generator=generator).argsort(dim=1)[:, :N_WAY]
+    return EpisodeBatch(*sides, classes)
 
 
 def trained(learner):
@@ -631,10 +740,15 @@ class CountOperations(TorchDispatchMode):
 
 @every_learner
 def test_no_loop_over_tasks(entry):
-    """As many operations for six tasks as for two: they are all done at once."""
-    counts = []
-    for n_tasks in (2, 6):
-        learner, episodes = fresh(entry), draw_episodes(entry, n_tasks=n_tasks)
+    """As many operations for six tasks as for two: they are all done at once.
+
+    The six are the two three times: IMAML steps until its tasks are solved.
+    """
+    counts, two = [], draw_episodes(entry)
+    for times in (1, 3):
+        sides = two.support_x, two.support_y, two.query_x, two.query_y, two.classes
+        learner = fresh(entry)
+        episodes = EpisodeBatch(*(t if t is None else torch.cat([t] * times) for t in sides))
         with CountOperations() as operations:
             learner.loss(episodes).backward()
         counts.append(operations.count)

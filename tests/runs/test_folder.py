@@ -523,7 +523,7 @@ def test_classes_with_too_few_pictures_are_counted_out_by_name(capsys, tmp_path)
         ("maml --data sinusoids --n-way 5", "--n-way is for images"),
         ("maml --data sinusoids --width 5", "--width is for images"),
         ("maml --test-views 2", "--test-views is for prototypical"),
-        ("relation --inner-lr 1", "--inner-lr is for maml or meta-sgd"),
+        ("relation --inner-lr 1", "--inner-lr is for maml or meta-sgd or anil"),
         ("relation --backbone pyramid", "pyramid is not for relation"),
         ("relation --backbone mlp --norm group", "--norm is for backbone other than mlp"),
         ("mann --memory none --memory-dim 5", "--memory-dim is for memory other than none"),
@@ -865,7 +865,7 @@ def test_a_stopped_training_says_how_to_go_on_and_evaluate_that_it_was(
         patch.setattr(training._Run, "step", stop_after_two)
         status, out, err = run(capsys, *words)
     assert status == 130 and "stopped by hand after 2 steps" in out
-    assert "the same command goes on" in err
+    assert "the same command continues" in err
     status, _, err = run(capsys, "evaluate", tmp_path / "run", "--episodes", 4)
     assert status == 0 and "was stopped after 2 of 5 steps" in err
     assert run(capsys, *words)[0] == 0

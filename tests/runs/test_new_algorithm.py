@@ -107,7 +107,10 @@ def test_it_is_trained_evaluated_and_trained_again_by_its_command(capsys, neares
     [
         ("nearest --sharpness -1", "sharpness"),
         ("nearest --pooling sum", "pooling"),
-        ("nearest --inner-lr 1", "--inner-lr is for maml or meta-sgd: nearest on glyphs has no"),
+        (
+            "nearest --inner-lr 1",
+            "--inner-lr is for maml or meta-sgd or anil or boil or reptile or imaml: nearest",
+        ),
         ("maml --sharpness 1", "--sharpness is for nearest: maml on glyphs has no use for it"),
         ("nearest --blur 3", "--blur is for smooth other than False"),
         ("nearest --data sinusoids", "algorithm nearest needs classes"),

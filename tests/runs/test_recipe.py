@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import shlex
+import signal
 from dataclasses import asdict, replace
 from typing import Literal, get_args, get_origin
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings, strategies
 from PIL import Image
 
-from metalearn_edu import cli, recipes, runs
+from metalearn_edu import OrdinaryClassifier, cli, recipes, runs
 from metalearn_edu.pretrained import FOLDER
 from metalearn_edu.runs import ALGORITHMS, Recipe, as_recipe, make_recipe, train, train_command
 from metalearn_edu.runs.recipe import every_setting, unused
@@ -144,6 +145,47 @@ def test_names_of_settings_and_options_are_different():
     options = [s.option(n) for n, s in every.items()] + [s.off for s in every.values() if s.off]
     assert len(set(options)) == len(options)
     assert all(setting.help.endswith(".") for setting in every.values())
+
+
+# ---------------------------------------------------------------- the ordinary classifier
+
+
+def test_an_ordinary_classifier_is_loaded_without_its_data_and_goes_on(tmp_path, monkeypatch):
+    """Its last layer has an output for each class of meta-training, which the card tells."""
+    recipe = make_recipe("ordinary-classifier", width=4, n_steps=2, train_way=5)
+    train.train_recipe(recipe, tmp_path, progress=False)
+    train.train_recipe(recipe, tmp_path, progress=False)  # finished: the same run, not another
+    monkeypatch.setattr("metalearn_edu.runs.sources.load_glyphs", None)
+    learner, loaded, card = train.load_run(tmp_path)
+    assert loaded == replace(recipe, n_classes=890) and "--n-classes 890" in card["command"]
+    assert learner.n_classes == 4 * 890 and not learner.training
+
+
+def test_an_ordinary_classifier_that_was_stopped_goes_on_with_the_same_numbers(
+    tmp_path, monkeypatch
+):
+    recipe = make_recipe("ordinary-classifier", width=4, n_steps=4, train_way=5)
+    train.train_recipe(recipe, tmp_path / "whole", progress=False)
+    step = OrdinaryClassifier.outer_loop
+
+    def stopped(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return step(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OrdinaryClassifier, "outer_loop", stopped)
+        history = train.train_recipe(recipe, tmp_path / "again", progress=False)
+    assert history.interrupted and history.n_steps == 1
+    history = train.train_recipe(recipe, tmp_path / "again", progress=False)
+    assert not history.interrupted and history.n_steps == 4
+    weights = [(tmp_path / f / "model.safetensors").read_bytes() for f in ("whole", "again")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(("turned", "outputs"), [(True, 80), (False, 20)])
+def test_an_ordinary_classifier_has_an_output_for_each_class(turned, outputs):
+    recipe = make_recipe("ordinary-classifier", n_classes=20, rotations=turned, width=4)
+    assert runs.build_learner(recipe, (1, 28, 28)).n_classes == outputs
 
 
 # ---------------------------------------------------------------- scripts from before

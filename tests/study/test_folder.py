@@ -63,7 +63,7 @@ def test_a_run_file_of_other_settings_or_cut_short_counts_as_not_done(tiny, tmp_
         path.write_text(json.dumps(recorded))
         assert (finished(run, tmp_path) is not None) == counts
     path.write_text(json.dumps(content)[:-20])
-    with pytest.warns(UserWarning, match="is ignored, because it is no finished run"):
+    with pytest.warns(UserWarning, match="is ignored, because it is not a finished run"):
         assert finished(run, tmp_path) is None
 
 
@@ -111,10 +111,10 @@ def test_a_table_without_its_runs_is_not_lost(tiny, tmp_path, monkeypatch):
     [
         ("study.csv", b"patient,answer\nAnna,1\n", "it has no column algorithm"),
         ("study.csv", b"", "it has no column algorithm"),
-        ("study.csv", b"\xff\xfe\x00\x00", "is no table of a study"),
-        ("study.csv", b'"' + b"x" * 200_000, "is no table of a study"),
+        ("study.csv", b"\xff\xfe\x00\x00", "is not a table of a study"),
+        ("study.csv", b'"' + b"x" * 200_000, "is not a table of a study"),
         ("study.npz", b"somebody's", "study.npz is damaged or is not a .npz file"),
-        ("runs", b"a file", "is no folder"),
+        ("runs", b"a file", "is not a folder"),
     ],
 )
 def test_files_of_others_are_never_overwritten(tmp_path, name, content, says, capsys):
@@ -136,10 +136,10 @@ def test_other_arrays_and_other_things_are_never_overwritten(tmp_path):
     assert files_of(tmp_path) == before
     (tmp_path / "study.npz").unlink()
     (tmp_path / "study.csv").mkdir()
-    with pytest.raises(ValueError, match=r"study.csv is no table of a study"):
+    with pytest.raises(ValueError, match=r"study.csv is not a table of a study"):
         small(tmp_path)
     for folder in (Path(os.devnull), Path(os.devnull) / "a" / "study"):
-        with pytest.raises(ValueError, match=rf"{os.devnull} is there and is no folder"):
+        with pytest.raises(ValueError, match=rf"{os.devnull} is there but is not a folder"):
             small(folder)
 
 
@@ -159,7 +159,7 @@ def test_what_a_later_version_has_written_is_read_and_not_overwritten(smallest, 
     later(tmp_path)
     before = files_of(tmp_path)
     assert load_study(tmp_path).rows == smallest[1].rows
-    with pytest.raises(ValueError, match=r"study.csv is no table .* it has the column mood"):
+    with pytest.raises(ValueError, match=r"study.csv is not a table .* it has the column mood"):
         small(tmp_path)
     assert files_of(tmp_path) == before
     (tmp_path / "study.csv").unlink()

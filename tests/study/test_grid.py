@@ -15,7 +15,7 @@ from tests.study.small_studies import TINY
 def test_the_full_grid_has_a_row_for_each_combination():
     grid = Grid()
     runs = grid.runs()
-    assert len(runs) == (3 + 3 * 2) * 2 * 3 * 3  # three learners take any way, three do not
+    assert len(runs) == (5 + 3 * 2) * 2 * 3 * 3  # five learners take any way, three do not
     rows = Counter(
         (r.recipe.algorithm, r.recipe.data, r.recipe.n_classes, *cell, r.recipe.seed)
         for r in runs

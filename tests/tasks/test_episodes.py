@@ -208,7 +208,7 @@ SPOILT = {
         lambda p: {"classes": [[10, 11]] * 3},
         "classes must be a tensor, got list",
     ),
-    "classes that are no integers": (
+    "classes that are not integers": (
         lambda p: {"classes": p["classes"].float()},
         r"classes must be int64, got torch.float32; use .long\(\)",
     ),
@@ -224,7 +224,7 @@ SPOILT = {
         lambda p: {"query_rows": torch.zeros(3, 2).long()},
         r"query_rows must be \(tasks, items\) = \(3, 4\), got \(3, 2\)",
     ),
-    "rows that are no integers": (
+    "rows that are not integers": (
         lambda p: {"support_rows": torch.zeros(3, 2)},
         "support_rows must be int64, got torch.float32",
     ),

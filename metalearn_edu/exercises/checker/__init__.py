@@ -1,1 +1,1 @@
-"""How an answer is looked at, and explained."""
+"""How we examine an answer and explain what is wrong."""

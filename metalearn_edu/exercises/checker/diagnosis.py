@@ -1,8 +1,8 @@
-"""Why is an answer wrong? Its results are compared with those of known wrong answers.
+"""Why is an answer wrong? We compare its results with those of known wrong answers.
 
-`explain` goes through `LOOKS` in order, and takes the first that finds something. What we
-state as certain holds in all examples: cases and draws. A mistake that fits only some
-of them, or one of two that fit equally well, is said with "perhaps".
+`explain` goes through `LOOKS` in order, and takes the first that finds something. What we state as
+certain holds in all examples: cases and draws. If a mistake fits only some of them, or two fit
+equally well, we say "perhaps".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ N_EXAMPLES = 20
 
 
 def explain(exercise: Exercise, answer: Answer, failed: tuple[Any, ...]) -> str:
-    """The hint that fits an answer which fails for the arguments `failed`; empty if none does."""
+    """The hint for an answer that fails for the arguments `failed`; empty if none fits."""
     patient = _Patient(exercise, answer, failed, exercise.mistakes)
     return next(filter(None, (look(patient) for look in LOOKS)), "")
 
@@ -45,7 +45,7 @@ def known_mistake(
     failed: tuple[Any, ...],
     likely: Sequence[Mistake | Edit],
 ) -> str:
-    """The hint of the likely mistake that gives what the answer gives; empty if none does."""
+    """The hint of the likely mistake that gives the same results; empty if there is none."""
     patient = _Patient(exercise, answer, failed, likely)
     return _known(patient) or _mostly_known(patient)
 
@@ -71,7 +71,7 @@ class _Patient:
 
     @cached_property
     def unseen(self) -> list[int]:
-        """The positions of the arguments that make no difference to the answer, but should."""
+        """The positions of the arguments that should make a difference to the answer but do not."""
         if self.first.got.error or self.first.got.value is None:
             return []
         with contextlib.suppress(TypeError, ValueError, RuntimeError):  # nothing to compare
@@ -83,13 +83,13 @@ class _Patient:
         return list(inspect.signature(self.exercise.solution).parameters)
 
     def does(self, wrong: Answer, example: Example) -> int:
-        """Whether the answer does there what a function of ours does: 2 yes, 1 in part, 0 no."""
+        """Whether the answer does what a function of ours does: 2 yes, 1 in part, 0 no."""
         found = _outcome(self.exercise, wrong, example.arguments, example.place)
         return _agrees(found, example, self.part)
 
 
 def _examples(exercise: Exercise, answer: Any, failed: tuple[Any, ...]) -> list[Example]:
-    """The call that failed, then those that every examination makes."""
+    """The call that failed, then the calls that every examination makes."""
     calls = _calls(exercise)
     place = next((i for i, arguments in enumerate(calls) if arguments is failed), None)
     places = [place, *range(len(calls))]
@@ -114,7 +114,7 @@ def _calls(exercise: Exercise) -> list[tuple[Any, ...]]:
 def _outcome(
     exercise: Exercise, function: Answer, arguments: tuple[Any, ...], place: int | None
 ) -> Outcome:
-    """What a function of ours gives; remembered for the calls of every examination."""
+    """What a function of ours returns; remembered for the calls of every examination."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a known mistake does concerns nobody
         if place is None:
@@ -131,10 +131,10 @@ Hit = tuple[int, int, str]
 
 
 def _hits(patient: _Patient) -> list[Hit]:
-    """Of each known mistake: in how many examples the answer does what it does, how well, hint."""
+    """For each known mistake: in how many examples the answer agrees with it, how well, hint."""
     hits = []
     for mistake in patient.likely:
-        if patient.does(mistake.wrong, patient.first):  # else it explains nothing
+        if patient.does(mistake.wrong, patient.first):  # otherwise it explains nothing
             agreed = [patient.does(mistake.wrong, example) for example in patient.examples]
             hits.append((sum(map(bool, agreed)), sum(agreed), mistake.hint))
     return hits
@@ -165,7 +165,7 @@ def _best(hits: list[Hit], at_least: float) -> list[str]:
 
 
 def _one_of(hints: list[str]) -> str:
-    """A hint, unchanged; of several that fit equally well, none is certain."""
+    """A hint, unchanged; if several fit equally well, none is certain."""
     return hints[0] if len(hints) == 1 else _perhaps(hints)
 
 
@@ -176,7 +176,7 @@ def _perhaps(hints: list[str]) -> str:
 def _agrees(wrong: Outcome, example: Example, part: int) -> int:
     """2 if the results are the same, 1 if at least the part is that is wrong, else 0.
 
-    Errors are the same if their messages are, and nearly if they differ in sizes alone.
+    Errors are the same if their messages are, and nearly the same if they differ only in sizes.
     """
     got = example.got
     if wrong.error or got.error:
@@ -189,7 +189,7 @@ def _agrees(wrong: Outcome, example: Example, part: int) -> int:
 
 
 def _agree_in_part(got: Any, wrong: Any, expected: Any, part: int) -> bool:
-    """Whether this part is the same, and the answer is wrong only where ours is."""
+    """Whether this part is the same, and the answer is wrong only where ours is wrong."""
     values = (got, wrong, expected)
     if not all(isinstance(value, tuple | list) and len(value) > part for value in values):
         return False
@@ -205,7 +205,7 @@ def _kind_of(error: BaseException | None) -> tuple[type, str]:
 
 
 def _first_wrong_part(example: Example) -> int:
-    """Which value of a tuple is the first that is wrong; 0 if the result is no tuple."""
+    """Which value of a tuple is the first that is wrong; 0 if the result is not a tuple."""
     got, expected = example.got.value, example.expected.value
     if not isinstance(got, tuple | list) or not isinstance(expected, tuple | list):
         return 0
@@ -237,7 +237,7 @@ EXCHANGED = "the values of the result are right, but their order is not; see wha
 
 
 def _exchanged(patient: _Patient) -> str:
-    """Whether the values of a tuple are right and stand in another order, the same in all."""
+    """Whether the values of a tuple are right but in another order, the same in all examples."""
     pairs = [(e.got.value, e.expected.value) for e in patient.examples]
     if not all(isinstance(value, tuple | list) for pair in pairs for value in pair):
         return ""
@@ -274,7 +274,7 @@ def _slip(patient: _Patient) -> str:
             for example in patient.examples
         )
     ]
-    if not 1 <= len(fits) <= 3:  # right for many others: then it does not count at all
+    if not 1 <= len(fits) <= 3:  # if it is right for many others, it does not count at all
         return ""
     hint = f"these results are right for {' or '.join(fits)}; look where you use it"
     return hint if len(fits) == 1 else f"perhaps: {hint}"
@@ -303,7 +303,7 @@ ALWAYS = (
 
 
 def _without_effect(patient: _Patient) -> str:
-    """Which arguments have no effect, though they are in the code."""
+    """Which arguments have no effect although they are in the code."""
     found = _whatever(patient, patient.unseen)
     return found and f"perhaps: {found}"
 
@@ -328,7 +328,7 @@ def _cells(instruction: dis.Instruction) -> tuple[Any, ...]:
 
 
 def _makes_no_difference(patient: _Patient, place: int) -> bool:
-    """Whether the argument in this place moves the right result and never that of the answer."""
+    """Whether the argument at this position changes the right result but never the answer's."""
     some = [patient.first, *patient.examples[-3:]]  # small cases may hide what an argument does
     seen = [example.arguments[place] for example in patient.examples]
     moved = []

@@ -1,4 +1,4 @@
-"""What differs between two results, in words: first their kind, then shape, type and values.
+"""What differs between two results, in words: first the kind, then shape, type and values.
 
 A number may come as a Python number, a NumPy scalar or a tensor without dimensions.
 """
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 __all__ = ["changes", "copy_of", "difference", "show"]
 
-RTOL = 1e-4  # float32, and another order of adding up
+RTOL = 1e-4  # float32, and sums in another order
 
 
 def copy_of(value: Any) -> Any:
-    """A copy that shares nothing with `value`; of a generator, one in the same state."""
+    """A copy that shares nothing with `value`; for a generator, one in the same state."""
     if type(value) is tuple:
         return tuple(copy_of(part) for part in value)
-    if isinstance(value, Tensor) and value.is_leaf:  # a deep copy of one takes five times as long
+    if isinstance(value, Tensor) and value.is_leaf:  # a deep copy takes five times as long
         return value.detach().clone().requires_grad_(value.requires_grad)
     if isinstance(value, torch.Generator):
         twin = torch.Generator(value.device)
@@ -72,7 +72,7 @@ def difference(
 
 
 def _plain(value: Any) -> Any:
-    """A number as a Python number, whatever holds it."""
+    """A number as a Python number, from any container."""
     if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
         return value.item()
     return value
@@ -124,7 +124,7 @@ def _number_difference(got: Any, expected: float, what: str, rtol: float) -> str
 
 
 def _near(a: float, b: float, rtol: float) -> bool:
-    """What `isclose` of PyTorch says of two numbers, for which a tensor would take long."""
+    """PyTorch's `isclose` for two numbers, without slow tensors."""
     both_nan = math.isnan(a) and math.isnan(b)
     return both_nan or a == b or abs(a - b) <= rtol / 10 + rtol * abs(b) < math.inf
 
@@ -163,7 +163,7 @@ def _object_difference(got: Any, expected: Any, what: str) -> str:
     if type(got) is not type(expected):
         return f"{what} is of type {type(got).__name__}, expected {type(expected).__name__}"
     if isinstance(expected, torch.Generator):
-        return ""  # its state moves with every draw
+        return ""  # its state changes with every draw
     if isinstance(expected, nn.Module):
         return _dict_difference(got.state_dict(), expected.state_dict(), what)
     if not hasattr(expected, "__dict__"):
@@ -176,7 +176,7 @@ def _number(value: Any) -> str:
 
 
 def _unlike(one: Any, other: Any) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart, four at least."""
+    """Two numbers with as many digits as it takes to tell them apart, at least four."""
     if not (isinstance(one, float) and isinstance(other, float)):
         return _number(one), _number(other)
     for digits in range(4, 18):
@@ -191,7 +191,7 @@ def _short(value: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """An argument in a few words: itself if it is small; of a function, its name."""
+    """An argument in a few words: itself if it is small; for a function, its name."""
     if isinstance(value, Tensor | np.ndarray):
         small = np.prod(value.shape) <= 12
         kind = "tensor" if isinstance(value, Tensor) else "array"
@@ -206,7 +206,7 @@ def show(value: Any) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats with six digits: what float32 adds behind them says nothing."""
+    """Floats with six digits: in float32, further digits mean nothing."""
     if isinstance(value, tuple | list):
         return type(value)(map(_rounded, value))
     is_number = type(value) is float and math.isfinite(value)

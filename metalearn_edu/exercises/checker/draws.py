@@ -1,4 +1,4 @@
-"""Random numbers and labels, of which exercises make the arguments of a check."""
+"""Random numbers and labels, from which exercises make the arguments of a check."""
 
 from __future__ import annotations
 

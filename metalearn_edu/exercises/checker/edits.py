@@ -1,21 +1,21 @@
 """Wrong answers, written as edits of a right one.
 
-The texts of the folder `hints`, one for each lesson, hold for each exercise the ladder of its
-hints, then its mistakes: at the margin what is said of them; below it, indented, the wrong answers,
+The texts of the folder `hints`, one for each lesson, hold the ladder of hints for each exercise,
+then its mistakes: at the margin, the sentence that helps; below it, indented, the wrong answers,
 one on each line:
 
     # weights_and_bias
     10 minutes, medium: find the straight line in a distance
 
-    1. Expand the square and look which terms depend on the class.
+    1. Expand the square and see which terms depend on the class.
     2. The first is what all classes have in common.
 
-    the bias has the wrong sign: a prototype far from 0 pays for it, b = -|c|²
+    the bias has the wrong sign: it is lower for a prototype far from 0, b = -|c|²
         -prototypes -> prototypes
         return weight, -bias
 
     old -> new      a right way with `new` instead of `old`; several edits are separated by ` ; `
-    return value    the solution with another value, said in its own names; `result`: the right
+    return value    the solution with another value, in its own names; `result`: the right
 
 An edit is made in the first right way that has its `old`: the solution, or one of the other ways.
 """
@@ -56,7 +56,7 @@ class Edit:
 
     @cached_property
     def wrong(self) -> Answer:
-        """The function with the edit. Raises ValueError if no right way has what is replaced."""
+        """The function with the edit. Raises ValueError if no right way has the replaced text."""
         solution = self.ways[0]
         if self.edit.startswith("return ") and "->" not in self.edit:
             return compiled(solution, _returning(source_of(solution), self.edit), self.edit)
@@ -94,12 +94,12 @@ def hints_of(solution: Answer, lesson: str) -> list[str]:
 
 @cache
 def source_of(way: Answer) -> str:
-    """The text of a function, without the indent of where it stands."""
+    """The text of a function, without its indentation in the file."""
     return textwrap.dedent(inspect.getsource(way))
 
 
 def _replaced(source: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """The source with the edits; empty if it lacks what one of them replaces."""
+    """The source with the edits; empty if it lacks the text that one of them replaces."""
     for old, new in pairs:
         if old.strip() not in source:
             return ""
@@ -115,7 +115,7 @@ def _returning(source: str, value: str) -> str:
 
 
 def compiled(way: Answer, source: str, name: str) -> Answer:
-    """The function of a changed source, in the module of the function that it was made from."""
+    """The function from a changed source, in the module of the original function."""
     scope = dict(way.__globals__)
     file = f"<{way.__name__}: {name}>"
     with warnings.catch_warnings():

@@ -1,9 +1,9 @@
-"""How an answer to an exercise is looked at.
+"""How an answer to an exercise is examined.
 
 An answer passes the cases worked out by hand, then the properties, then a comparison with the
-solution on fresh arguments at each check, so that no list of stored results can pass. The
-first failure is explained: `diagnosis` looks among the exercise's known mistakes first. Gradients
-count only where the text of the exercise asks for them.
+solution on fresh arguments at each check, so that no list of stored results can pass. The first
+failure is explained: `diagnosis` looks among the exercise's known mistakes first. Gradients count
+only if the text of the exercise requires them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from .outcomes import Outcome, failure, outcome_of
 
 __all__ = ["examine"]
 
-LIMIT_SECONDS = 10.0  # of processor time; the first use of a part of PyTorch takes two of them
+LIMIT_SECONDS = (
+    10.0  # seconds of processor time; the first use of a part of PyTorch takes two of them
+)
 N_DRAWS = 20
 
 
 def examine(exercise: Exercise, answer: Answer) -> Verdict:
-    """Look at an answer. Raises nothing; an answer that never ends is stopped."""
+    """Examine an answer. Raises nothing; an answer that never ends is stopped."""
     try:
         return call_within(LIMIT_SECONDS, _verdicts, exercise, answer)
     except OutOfTime as stop:
@@ -56,7 +58,7 @@ def _verdicts(exercise: Exercise, answer: Answer) -> Iterator[Verdict]:
             if isinstance(error, NotImplementedError) and not str(error):
                 yield Verdict("not attempted yet", "not attempted yet")
                 return
-            kind = type(error).__name__  # a result so odd that looking at it fails
+            kind = type(error).__name__  # a result so odd that inspecting it fails
             yield _tried(f"its result cannot be looked at ({kind}: {error})", printed)
 
 
@@ -79,7 +81,7 @@ def _tried(problem: str, printed: io.StringIO) -> Verdict:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What is wrong, and how to find the hint that fits."""
+    """What is wrong, and how to find a hint that fits."""
 
     what: str
     fallback: str = ""
@@ -99,7 +101,7 @@ def _first_failure(exercise: Exercise, answer: Answer) -> _Failure | None:
 
 
 def _failures(exercise: Exercise, answer: Answer) -> Iterator[_Failure | None]:
-    """What each look at the answer finds, from the simple to the thorough."""
+    """What each test of the answer finds, from the simple to the thorough."""
     for case in exercise.cases:
         yield _failure_at(exercise, answer, case.arguments, case.result, _idea(exercise))
     for holds in exercise.properties:
@@ -112,7 +114,7 @@ def _failures(exercise: Exercise, answer: Answer) -> Iterator[_Failure | None]:
 
 
 def _idea(exercise: Exercise) -> str:
-    """What to say to who does something unknown."""
+    """What to say about an answer that does something unknown."""
     return MENDED_OTHERWISE if exercise.buggy else exercise.hints[0]
 
 
@@ -239,7 +241,7 @@ def _gradient_difference(got: Any, expected: Any) -> str:
 def _agree_in_double(exercise: Exercise, answer: Answer, arguments: tuple) -> bool:
     """Whether the gradients are the same with twice as many digits, so that rounding was all."""
     exact = _exact(arguments)
-    with contextlib.suppress(Exception):  # an answer may be made for float32 alone
+    with contextlib.suppress(Exception):  # an answer may be made only for float32
         expected = _gradients(exercise, exercise.solution, exact)
         return not _gradient_difference(_gradients(exercise, answer, exact), expected)
     return False
@@ -279,7 +281,7 @@ def _gradient_mistake(exercise: Exercise, answer: Answer, arguments: tuple) -> s
 
 @lru_cache(maxsize=100)
 def _with_gradients(exercise: Exercise) -> Exercise:
-    """The exercise with gradients as results: some mistakes show in these alone."""
+    """The exercise with gradients as results: some mistakes show only in these."""
     mistakes = [Mistake(_by_gradients(exercise, m.wrong), m.hint) for m in exercise.mistakes]
     return replace(exercise, solution=_by_gradients(exercise, exercise.solution), mistakes=mistakes)
 
@@ -290,7 +292,7 @@ def _by_gradients(exercise: Exercise, function: Answer) -> Answer:
 
 
 def _cut_off(got: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
-    """Which arguments no gradient reaches, though it should."""
+    """Which arguments no gradient reaches although it should."""
     names = [f"`{name}`" for name in got if expected[name].any() and not got[name].any()]
     return f"no gradient reaches {' and '.join(names)}: {LOST}" if names else ""
 

@@ -54,8 +54,8 @@ class Exercise:
         hints: a ladder; the first is the idea, and is also given when no known mistake fits. In
             an exercise to find the bug it asks about that bug, and is given while it is there.
         properties: checked between the cases and the draws.
-        gradients: the arguments by which the text asks for gradients; they must be those of the
-            solution.
+        gradients: the arguments with respect to which the text requires gradients; these must be
+            those of the solution.
         buggy: in an exercise to find the bug, what the learner finds in the notebook.
         ways: other right answers, of which `mistakes` may be edits too.
     """
@@ -95,7 +95,7 @@ class Exercise:
 def exercise_of(
     solution: Answer, *, lesson: str, ways: Sequence[Answer] = (), **more: Any
 ) -> Exercise:
-    """The exercise with this solution, all words of which stand in a text of the folder `hints`.
+    """The exercise with this solution, whose words are in a text of the folder `hints`.
 
     Args:
         lesson: file name of the text: facts, hints and, if none are given here, mistakes.

@@ -3,8 +3,8 @@
 On Linux it runs in a copy of this process. The system itself ends the copy when its processor time
 is used up, inside C code as well, and what it had half done, an import, a lock, a global setting,
 ends with it. Elsewhere it runs in a thread, in which we raise an exception when the time is up,
-though never in the middle of an import. A thread that waits inside C code does not hear it and is
-left behind; one that loops inside C code without ever giving way cannot be ended, and memory has no
+though never in the middle of an import. A thread that waits inside C code does not notice it and is
+left behind; a thread that loops inside C code and never yields cannot be ended, and memory has no
 limit there.
 
 Wall-clock time decides nothing: a busy machine makes no answer wrong. But a function that uses
@@ -38,7 +38,7 @@ PATIENCE = 5.0  # seconds in which hardly anything happens, at least
 
 
 class OutOfTime(Exception):
-    """It was stopped, or it brought Python down.
+    """It was stopped, or it crashed Python.
 
     Attributes:
         so_far: the last thing that a generator had yielded by then, or None.
@@ -50,7 +50,7 @@ class OutOfTime(Exception):
 
 
 def call_within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
-    """function(*arguments), or what it raises; of a generator, the last thing that it yields.
+    """function(*arguments), or what it raises; for a generator, the last thing that it yields.
 
     Args:
         seconds: of processor time.
@@ -67,7 +67,7 @@ def has_copies() -> bool:
     """Whether a check runs in a copy of the process.
 
     macOS has fork, but its own libraries do not survive it. With a GPU, autograd starts threads at
-    its first use, and from then on refuses to work in a copy, which has none of them.
+    its first use, and then refuses to work in a copy, which does not have them.
     """
     return sys.platform == "linux" and not torch.accelerator.is_available()
 
@@ -94,7 +94,7 @@ WAITS = (
 
 
 class _Patience:
-    """Says whether hardly any processor time was used for a while: a twentieth of a processor.
+    """Tells whether hardly any processor time was used for a while: a twentieth of a processor.
 
     Attributes:
         while_: its length in seconds.
@@ -159,7 +159,7 @@ def _limit(seconds: float) -> None:
 
     builtins.input = _nobody_answers
     torch.set_num_threads(1)  # the threads of a pool do not come along into a copy
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # to interrupt is for the process, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are for the process, which ends us
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the copy, wherever it is
     signal.setitimer(signal.ITIMER_PROF, seconds)
     with open("/proc/self/statm", encoding="ascii") as file:
@@ -179,7 +179,7 @@ def _smaller(limit: int, hardest: int) -> int:
 
 
 def _listen(reader: Connection, said: list[Any], patience: _Patience) -> bool:
-    """Hear all words. False: it waits for something, and has not ended."""
+    """Receive all words. False: it waits for something, and has not ended."""
     while not patience.is_over():
         with contextlib.suppress(EOFError):
             if reader.poll(patience.while_ / 4):

@@ -1,7 +1,7 @@
-"""Near misses: right answers with one thing changed, made by rule.
+"""Near misses: right answers with one thing changed by a rule.
 
-An operator, an axis, an argument, a number, a call that is dropped: with these one can ask whether
-a wrong answer is such a slip, and whether a check lets one pass.
+An operator, an axis, an argument, a number, a call that is dropped: with these we can ask whether a
+wrong answer is such a slip, and whether a check lets one pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OPERATORS: dict[type, type] = {
     ast.Gt: ast.GtE,
     ast.GtE: ast.Gt,
 }
-CONFUSED = [  # either is taken for the other
+CONFUSED = [  # people take either for the other
     ("mean", "sum"),
     ("var", "std"),
     ("any", "all"),
@@ -70,15 +70,15 @@ class NearMiss:
 
     @property
     def name(self) -> str:
-        """The edit, as it would stand among the hints of a lesson."""
+        """The edit, in the form that it would have among the hints of a lesson."""
         return f"{self.old} -> {self.new}"
 
 
 @cache
 def near_misses(way: Answer) -> tuple[NearMiss, ...]:
-    """All single changes of a right way that give another text; none of one with a `while`.
+    """All single changes of a right way that give another text; none for a way with a `while`.
 
-    Changed, its condition might hold for ever.
+    If it were changed, its condition might hold forever.
     """
     tree = ast.parse(source_of(way))
     if any(isinstance(node, ast.While) for node in ast.walk(tree)):
@@ -114,7 +114,7 @@ def _changed_texts(way: Answer, tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _watches(node: ast.AST) -> bool:
-    """Whether this only watches over lengths, `strict=True`."""
+    """Whether this only checks lengths, like `strict=True`."""
     return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
@@ -158,7 +158,7 @@ def _call(way: Answer, node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         return
     name, owner = node.func.attr, node.func.value
     if name == "item":
-        return  # a number is a number, whatever holds it
+        return  # a number is a number in any container
     if name in CALLS:
         func = ast.Attribute(owner, CALLS[name], ast.Load())
         yield "a function", ast.Call(func, node.args, node.keywords)

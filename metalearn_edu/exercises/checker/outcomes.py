@@ -1,4 +1,4 @@
-"""What a call of somebody's function gives: a value or an error, and what is wrong with it."""
+"""What a call of a learner's function gives: a value or an error, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outcome_of(
         NotImplementedError: the function is a stub; other errors are part of the outcome.
     """
     copies = copy_of(arguments)
-    torch.default_generator.manual_seed(0)  # `torch.manual_seed` is slow: it calls on all devices
+    torch.default_generator.manual_seed(0)  # `torch.manual_seed` is slow: it seeds all devices
     try:
         return Outcome(function(*copies), None, copies)
     except Stop:
@@ -61,7 +61,7 @@ def failure(outcome: Outcome, expected: Any, any_float: bool = False) -> str:
 
 
 def message(error: BaseException | None) -> str:
-    """The first line of it, without advice of PyTorch's own."""
+    """The first line of it, without PyTorch's own advice."""
     line = (str(error).splitlines() or ["no message"])[0]
     return line.split(" Hint: ")[0].rstrip(".")
 

@@ -1,6 +1,6 @@
-"""Questions with a few answers to choose from, each of which says why it is right or not.
+"""Questions with a few answers to choose from; each answer says why it is right or wrong.
 
-They stand in the texts of the folder `questions`, one for each lesson:
+They are in the texts of the folder `questions`, one for each lesson:
 
     # one_alphabet
     2 minutes, easy: say what makes a task hard
@@ -34,7 +34,7 @@ OPTION = re.compile(r"(\w)(, right)?: (.+)\n    (.+)\n")
 
 @dataclass(frozen=True)
 class Option:
-    """An answer to choose, and what is said about it."""
+    """An answer to choose, and what we say about it."""
 
     text: str
     reason: str
@@ -72,7 +72,7 @@ class Question:
             )
 
     def answer(self, choice: str) -> str:
-        """The reason of an option, which is remembered.
+        """The reason for an option; the choice is remembered.
 
         Raises:
             ValueError: there is no such option.
@@ -97,7 +97,7 @@ class Question:
 
 
 def question_of(name: str, lesson: str) -> Question:
-    """The question that stands under `# name` in a text of the folder `questions`.
+    """The question under `# name` in a text of the folder `questions`.
 
     Raises:
         ValueError: there is none, or it is not written as above.
@@ -152,7 +152,7 @@ class QuestionWidget(widgets.VBox):
         self.reply.value = f'<div role="status">{as_html(text)}</div>'
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **kwargs: Any) -> Any:
-        """The widget, and for where none runs the question with its answer folded."""
+        """The widget, and where none can run, the question with its answer folded."""
         data = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
         stills = {"text/html": _still(self.question), "text/plain": str(self.question)}
         return {**dict(data or {}), **stills}, {}

@@ -1,4 +1,4 @@
-"""What all results have in common with the right ones: doubled, negated, transposed."""
+"""How all results are related to the right ones: doubled, negated, transposed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def relation(names: list[str], examples: Sequence[Example]) -> str:
 
 
 def other_places(examples: Sequence[Example]) -> str:
-    """Whether all results are right but for their order, in words."""
+    """Whether all results are right except for their order, in words."""
     return _in_words(examples, _by_order)
 
 
@@ -109,14 +109,14 @@ def _by_formula(names: list[str], pairs: Pairs) -> str:
             ):
                 return text.format(n=name)
     if all(e.ndim == 2 and close(got, e.T) for _, got, e in pairs):
-        return "the transpose of what is expected; rows and columns are exchanged"
+        return "the transpose of what is expected; rows and columns are swapped"
     return ""
 
 
 def _by_order(pairs: Pairs) -> str:
     misplaced = [e[got != e] for _, got, e in pairs if got.shape == e.shape]
     if len(torch.cat(misplaced).unique()) < 3:
-        return ""  # zeros and ones are always the same, in other places
+        return ""  # zeros and ones always look the same, in any order
     if all(
         got.shape == e.shape and close(got.flatten().sort().values, e.flatten().sort().values)
         for _, got, e in pairs

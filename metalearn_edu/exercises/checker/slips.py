@@ -1,7 +1,7 @@
 """Slips: a right function, called with one argument changed or swapped with another.
 
 One step too many, the support set where the query set belongs, a flag that is ignored: such answers
-are right for other arguments than those that were given.
+are right for other arguments than the given ones.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def slips(solution: Function, calls: Sequence[tuple[Any, ...]]) -> Iterator[tupl
             yield _instead(other, name), _with(solution, {i: (j, _same)})
             if i < j:
                 both = {i: (j, _same), j: (i, _same)}
-                yield f"`{name}` and `{other}` exchanged", _with(solution, both)
+                yield f"`{name}` and `{other}` swapped", _with(solution, both)
 
     yield from _rows_left_out(solution, names, arguments)
 
 
 def _changes_of(seen: Sequence[Any]) -> Iterator[tuple[str, Function]]:
-    """Changes of an argument; minus is none of what is never negative."""
+    """Changes of an argument; no minus for an argument that is never negative."""
     has_minus = any(number < 0 for value in seen for number in _numbers(value))
     for text, change in CHANGES.get(type(seen[0]), {}).items():
         if has_minus or not text.startswith("-"):
@@ -82,7 +82,7 @@ def _numbers(value: Any) -> list[float]:
 
 
 def variants(value: Any, seen: Sequence[Any]) -> Iterator[Any]:
-    """Other arguments for the place of `value`, of those that were seen there, or their rows."""
+    """Other arguments to replace `value`: arguments seen at its position, or their rows."""
     if isinstance(value, Tensor):
         yield from (x for x in seen if x.shape == value.shape and not torch.equal(x, value))
         if value.ndim and len(value) > 1:
@@ -112,14 +112,14 @@ def _instead(used: str, right: str) -> str:
 
 
 def _with(solution: Function, places: Mapping[int, tuple[int, Function]]) -> Function:
-    """The solution that gets, in each of these places, a changed argument of some place."""
+    """The solution, called with a changed argument at each of these positions."""
 
     def slipped(*arguments: Any) -> Any:
         changed = list(arguments)
         for place, (source, change) in places.items():
             changed[place] = change(arguments[source])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of shapes that fit by chance only
+            warnings.simplefilter("ignore")  # shapes that fit only by chance
             return solution(*changed)
 
     return slipped

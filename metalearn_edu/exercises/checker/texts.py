@@ -1,4 +1,4 @@
-"""Texts that a teacher edits: one file per lesson, with a part for each exercise or question.
+"""Texts that a teacher can edit: one file per lesson, with a part for each exercise or question.
 
 # one_alphabet
 2 minutes, easy: say what makes a task hard
@@ -20,7 +20,7 @@ FACTS = re.compile(r"(?P<minutes>\d+) minutes, (?P<difficulty>easy|medium|hard):
 
 
 def part_of(file: str, name: str) -> str:
-    """What stands under `# name` in a file, as hints/12_capstone.txt.
+    """The text under `# name` in a file, such as hints/12_capstone.txt.
 
     Raises:
         ValueError: the file has no such part.
@@ -33,7 +33,7 @@ def part_of(file: str, name: str) -> str:
 
 @cache
 def parts_of(file: str) -> dict[str, str]:
-    """What stands under each heading of a file."""
+    """The text under each heading of a file."""
     text = (ROOM / file).read_text(encoding="utf-8")
     _, *parts = re.split(r"^# (\w+)\n+", text, flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
@@ -43,7 +43,7 @@ def facts_of(file: str, name: str) -> dict[str, Any]:
     """The lesson, minutes, difficulty and aim of an exercise or question, from below its heading.
 
     Raises:
-        ValueError: they do not stand there.
+        ValueError: they are missing.
     """
     line = part_of(file, name).partition("\n")[0]
     found = FACTS.fullmatch(line)

@@ -54,7 +54,7 @@ NEEDED = exercise_of(
         Case((9.0, 1.0), 312),  # 17.64 squared is 311.2
         Case((9.0, 5.0), 13),  # 3.528 squared is 12.4
         Case((0.1, 0.05), 16),  # 3.92 squared is 15.4
-        Case((0.03, 0.01176), 25),  # 5 squared; no way of computing it goes beyond in floats
+        Case((0.03, 0.01176), 25),  # 5 squared; no float formula rounds it above 25
     ],
     draw=_draw_needed,
     ways=[_by_search],
@@ -126,7 +126,7 @@ PAIRED = exercise_of(
 
 
 def half_width_of_rounds(scores: Tensor) -> float:
-    """Half of the 95 % interval of the mean of scores (n_rounds, n_tasks), the tasks the same."""
+    """Half of the 95 % interval of the mean of scores (n_rounds, n_tasks) on the same tasks."""
     of_tasks = scores.mean(dim=0)  # (n_tasks,)
     return (1.96 * of_tasks.std() / math.sqrt(len(of_tasks))).item()
 
@@ -163,9 +163,10 @@ ROUNDS = exercise_of(
 
 
 def normalise_queries(support_z: Tensor, query_z: Tensor) -> Tensor:
-    """Queries (Q, d) in units of the support set (S, d): minus its mean, by its spread, by column.
+    """Queries (Q, d) minus the support set's mean, divided by its spread, column by column.
 
-    Each query is judged on its own. The spread is the root of the mean squared deviation + 1e-5.
+    Each query is judged on its own. The spread of support_z (S, d) is the square root of
+    (mean squared deviation + 1e-5).
     """
     mean = support_z.mean(dim=0)
     variance = support_z.var(dim=0, correction=0)

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def gradient_step(x: Tensor, y: Tensor, query: Tensor, inner_lr: float) -> Tensor:
-    """(Q,): what one step of gradient descent from w = 0 answers to query (Q, d).
+    """(Q,): what one step of gradient descent from w = 0 predicts for query (Q, d).
 
     Args:
         x, y: the N examples, (N, d) and (N,).
@@ -85,8 +85,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, may_see: Tensor) -> Tensor:
     """(L, e): for each token the mean of v over the tokens that it may see, weighted by q and k.
 
     Args:
-        q, k: what each token looks for and what it can be found by, (L, d) both.
-        v: what each token says, (L, e).
+        q, k: what each token looks for, and how others find it; both (L, d).
+        v: what each token contributes, (L, e).
         may_see: (L, L) of True and False; row i is for token i, and never all False.
     """
     scores = q @ k.T / q.shape[1] ** 0.5
@@ -123,7 +123,7 @@ ATTEND = exercise_of(
             ),
             torch.tensor([[5.0], [6.0]]),
         ),
-        # d = 4, so scores are halved; token 1 sees token 0 alone, token 2 itself and token 0
+        # d = 4, so scores are halved; token 1 sees only token 0, token 2 sees itself and token 0
         Case(
             (
                 torch.tensor([[2 * _LN3, 0, 0, 0], [1.0, 0, 0, 0], [0.0, 2 * _LN3, 0, 0]]),
@@ -251,8 +251,8 @@ WHO = exercise_of(
 def pairs_seen(n_items: int) -> Tensor:
     """(L, L) of True and False: row i says which pairs query i may see in a causal training.
 
-    There are a pair (x_i, y_i) and a query x_i for each of the n_items places. Query i is answered
-    from the i pairs before it.
+    There are a pair (x_i, y_i) and a query x_i for each of the n_items places. The answer to query
+    i comes from the i pairs before it.
     """
     place = torch.arange(n_items)
     return place[None, :] < place[:, None]

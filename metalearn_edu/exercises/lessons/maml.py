@@ -53,7 +53,7 @@ def far_bowl(w: Tensor) -> Tensor:
 
 
 def cube(w: Tensor) -> Tensor:
-    """A third of the sum of w cubed: slope w squared, curvature 2 w, other at each point."""
+    """A third of the sum of w cubed: slope w squared, curvature 2 w, different at each point."""
     return w.pow(3).sum() / 3
 
 
@@ -163,7 +163,7 @@ LINEAR = exercise_of(
         Case((*_HAND, 0), torch.tensor([-1.0, -1.0])),
         # w_2 = (0.0975, 0.36), query gradient -0.5425; factors 0.9025 and 0.64
         Case((*_HAND, 2), torch.tensor([-0.489606, -0.3472])),
-        # far away, where a gradient that is clipped shows: w_1 = (950.05, 800.2), then 1749.25
+        # far away, where a clipped gradient shows: w_1 = (950.05, 800.2), then 1749.25
         Case((_FAR.expand(2), *_HAND[1:], 1), torch.tensor([1661.7875, 1399.4])),
     ],
     draw=_draw_linear,
@@ -209,7 +209,7 @@ META = exercise_of(
         Case((bowl, far_bowl, _TWO, 0.1, 0, False), torch.tensor([-1.0])),
         # w_1 = 0.9, w_2 = 0.819, factors 0.8 and 0.82: (0.819 - 1) * 0.8 * 0.82
         Case((cube, bowl, torch.ones(1), 0.1, 2, False), torch.tensor([-0.118736])),
-        # far away, where a gradient that is clipped shows: (1000 - 99.9 - 3) * 0.9
+        # far away, where a clipped gradient shows: (1000 - 99.9 - 3) * 0.9
         Case((bowl, far_bowl, _FAR, 0.1, 1, False), torch.tensor([807.39])),
     ],
     draw=_draw_meta,
@@ -280,7 +280,7 @@ def adapt_anywhere(support_loss: Loss, w: Tensor, inner_lr: float, num_inner_ste
 
 
 def _moves_under_no_grad(answer: Answer) -> str:
-    """Whether an answer adapts where its caller has switched gradients off."""
+    """Whether an answer adapts if its caller has switched gradients off."""
     with torch.no_grad():
         try:
             moved = answer(bowl, torch.tensor([2.0]), 0.1, 1)
@@ -293,12 +293,12 @@ def _moves_under_no_grad(answer: Answer) -> str:
 
 
 def _leaves_no_graph(answer: Answer) -> str:
-    """Whether the weights that come out are plain numbers."""
+    """Whether the returned weights require no gradient."""
     return STILL_A_GRAPH if answer(bowl, torch.tensor([2.0]), 0.1, 1).requires_grad else ""
 
 
 INSIDE = (
-    "an evaluation calls it this way. Inside, the inner loop must switch gradients on again: "
+    "an evaluation calls it in this way. Inside, the inner loop must switch gradients on again: "
     "`with torch.enable_grad():`"
 )
 STAYS_ON = (

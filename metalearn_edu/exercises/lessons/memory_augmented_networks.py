@@ -113,6 +113,15 @@ def least_used(usage: Tensor, n_heads: int) -> Tensor:
     return F.one_hot(slots, len(usage)).to(usage.dtype)
 
 
+def _one_by_one(usage: Tensor, n_heads: int) -> Tensor:
+    left, rows = usage.clone(), usage.new_zeros(n_heads, len(usage))
+    for head in range(n_heads):
+        slot = left.argmin()
+        rows[head, slot] = 1
+        left[slot] = math.inf
+    return rows
+
+
 def _draw_usage(generator: Generator) -> tuple[Tensor, int]:
     many = draw_int(0, 6, generator)  # of few, an `argsort` that is not stable is right too
     slots = draw_int(3, 80 if many else 7, generator)
@@ -131,10 +140,13 @@ LEAST = exercise_of(
             (torch.tensor([0.3, 2.0, 0.1, 0.9, 0.6]), 3),
             torch.tensor([[0.0, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]),
         ),
+        # far apart: the second least is used more than the least and 1
+        Case((torch.tensor([5.0, 0.5, 3.0]), 2), torch.tensor([[0.0, 1, 0], [0, 0, 1]])),
         # a fresh memory: all equal, so the first two
         Case((torch.zeros(4), 2), torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])),
     ],
     draw=_draw_usage,
+    ways=[_one_by_one],
 )
 
 
@@ -366,7 +378,7 @@ HEARD = exercise_of(
 def read_and_write(
     memory: Tensor, keys: Tensor, writes: Tensor, rows: Tensor, sharpness: float
 ) -> tuple[Tensor, Tensor]:
-    """What L steps read, (L, d), and the memory after them; a step reads, then writes.
+    """What L steps read, (L, d), and the memory after them; a step writes, then reads.
 
     Args:
         memory: (slots, d), before the first step.
@@ -375,8 +387,8 @@ def read_and_write(
     """
     reads = []
     for key, write, row in zip(keys, writes, rows, strict=True):
-        reads.append(read_weights(key, memory, sharpness) @ memory)
         memory = memory + write[:, None] * row
+        reads.append(read_weights(key, memory, sharpness) @ memory)
     return torch.stack(reads), memory
 
 
@@ -385,8 +397,8 @@ def _two_names(
 ) -> tuple[Tensor, Tensor]:
     now, reads = memory, []
     for key, write, row in zip(keys, writes, rows, strict=True):
-        reads.append(read_weights(key, now, sharpness) @ now)
         now = now + write[:, None] * row
+        reads.append(read_weights(key, now, sharpness) @ now)
     return torch.stack(reads), now
 
 
@@ -395,8 +407,8 @@ def _at_the_end(
 ) -> tuple[Tensor, Tensor]:
     reads, written = [], memory
     for key, write, row in zip(keys, writes, rows, strict=True):
-        reads.append(read_weights(key, memory, sharpness) @ memory)
         written = written + write[:, None] * row
+        reads.append(read_weights(key, memory, sharpness) @ memory)
     return torch.stack(reads), written
 
 
@@ -413,7 +425,7 @@ LOOP = exercise_of(
     lesson=LESSON,
     buggy=_at_the_end,
     cases=[
-        # empty at first; at step 1 the cosines are 1 and 0, so the weights 3/4 and 1/4
+        # empty at first; both times the cosine with the key's slot is 1, the other 0: 3/4 and 1/4
         Case(
             (
                 torch.zeros(2, 2),
@@ -422,18 +434,18 @@ LOOP = exercise_of(
                 torch.tensor([[2.0, 0.0], [0.0, 3.0]]),
                 math.log(3),
             ),
-            (torch.tensor([[0.0, 0.0], [1.5, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 3.0]])),
+            (torch.tensor([[1.5, 0.0], [1.5, 0.75]]), torch.tensor([[2.0, 0.0], [0.0, 3.0]])),
         ),
-        # weights 3/4, 1/4, then with slot 0 at (2, 0) the other way round
+        # memories (2, 0), (0, 1) and then (2, 0), (0, 2), of which half a row is new
         Case(
             (
                 torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
                 torch.tensor([[2.0, 0.0], [0.0, 1.0]]),
-                torch.tensor([[1.0, 0.0], [0.5, 0.5]]),
-                torch.tensor([[1.0, 0.0], [2.0, 2.0]]),
+                torch.tensor([[1.0, 0.0], [0.0, 0.5]]),
+                torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
                 math.log(3),
             ),
-            (torch.tensor([[0.75, 0.25], [0.5, 0.75]]), torch.tensor([[3.0, 1.0], [1.0, 2.0]])),
+            (torch.tensor([[1.5, 0.25], [0.5, 1.5]]), torch.tensor([[2.0, 0.0], [0.0, 2.0]])),
         ),
     ],
     draw=_draw_loop,
@@ -450,6 +462,7 @@ EXERCISES: list[Exercise | Question] = [
     LEAST,
     STEP,
     question_of("missing_fifth", lesson=LESSON),
+    question_of("eight_slots", lesson=LESSON),
     question_of("too_good_at_first", lesson=LESSON),
     INPUTS,
     HEARD,

@@ -46,7 +46,7 @@ SCALAR = exercise_of(
     cases=[
         Case((2.0, 0.1, 1.0, 3.0), (-0.99, 1.1)),
         Case((-1.0, 0.5, 4.0, 0.0), (0.75, 7.5)),  # slopes -5 and 1.5
-        Case((2.0, 0.0, 1.0, 3.0), (-1.0, 1.0)),  # no step: the plain slope by w
+        Case((2.0, 0.0, 1.0, 3.0), (-1.0, 1.0)),  # no step: the plain slope with respect to w
         Case((1.0, -0.3, 0.5, 2.0), (-1.105, 0.425)),  # slopes 0.5 and -0.85
         Case((1000.0, 0.1, 1.0, 3.0), (807.39, -896202.9)),  # far away: slopes 999 and 897.1
     ],
@@ -145,14 +145,14 @@ META = exercise_of(
             (bowl, far_bowl, torch.tensor([2.0, 0.0]), torch.tensor([0.1, -0.2]), 1),
             (torch.tensor([-0.99, -3.84]), torch.tensor([1.1, -3.2])),
         ),
-        # 1.9, 1.81: by w -1.19 * 0.81, by the rate -1.19 * (-0.9 - 0.9)
+        # 1.9, 1.81: for w -1.19 * 0.81, for the rate -1.19 * (-0.9 - 0.9)
         Case((bowl, far_bowl, _TWO, _TENTH, 2), (torch.tensor([-0.9639]), torch.tensor([2.142]))),
-        # 1, 0.9, 0.819: by w -0.181 * 0.8 * 0.82, by the rate -0.181 * (-1 * 0.82 - 0.81)
+        # 1, 0.9, 0.819: for w -0.181 * 0.8 * 0.82, for the rate -0.181 * (-1 * 0.82 - 0.81)
         Case(
             (cube, bowl, torch.ones(1), _TENTH, 2),
             (torch.tensor([-0.118736]), torch.tensor([0.29503])),
         ),
-        # far away, where a gradient that is clipped shows: slopes 999 and 897.1
+        # far away, where a clipped gradient shows: slopes 999 and 897.1
         Case(
             (bowl, far_bowl, torch.tensor([1000.0]), _TENTH, 1),
             (torch.tensor([807.39]), torch.tensor([-896202.9])),

@@ -1,4 +1,4 @@
-"""The exercises of notebook 03: class means, the linear layer they make, attention, two bugs."""
+"""The exercises of notebook 03: class means, the linear layer they define, attention, two bugs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def _draw_support(generator: Generator) -> tuple[Tensor, Tensor, int]:
-    """Labels in any order, some with more items than others, sometimes all with as many."""
+    """Labels in any order: some have more items than others, or all have the same number."""
     n_way, d = draw_int(1, 6, generator), draw_int(1, 6, generator)
     if draw_int(0, 4, generator):
         support_y = draw_labels(n_way, draw_int(1, 9, generator), generator)
@@ -71,7 +71,7 @@ MEANS = exercise_of(
             ),
             torch.tensor([[1.0, 1.0], [4.0, 4.0]]),
         ),
-        Case(  # class 0 has three items, the others one
+        Case(  # class 0 has three items, the others have one
             (
                 torch.tensor([[0.0, 1.0], [4.0, 3.0], [2.0, 1.0], [5.0, -5.0], [3.0, 8.0]]),
                 torch.tensor([2, 0, 1, 0, 0]),
@@ -144,7 +144,12 @@ def _draw_attention(generator: Generator) -> tuple[Tensor, Tensor, Tensor, int]:
     support_z, support_y, n_way = _draw_support(generator)
     n_queries = draw_int(1, 7, generator)
     query_z = torch.randn(n_queries, support_z.shape[1], generator=generator)
-    return query_z / 2, support_z / 3, support_y, n_way  # near, so that no probability is 0
+    return (
+        query_z / 2,
+        support_z / 3,
+        support_y,
+        n_way,
+    )  # close together, so that no probability is 0
 
 
 _LN2 = math.log(2)
@@ -162,7 +167,7 @@ ATTENTION = exercise_of(
             ),
             torch.tensor([[0.75, 0.25]]),
         ),
-        Case(  # all items are equally far, and class 0 has two of the three
+        Case(  # all items are equally far away, and class 0 has two of the three
             (
                 torch.tensor([[0.0], [0.0]]),
                 torch.tensor([[1.0], [-1.0], [1.0]]),

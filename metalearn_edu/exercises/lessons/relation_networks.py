@@ -105,7 +105,7 @@ def _of_sizes(n_way: int, n_queries: int, d: int, h: int, generator: Generator) 
 
 
 class _Made(TorchDispatchMode):
-    """Remembers the shapes of all tensors that are made, but for views of what was there."""
+    """Remembers the shapes of all new tensors, except views of existing ones."""
 
     def __init__(self, *there: Tensor) -> None:
         super().__init__()
@@ -121,18 +121,18 @@ class _Made(TorchDispatchMode):
 
 
 def _makes_no_pairs(answer: Answer) -> str:
-    """Whether nothing holds the 2d numbers of a class and a query, one pair or all of them."""
-    n_way, n_queries, d, h = 5, 7, 11, 3  # 2d is the size of nothing else
+    """Whether no tensor holds the 2d numbers of a class and a query, of one pair or of all."""
+    n_way, n_queries, d, h = 5, 7, 11, 3  # nothing else has the size 2d
     arguments = _of_sizes(n_way, n_queries, d, h, torch.Generator().manual_seed(0))
     with _Made(arguments[2]) as made:
         answer(*arguments)
-    others = made.shapes - {(h, 2 * d), (2 * d, h)}  # a copy of the weights, say
+    others = made.shapes - {(h, 2 * d), (2 * d, h)}  # such as a copy of the weights
     return PAIRS_MADE if any(2 * d in shape for shape in others) else ""
 
 
 PAIRS_MADE = (
-    "the logits are right, but they are made from pairs: somewhere a class and a query stand side "
-    "by side, 2d numbers. Let each meet its own half of the weights, and add the two products"
+    "the logits are right, but they are made from pairs: a tensor holds class and query side "
+    "by side, 2d numbers. Multiply each by its own half of the weights, and add the two products"
 )
 _DISTANCE = torch.tensor([[1.0, 0, -1, 0], [-1, 0, 1, 0], [0, 1, 0, -1], [0, -1, 0, 1]])
 RELATION = exercise_of(
@@ -282,7 +282,7 @@ def _minus_log_p(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _draw_logits(generator: Generator) -> tuple[Tensor, Tensor]:
     scores, labels = _draw_scores(generator)
-    scale = (7, 400)[draw_int(0, 2, generator)]  # large ones, too: exp of them is infinite
+    scale = (7, 400)[draw_int(0, 2, generator)]  # large ones, too, whose exp is infinite
     return scale * (scores - 0.5), labels
 
 

@@ -345,6 +345,8 @@ EXERCISES: list[Exercise | Question] = [
     question_of("mean_cannot_see", lesson=LESSON),
     FILM,
     question_of("wrong_vector", lesson=LESSON),
+    question_of("push_the_vector", lesson=LESSON),
+    question_of("one_number", lesson=LESSON),
     CLASSES,
     INPUT,
     question_of("slope_of_no_spread", lesson=LESSON),

@@ -41,7 +41,9 @@ def _class_by_class(class_ids: Tensor, chosen: Tensor) -> Tensor:
 
 def _draw_labels(generator: Generator) -> tuple[Tensor, Tensor]:
     n_way, n_items = draw_int(1, 8, generator), draw_int(1, 15, generator)
-    n_classes = (10, 9000)[draw_int(0, 2, generator)]  # numbers that are labels, and far from it
+    n_classes = (10, 9000)[
+        draw_int(0, 2, generator)
+    ]  # numbers that could be labels, and numbers that could not
     chosen = torch.randperm(n_classes, generator=generator)[:n_way]
     return chosen[torch.randint(n_way, (n_items,), generator=generator)], chosen
 
@@ -117,7 +119,7 @@ def count_episodes(n_classes: int, class_size: int, n_way: int, n_shot: int, n_q
 
 
 def _draw_count(generator: Generator) -> tuple[int, int, int, int, int]:
-    """Small pools, and some as large as Omniglot, whose counts fit into no int64 and no float."""
+    """Small pools, and some as large as Omniglot, whose counts do not fit into int64 or float."""
     n_way, n_shot, n_query = (draw_int(2, 5, generator) for _ in range(3))
     if draw_int(0, 2, generator):
         n_way, n_shot, n_query = 2 * n_way, 2 * n_shot, 3 * n_query
@@ -152,39 +154,38 @@ def _first_items(class_size: int, n_items: int, n_draws: int, generator: Generat
     return places.repeat(n_draws, 1)
 
 
-# What the check says of a wrong sampler; the text with the mistakes has the first words of it.
+# What the check says about a wrong sampler; the text with the mistakes begins with the same words.
 SAME_NUMBERS = (
-    "from a generator in the same state come other results; give `generator=generator` to every "
+    "a generator in the same state gives other results; pass `generator=generator` to every "
     "function that draws"
 )
 NO_NEW_NUMBERS = (
-    "from a generator in another state come the same results; draw from `generator` as it comes, "
-    "without a seed or a generator of your own"
+    "a generator in another state gives the same results; draw from `generator` as it is, without "
+    "a seed or a generator of your own"
 )
 AGAIN = (
-    "called twice with the same generator, it gives the same results: each episode would be the "
-    "one before; draw from `generator` itself, without a seed or a generator of your own"
+    "called twice with the same generator, it gives the same results: each episode would repeat "
+    "the one before; draw from `generator` itself, without a seed or a generator of your own"
 )
-SAME_ROWS = "all rows are the same; each needs random numbers of its own"
-REPEATS = "a number occurs twice in a row; what is chosen must not be chosen again"
+SAME_ROWS = "all rows are the same; each needs its own random numbers"
+REPEATS = "a number occurs twice in a row; do not choose a number again"
 FIRST_ITEMS = (
-    "only the first numbers are ever drawn, as many as a row is long; every one of the class must "
+    "only the first numbers are ever drawn, as many as a row is long; every item or class must "
     "have the same chance"
 )
 IN_ORDER = "every row is in increasing order, so the smallest number is always first"
 ONE_ORDER = (
-    "the numbers of every row stand in the same order, such as the largest first; the order must "
-    "be drawn, too"
+    "the numbers of every row are in the same order, such as the largest first; draw the order, too"
 )
 PLACES = (
-    "some numbers stand in some columns more often than in others; every number must have the "
-    "same chance in every column"
+    "some numbers are in some columns more often than in others; every number must have the same "
+    "chance in every column"
 )
 UNFAIR = (
-    "some pairs of numbers stand in two columns more often than others; each row must be an "
-    "ordered choice in which all have the same chance"
+    "some pairs of numbers are in two columns more often than others; each row must be an ordered "
+    "choice in which all numbers have the same chance"
 )
-FOLLOWS = "a row tells something about the next one; every row must be a draw of its own"
+FOLLOWS = "a row says something about the next one; draw every row on its own"
 
 
 def _misfit(table: Tensor, size: int, shape: tuple[int, int]) -> str:
@@ -218,7 +219,7 @@ def _is_a_draw(answer: Answer) -> str:
 
 
 def _rows_are_fair(answer: Answer) -> str:
-    """Whether numbers, pairs and rows come equally often, at each call anew."""
+    """Whether numbers, pairs and rows come equally often, and differ from call to call."""
     rows, generator = 6000, _seeded(torch.Generator().seed() % 2**40)
     for size, width in ((5, 3), (4, 4), (6, 5), (7, 1)):
         table = answer(size, width, rows, generator)
@@ -233,7 +234,7 @@ def _rows_are_fair(answer: Answer) -> str:
 
 
 def _of_one_kind(table: Tensor) -> str:
-    """What all rows have in common that they should not."""
+    """What all rows have in common but should not."""
     if (table == table[0]).all():
         return SAME_ROWS
     if table.max() < 3 and table.shape[1] == 3:
@@ -258,7 +259,7 @@ def _unfair(table: Tensor, size: int) -> str:
 
 
 def _equally_often(columns: list[Tensor], size: int, unlike: bool = False) -> bool:
-    """Whether all values side by side come equally often, up to 7 standard deviations."""
+    """Whether all combinations of values come equally often, up to 7 standard deviations."""
     place, n = columns[0], len(columns[0])
     for column in columns[1:]:
         place = size * place + column

@@ -1,7 +1,8 @@
 """Archives of drawings from outside: checked and limited in size before anything is unpacked.
 
-An archive is never unpacked into a folder: its files are read from it one by one. It is refused
-whole if a path in it leads out of its folder, or if what we want of it is larger than drawings are.
+An archive is never unpacked into a folder: its files are read from it one by one. It is refused as
+a whole if a path in it leads out of its folder, or if the files that we need are larger than
+drawings can be.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LARGEST_TOTAL = 2**26
 MOST_FILES = 200_000
 
 Files = dict[str, Callable[[], bytes]]
-"""Paths of files, and what reads each."""
+"""Paths of files, and the function that reads each."""
 
 _HELP = "Get the archive from the official source."
 
@@ -36,9 +37,10 @@ def open_archive(path: Path, wanted: re.Pattern[str]) -> Iterator[Files]:
     """The files of a .zip archive whose paths have a match of `wanted`, while the block lasts.
 
     Raises:
-        ValueError: the archive is damaged, needs a password, is packed in a way we do not read, is
-            too large, or a path in it leads out; so do the functions that read the files.
-        OSError: it cannot be read, or is no regular file.
+        ValueError: the archive is damaged, needs a password, is packed in a way that we do not
+            read, is too large, or a path in it leads out; the functions that read the files raise
+            it, too.
+        OSError: it cannot be read, or is not a regular file.
     """
     with open_regular(path) as file:
         members = _opened(file, path)
@@ -106,5 +108,5 @@ def _check(found: list[zipfile.ZipInfo], path: Path) -> None:
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
     with _damaged(path), archive.open(info) as file:
-        # Not read(): of a file whose header states a false size that unpacks all there is.
+        # Not read(), which would unpack everything if the header states a false size.
         return file.read(info.file_size + 1)

@@ -1,4 +1,4 @@
-"""Files from the network: bounded in bytes and time, verified, and there whole or not at all."""
+"""Files from the network: bounded in bytes and time, verified, stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["fetch"]
 LARGEST = 2**26
 """Bytes of one file; the largest of ours has 10^7."""
 GRACE, SLOWEST, LONGEST = 60, 1000, 3600
-"""A download must reach SLOWEST bytes a second after GRACE seconds and end within LONGEST."""
+"""A download must reach SLOWEST bytes per second after GRACE seconds and end within LONGEST."""
 
 
 def fetch(url: str, checksum: str | None, folder: Path, progress: bool, advice: str = "") -> None:
-    """One file into `folder` under its own name: written aside, verified, then renamed.
+    """Download one file into `folder` under its own name: written aside, verified, then renamed.
 
     Args:
         checksum: "algorithm:checksum". None: for a file without a published checksum; the
@@ -29,7 +29,7 @@ def fetch(url: str, checksum: str | None, folder: Path, progress: bool, advice: 
         progress: show a bar.
         advice: ends the message of an error.
     Raises:
-        ConnectionError: it could not be fetched whole, is too large, or comes too slowly.
+        ConnectionError: it could not be fetched completely, is too large, or comes too slowly.
         ValueError: it is not the file that the checksum says.
         OSError: it cannot be written.
     """
@@ -65,7 +65,7 @@ def _download(url: str, file: BinaryIO, progress: bool, advice: str) -> None:
 
 
 class _Target:
-    """A file that takes no more than LARGEST bytes, and none once it is closed."""
+    """A file that accepts no more than LARGEST bytes, and none after it is closed."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.size, self.begun = file, 0, time.monotonic()
@@ -95,7 +95,7 @@ class _Target:
             self.file.write(content)
 
     def flush(self) -> None:
-        """Not after each piece."""
+        """Nothing: we do not flush after each piece."""
 
     def close(self) -> None:
         with self.lock:
@@ -104,6 +104,6 @@ class _Target:
 
 def _reason(error: Exception) -> str:
     """Why a download failed, in a few words."""
-    if isinstance(error, ValueError):  # of requests, which would not even ask
+    if isinstance(error, ValueError):  # raised by requests, which would not even connect
         return f"it leads to an address that we do not fetch from: {error}"
     return str(getattr(error.args[0] if error.args else None, "reason", None) or error)

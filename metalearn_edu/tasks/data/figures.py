@@ -55,7 +55,7 @@ def plot_findings(report: FolderReport, *, n_shown: int = 8, fig: Figure | None 
 
 
 def _thumbnail(finding: Finding) -> np.ndarray:
-    """(56, 56, 3) floats in [0, 1]: the picture, of a class its first four, or a cross."""
+    """(56, 56, 3) floats in [0, 1]: the picture, a class's first four pictures, or a cross."""
     if finding.kind != "small":
         return _picture_or_cross(finding.file)
     with contextlib.suppress(OSError):  # the folder may be gone
@@ -66,8 +66,8 @@ def _thumbnail(finding: Finding) -> np.ndarray:
 
 
 def _picture_or_cross(file: Path) -> np.ndarray:
-    """(56, 56, 3) floats in [0, 1]: the picture, or a cross where there is none to see."""
-    with contextlib.suppress(Exception):  # Pillow raises many kinds on damaged files
+    """(56, 56, 3) floats in [0, 1]: the picture, or a cross if there is none."""
+    with contextlib.suppress(Exception):  # Pillow raises many kinds of errors on damaged files
         return read_picture(file, (56, 56), 3).tile.numpy().transpose(1, 2, 0) / 255
     cross = np.eye(56) + np.eye(56)[::-1] + np.eye(56, k=1) + np.eye(56, k=1)[::-1]
     return np.repeat(0.92 - 0.5 * np.clip(cross, 0, 1)[..., None], 3, axis=2)

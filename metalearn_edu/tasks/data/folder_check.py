@@ -1,7 +1,7 @@
 """What is wrong with a folder of pictures, before anything is trained or scored on it.
 
 Introduced in notebook 12. A broken file is a nuisance. A picture that lies in two classes, or twice
-in one, is worse: it makes figures wrong, and nobody notices.
+in one, is worse: it makes results wrong, and nobody notices.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from .picture import (
 
 __all__ = ["Finding", "FolderReport", "check_image_folder"]
 
-SIDE = 28  # of the small grey pictures that are compared
-SAME = 0.995  # correlation of two of them from which on they are nearly the same picture
-FLAT = 2.0  # standard deviation of grey, of 255, below which a picture shows nothing
+SIDE = 28  # side of the small grey pictures that are compared
+SAME = 0.995  # correlation above which two of them are nearly the same picture
+FLAT = 2.0  # standard deviation of grey (0 to 255) below which a picture shows nothing
 SMALLEST, LONGEST, LARGEST = 28, 3.0, 50e6  # pixels a side, ratio of sides, pixels
-MOST_COMPARED = 100_000  # pictures; about a minute of a core
+MOST_COMPARED = 100_000  # pictures; about a minute on one core
 SHOWN = 10
 
 
@@ -58,7 +58,7 @@ class FolderReport:
     Attributes:
         root: the folder.
         class_sizes: readable pictures by class, in name order.
-        need: how many an episode takes of a class, n_shot + n_query.
+        need: how many pictures of a class an episode takes, n_shot + n_query.
         findings: worst first: "layout": train, val and test folders, or groups that seem to hold
             the same classes; "broken" files, "duplicate" pictures, "small" classes, "odd" pictures
             (blank, tiny, very long, very large, cut off), and "other" files that are not read.
@@ -73,12 +73,12 @@ class FolderReport:
 
     @property
     def too_small(self) -> dict[str, int]:
-        """The classes that have too few pictures for an episode, and how many they have."""
+        """The classes with too few pictures for an episode, and how many they have."""
         return {name: n for name, n in self.class_sizes.items() if n < self.need}
 
     @property
     def usable(self) -> list[str]:
-        """The classes that have enough."""
+        """The classes with enough pictures."""
         return [name for name in self.class_sizes if name not in self.too_small]
 
     @property
@@ -168,7 +168,7 @@ def check_image_folder(
 def _of_folders(
     root: Path, folders: Mapping[str, list[Path]], sizes: Mapping[str, int], need: int
 ) -> list[Finding]:
-    """What is wrong with the folders as such."""
+    """What is wrong with the folders themselves."""
     layout = layout_said(root, folders)
     findings = [Finding(root, "layout", layout)] if layout else []
     return findings + [
@@ -228,7 +228,7 @@ def _duplicates(
     *,
     progress: bool = False,
 ) -> list[tuple[Path, str, str]]:
-    """(file, "duplicate", of which) for each picture that shows the same as an earlier one."""
+    """(file, "duplicate", of what) for each picture that shows the same as an earlier one."""
     exact, alike = _same_bytes(files), {}
     if 0 < len(tiles) <= MOST_COMPARED:
         alike = first_alike(torch.cat(tiles), SAME, FLAT, progress=progress)
@@ -243,10 +243,10 @@ def _duplicates(
 
 
 def _same_bytes(files: list[Path]) -> dict[int, int]:
-    """For each file that is byte for byte an earlier one: which."""
+    """For each file that is byte for byte equal to an earlier one: that file."""
     by_size: dict[int, list[int]] = defaultdict(list)
     for i, file in enumerate(files):
-        with contextlib.suppress(OSError):  # it may be gone by now
+        with contextlib.suppress(OSError):  # it might be gone by now
             by_size[file.stat().st_size].append(i)
     first: dict[str, int] = {}
     same = {}

@@ -2,7 +2,8 @@
 
 Most data sets come as train/, val/ and test/ with the same classes in each. Read as groups, every
 class would count three times, and `split` would put the same class into meta-train and meta-test.
-So such folders are neither groups nor classes: what they hold of a class is one class.
+So we take such folders neither as groups nor as classes: all their pictures of a class are one
+class.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PART = re.compile(
 
 
 def class_folders(root: Path) -> dict[str, list[Path]]:
-    """The folders of each class, in name order; more than one where there are train and test.
+    """The folders of each class, in name order; more than one if there are train and test.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such folder.
@@ -50,7 +51,7 @@ def class_folders(root: Path) -> dict[str, list[Path]]:
 def _lowest(
     place: Path, names: tuple[str, ...] = (), *, is_root: bool = True
 ) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The folders that hold no others, and the names on the way, without parts of a data set."""
+    """The innermost folders, and the names on the way to them, without parts of a data set."""
     inner = _folders(place)
     if not inner:
         yield place, names
@@ -84,7 +85,7 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def passed_over(classes: Mapping[str, list[Path]]) -> str:
-    """The pictures in these folders that are not read: how many of which kind, and what helps."""
+    """The pictures in these folders that we do not read: how many of which kind, and what helps."""
     folders = [folder for folders in classes.values() for folder in folders]
     files = [f for folder in folders for f in listed(folder) if os.path.isfile(f)]
     others = (f for f in files if f.suffix.lower() not in IMAGE_SUFFIXES)
@@ -95,20 +96,20 @@ def passed_over(classes: Mapping[str, list[Path]]) -> str:
 
 
 def listed(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden, in name order; nothing where it cannot be listed."""
+    """The visible content of a folder, in name order; nothing if it cannot be listed."""
     try:
         return sorted(f for f in folder.iterdir() if not f.name.startswith((".", "__MACOSX")))
     except PermissionError:
-        return []  # it is left out as a class without pictures
+        return []  # it is left out, as a class without pictures
 
 
 def layout_said(root: Path, classes: Iterable[str]) -> str:
-    """How the folders are taken, in words; empty where that is obvious."""
+    """How the folders are taken, in words; empty if that is obvious."""
     return "; ".join(filter(None, (parts_said(root), same_in_groups(classes))))
 
 
 def parts_said(root: Path) -> str:
-    """What to say about a folder in parts, such as train and test; empty for others."""
+    """What to say about a folder with parts, such as train and test; empty for others."""
     for place in [root, *_folders(root)]:
         if parts := _parts(_folders(place)):
             best = next((name for name in parts if "train" in name.casefold()), parts[0])
@@ -121,7 +122,7 @@ def parts_said(root: Path) -> str:
 
 
 def _parts(folders: list[Path]) -> list[str]:
-    """Those of one place that are parts of a data set; one alone may be any class, a train's."""
+    """The folders of one place that are parts of a data set; a single one may be any class."""
     named = [(f.name, PART.fullmatch(_letters(f.name))) for f in folders]
     found = [(name, match[1]) for name, match in named if match]
     count = Counter(of for _, of in found)
@@ -134,7 +135,7 @@ def _list(names: list[str]) -> str:
 
 
 def same_in_groups(names: Iterable[str]) -> str:
-    """What to say about groups that seem to hold the same classes; empty where they do not."""
+    """What to say about groups that seem to hold the same classes; empty if they do not."""
     pairs = {tuple(name.casefold().rpartition("/")[::2]) for name in names}
     groups = {group for group, _ in pairs}
     count = Counter(name for _, name in pairs)
@@ -153,7 +154,7 @@ def _letters(name: str) -> str:
 
 
 def _is_number(name: str) -> bool:
-    """Whether it is a number, with one word or none: such names tell nothing."""
+    """Whether it is a number, with one word or none: such names say nothing."""
     return re.fullmatch(r"[^\W\d]*[\W_]*\d+", name) is not None
 
 

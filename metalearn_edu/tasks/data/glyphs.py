@@ -5,13 +5,13 @@ Every character is a class with 20 drawings of 28x28 pixels, ink bright. A drawi
 letter after a random affine map (turn, scale, shear, shift), a smooth random displacement, and a
 random pen width. What is unusual:
 
-- Letters of the same shape are one class: Latin A, Greek Alpha and Cyrillic A are drawn alike,
-  and a class that cannot be told from another would only blur every result. The first one is kept.
-- The splits are by script, so meta-test shows writing systems that were never trained on.
-- All 20 drawings come from one printed shape. Omniglot's come from 20 people, so the same
+- Letters of the same shape are one class: Latin A, Greek Alpha and Cyrillic A look the same, and a
+class that cannot be told from another would only blur every result. We keep the first one. - The
+splits are by script, so meta-test has writing systems that no learner was trained on. - All 20
+drawings come from one printed shape. Omniglot's come from 20 people, so the same
   accuracy means a little more there.
 
-A drawing depends on the seed, the character and its number alone, and everything is computed in
+A drawing depends only on the seed, the character and its number, and everything is computed in
 float64 and then rounded, so the same seed gives the same bytes on any machine.
 """
 
@@ -42,13 +42,13 @@ from ..dataset import FewShotDataset
 
 __all__ = ["GLYPHS_VERSION", "GLYPH_SPLITS", "Variation", "draw", "load_glyphs", "printed_letter"]
 
-# Raised whenever the same seed gives other bytes than before.
+# Increase it whenever the same seed gives other bytes than before.
 GLYPHS_VERSION = 1
 DRAWINGS_PER_CLASS = 20
 
 Split = Literal["meta-train", "meta-val", "meta-test"]
 
-# Scripts by split. The order decides which of several letters of one shape is kept.
+# Scripts by split. Of several letters with one shape, the first in this order is kept.
 GLYPH_SPLITS: dict[str, tuple[str, ...]] = {
     "meta-train": (
         "Latin",
@@ -67,8 +67,8 @@ GLYPH_SPLITS: dict[str, tuple[str, ...]] = {
 _NAME_PREFIX = {"Canadian syllabics": "CANADIAN SYLLABICS", "N'Ko": "NKO"}
 
 _BITMAP = 64  # side of a printed letter, in pixels
-_SMALLEST = 600  # font units, 0.4 of a capital's height: what is smaller is a mark, not a letter
-_SAME_SHAPE = 0.9  # letters whose pooled bitmaps have a greater cosine are one class
+_SMALLEST = 600  # font units, 0.4 of a capital's height: anything smaller is a mark, not a letter
+_SAME_SHAPE = 0.9  # letters whose pooled bitmaps have a larger cosine are one class
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Variation:
         shear: tangent of the slant.
         shift: in image widths.
         elastic: displacement of each point of the 5x5 control grid, in image widths.
-        pen: change of the threshold that decides between ink and paper.
+        pen: change of the threshold between ink and paper.
     """
 
     rotation: float = math.radians(20)
@@ -100,13 +100,14 @@ def load_glyphs(
     Args:
         split: "meta-train", "meta-val", "meta-test" (disjoint in scripts) or None for all.
         seed: of the drawings; the classes are the same for every seed.
-        cache: keep the drawings in the cache folder; making them takes seconds, reading does not.
+        cache: keep the drawings in the cache folder; making them takes seconds, reading them does
+            not.
         progress: show a progress bar while they are made.
     Returns:
         uint8 items (20 * n_classes, 1, 28, 28), ink bright; `class_names` are Unicode names such
         as "GREEK SMALL LETTER ALPHA", `class_groups` the scripts.
     Raises:
-        ValueError: unknown split, or a seed that is no integer from 0 to 2^63 - 1.
+        ValueError: unknown split, or a seed that is not an integer from 0 to 2^63 - 1.
     """
     if split is not None and split not in list(GLYPH_SPLITS):
         raise ValueError(f"split must be one of {list(GLYPH_SPLITS)} or None, got {split!r}")
@@ -120,7 +121,7 @@ def load_glyphs(
 
 
 def _check(arrays: Arrays) -> None:
-    """Refuse arrays of other names, shapes or kinds than `_draw_all` gives. Raises ValueError."""
+    """Refuse arrays that `_draw_all` would not give, by name, shape or kind. Raises ValueError."""
     n_classes = len(arrays["names"]) if {"images", "names", "scripts"} == set(arrays) else 0
     images, names = (n_classes, DRAWINGS_PER_CLASS, 28, 28), (n_classes,)
     expected = {"images": (images, "u"), "names": (names, "U"), "scripts": (names, "U")}
@@ -176,7 +177,7 @@ def font_checksum() -> str:
 
 def _open_font() -> FT2Font:
     font = FT2Font(_font_path())
-    font.set_size(font.units_per_EM, 72)  # one pixel is one font unit: outlines come out exact
+    font.set_size(font.units_per_EM, 72)  # one pixel is one font unit, so outlines are exact
     return font
 
 
@@ -185,7 +186,7 @@ def _letters(font: FT2Font, script: str) -> Iterator[str]:
     prefix = _NAME_PREFIX.get(script, script.upper()) + " "
     for character in map(chr, sorted(font.get_charmap())):
         is_letter = unicodedata.category(character) in ("Lu", "Ll", "Lo")
-        whole = not unicodedata.decomposition(character)  # else accented, or made of several
+        whole = not unicodedata.decomposition(character)  # else accented or composed
         if is_letter and whole and unicodedata.name(character, "").startswith(prefix):
             yield character
 
@@ -206,7 +207,7 @@ def _distinct_letters() -> tuple[list[str], list[str], Tensor]:
 
 
 def _first_of_each_shape(bitmaps: Tensor) -> list[int]:
-    """Indices of the bitmaps that are unlike every one kept before them."""
+    """Indices of the bitmaps that differ from every bitmap kept before them."""
     shapes = F.normalize(F.avg_pool2d(bitmaps[:, None], 4).flatten(1), dim=1)  # (n, 256)
     alike = shapes @ shapes.T > _SAME_SHAPE
     kept: list[int] = []
@@ -289,11 +290,11 @@ def draw(
     character: str = " ",
     variation: Variation | None = None,
 ) -> Tensor:
-    """Draw a printed letter by a shaky hand. Introduced in notebook 01.
+    """Draw a printed letter as if by a shaky hand. Introduced in notebook 01.
 
     Args:
         bitmap: (64, 64) float64 ink in [0, 1], from `printed_letter`.
-        n_drawings: how many; drawing k is the same whatever their number.
+        n_drawings: how many; drawing k does not depend on this number.
         seed: with `character` it fixes the drawings.
         variation: how far they deviate from print.
     Returns:
@@ -313,8 +314,8 @@ def draw(
 def _hands(draws: Tensor, variation: Variation) -> tuple[Tensor, Tensor]:
     """Random hands from uniform draws in [-1, 1], (n, 57): maps (n, 2, 7, 7) and pens (n,).
 
-    A map says where in the print a point (x, y) of the drawing comes from: coordinate i of the
-    source is basis(y) @ maps[:, i] @ basis(x), where the basis holds the five weights of the
+    A map says where in the printed letter a point (x, y) of the drawing comes from: coordinate i of
+    the source is basis(y) @ maps[:, i] @ basis(x), where the basis holds the five weights of the
     elastic control points, then the coordinate itself, then 1. The image is 2 units wide.
     """
     turn, slant = draws[:, 0] * variation.rotation, draws[:, 1] * variation.shear
@@ -352,7 +353,7 @@ def _cubic(u: Tensor) -> Tensor:
     near = (1.5 * d - 2.5) * d * d + 1
     far = ((-0.5 * d + 2.5) * d - 4) * d + 2
     weights = torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
-    weights[..., 1] += weights[..., 0]  # the values beyond the ends repeat the last ones
+    weights[..., 1] += weights[..., 0]  # values beyond the ends repeat the last ones
     weights[..., 5] += weights[..., 6]
     return weights[..., 1:6]
 

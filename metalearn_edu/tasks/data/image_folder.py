@@ -6,9 +6,9 @@ or with one more level, which becomes the group of a class (script, alphabet, ..
 
     letters/Greek/alpha/1.png, letters/Greek/beta/1.png, letters/Latin/a/1.png, ...
 
-Pictures may differ in size, shape, format and number. Each is turned as its camera says, laid on
-white where it is transparent, fitted into the size without distortion, and the rest of it takes
-the colour of the picture's border. `picture` says what becomes of more than eight bits.
+Pictures may differ in size, shape, format and number. Each is turned as its camera says, put on
+white where it is transparent, and fitted into the size without distortion; the rest takes the
+colour of the picture's border. `picture` says what happens to more than eight bits.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ __all__ = [
 Ink = Literal["dark", "light", "auto"]
 
 SHOWN = 5
-LONGEST = 4096  # pixels a side, at most
-SHARE = 0.25  # of the machine's memory, at most, for all items
-UNKNOWN_MEMORY = 16e9  # bytes that we assume where the system does not say
+LONGEST = 4096  # pixels per side, at most
+SHARE = 0.25  # share of the machine's memory, at most, for all items
+UNKNOWN_MEMORY = 16e9  # bytes that we assume if the system does not tell
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures became items: `load_picture(file, **vars(preparation))` does it to another.
+    """How pictures became items: `load_picture(file, **vars(preparation))` repeats it.
 
-    All of it can be written as JSON, and read back with `Preparation(**json)`.
+    It can be written as JSON, and read back with `Preparation(**json)`.
 
     Attributes:
         size: height and width of an item, pixels.
         channels: 1 for grey, 3 for colour.
         ink: "dark" was inverted, "light" was not.
-        greys: black and white of deep pictures, by the kind of their numbers; {} without any.
+        greys: black and white of deep pictures, by the kind of their numbers; {} if there are none.
     Raises:
         ValueError: nonsense values.
     """
@@ -82,7 +82,7 @@ class Preparation:
     def __post_init__(self) -> None:
         as_choice("ink", self.ink, ("dark", "light"))
         channels, size, greys = _checked(self.size, self.channels, self.ink, self.greys)
-        vars(self).update(size=size, channels=channels, greys=greys)  # lists when it was JSON
+        vars(self).update(size=size, channels=channels, greys=greys)  # lists, if it comes from JSON
 
 
 def load_image_folder(
@@ -97,20 +97,19 @@ def load_image_folder(
 ) -> FewShotDataset:
     """Pictures in folders, one per class, as a data set. Introduced in notebook 12.
 
-    Folders such as train, val and test are not groups: what they hold of a class is one class,
-    with a warning. Hidden files and files whose ending is not that of a picture are skipped;
-    pictures of formats that we do not read, or beside the class folders, are skipped with a
-    warning.
+    Folders such as train, val and test are not groups: all their pictures of a class are one class,
+    with a warning. Hidden files and files without a picture's ending are skipped; pictures in
+    formats that we do not read, or outside the class folders, are skipped with a warning.
 
     Args:
         path: the folder that holds the class folders, or group folders that hold them.
-        size: of the items, pixels: one number, or (height, width).
+        size: of the items, in pixels: one number, or (height, width).
         channels: 1 for grey, 3 for colour.
-        ink: "dark" inverts, so that ink comes out bright as in the glyphs and Omniglot; "light"
+        ink: "dark" inverts, so that ink is bright as in the glyphs and Omniglot; "light"
             and None leave the pictures as they are; "auto" inverts if most borders are bright.
         greys: which numbers are black and white in pictures of more than eight bits, such as
-            {"integers": (0, 4095), "floats": (0, 1)}. None: those that hold all of the folder,
-            with a warning where that had to be guessed.
+            {"integers": (0, 4095), "floats": (0, 1)}. None: values that cover the whole folder,
+            with a warning if we had to guess.
         on_error: what to do about a broken picture or a class without pictures: "skip" leaves
             it out with a warning that names it, "raise" stops.
         progress: show a progress bar.
@@ -144,9 +143,9 @@ def read_image_folder(
     on_error: Literal["skip", "raise"] = "skip",
     progress: bool = False,
 ) -> tuple[FewShotDataset, Preparation]:
-    """As `load_image_folder`, and how the pictures were prepared: what "auto" decided, and greys.
+    """Like `load_image_folder`, and how the pictures were prepared: what "auto" decided, and greys.
 
-    Other pictures are prepared alike by `load_image_folder(other, **vars(preparation))`.
+    To prepare other pictures in the same way, use `load_image_folder(other, **vars(preparation))`.
     """
     channels, size, given = _checked(size, channels, ink, greys)
     as_choice("on_error", on_error, ("skip", "raise"))
@@ -181,11 +180,11 @@ def load_picture(
     ink: Ink | None = None,
     greys: Greys | None = None,
 ) -> Tensor:
-    """One picture as a learner takes it: the same numbers as in a data set prepared alike.
+    """One picture as a learner needs it: the same numbers as in a data set prepared alike.
 
     Args:
-        size, channels, ink, greys: as in `load_image_folder`; "auto" goes by this picture's border,
-            and greys not given by its own numbers.
+        size, channels, ink, greys: as in `load_image_folder`; "auto" looks at this picture's
+            border, and missing greys come from its own numbers.
     Returns:
         (channels, height, width) floats in [0, 1].
     Raises:
@@ -213,7 +212,7 @@ def load_picture(
 def _checked(
     size: Any, channels: Any, ink: Any, greys: Any
 ) -> tuple[Literal[1, 3], tuple[int, int], dict[str, tuple[float, float]]]:
-    """Channels, (height, width), and black and white where they are given."""
+    """Channels, (height, width), and black and white if they are given."""
     if isinstance(channels, bool) or channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     as_choice("ink", ink, ("dark", "light", "auto", None))
@@ -247,7 +246,7 @@ def _as_greys(greys: Any) -> dict[str, tuple[float, float]]:
 
 
 def _check_memory(n: int, channels: int, size: tuple[int, int]) -> None:
-    """Refuse what would not fit, before anything is read."""
+    """Refuse what would not fit into memory, before anything is read."""
     need, memory = n * channels * math.prod(size), machine_bytes()
     memory = memory if math.isfinite(memory) else UNKNOWN_MEMORY
     if need > SHARE * memory:
@@ -262,7 +261,7 @@ def _check_memory(n: int, channels: int, size: tuple[int, int]) -> None:
 
 
 class _LeftOut(list[str]):
-    """Files and classes that are left out, and why; with on_error "raise" the first is an error."""
+    """Files and classes that are left out, and why; on_error "raise" makes the first an error."""
 
     def __init__(self, on_error: str) -> None:
         self.stop = on_error == "raise"
@@ -288,7 +287,7 @@ def _said(
     left_out: list[str],
     more: Mapping[str, str],
 ) -> list[str]:
-    """What must be said about a folder, one sentence each."""
+    """What a user must know about a folder, one sentence each."""
     noted = [f"{in_line(f)} ({why})" for f, p in read.items() for why in remarks(p, known)]
     sentences = {"left out ": _some(left_out), **more, "not used as they are: ": _some(noted)}
     said = [start + text for start, text in sentences.items() if text]
@@ -324,7 +323,7 @@ def _assembled(
     items = torch.stack([read[file].tile for file in files])
     inverts = _inverts(items, ink)
     dataset = FewShotDataset(
-        items.bitwise_not_() if inverts else items,  # of bytes, 255 less each
+        items.bitwise_not_() if inverts else items,  # of bytes: 255 minus each
         torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[n]) for n in names])),
         names,
         [name.split("/")[0] if "/" in name else root.name for name in names],
@@ -338,7 +337,7 @@ def _assembled(
 
 
 def _inverts(items: Tensor, ink: str | None) -> bool:
-    """Whether ink is dark: said so, or the border of most pictures is bright."""
+    """Whether ink is dark: the user says so, or the border of most pictures is bright."""
     return borders_are_bright(items) if ink == "auto" else ink == "dark"
 
 

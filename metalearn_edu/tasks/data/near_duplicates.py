@@ -1,12 +1,12 @@
-"""Which of many small pictures are nearly the same, in seconds for 20,000 of them.
+"""Find which of many small pictures are nearly the same, in seconds for 20,000 of them.
 
 Two pictures are alike if the correlation of their greys is above a limit. With greys centred and of
 length 1 that is a dot product x·y. Let x = (p, q), p its averages over squares of 4 x 4 pixels
 (scaled to be a projection) and q the rest. Then x·y = p·p' + q·q' <= p·p' + |q||q'| by Cauchy and
-Schwarz: the dot product of the short vectors u = (p, |q|), which have length 1 too. So pictures are
-compared by u first, and exactly only where u leaves it open. And since |u - u'|² = 2 - 2 u·u', two
-alike pictures are near each other along any axis: in the order of their place on one axis, most of
-the pictures need not be compared at all.
+Schwarz: the dot product of the short vectors u = (p, |q|), which have length 1 too. So we compare
+pictures by u first, and exactly only if u does not decide. And because |u - u'|² = 2 - 2 u·u', two
+similar pictures are close to each other along any axis: if we sort the pictures along one axis,
+most of them need not be compared at all.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ...basics.progress import progress_bar
 
 __all__ = ["first_alike"]
 
-BLOCK = 1000  # pictures beside each other; bounds the memory
+BLOCK = 1000  # pictures compared at the same time; bounds the memory
 CELL = 4  # pixels a side
-SLACK = 1e-4  # more than single precision loses
+SLACK = 1e-4  # more than the rounding error of single precision
 
 
 def first_alike(
     pictures: Tensor, limit: float, flat: float, *, progress: bool = False
 ) -> dict[int, int]:
-    """For each picture that correlates with an earlier one above `limit`: the first such one.
+    """For each picture whose correlation with an earlier one is above `limit`: the first such one.
 
     Args:
         pictures: (N, H, W) uint8 with H and W multiples of 4.
         limit: of the correlation, below 1.
-        flat: standard deviation of grey below which a picture is like no other.
+        flat: standard deviation of grey below which a picture counts as like no other.
         progress: show a progress bar.
     """
     if not len(pictures):
@@ -43,7 +43,7 @@ def first_alike(
     order = place.argsort()
     short, kept, place = short[order], kept[order], place[order]
     reach = math.sqrt(2 - 2 * limit) + SLACK
-    first = torch.arange(len(pictures))  # itself where there is none
+    first = torch.arange(len(pictures))  # itself if there is none
     starts = range(0, len(kept), BLOCK)
     for start in progress_bar(starts, desc="comparing", show=progress):
         mine = slice(start, start + BLOCK)
@@ -58,7 +58,7 @@ def first_alike(
 
 
 def _note(first: Tensor, a: Tensor, b: Tensor, alike: Tensor) -> None:
-    """Of each pair, the earlier picture as the later one's first, if none before it is."""
+    """For each pair, note the earlier picture as the later one's first, unless it has one."""
     rows, columns = alike.nonzero().T
     earlier, later = torch.minimum(a[rows], b[columns]), torch.maximum(a[rows], b[columns])
     first.scatter_reduce_(0, later, earlier, "amin")
@@ -80,7 +80,7 @@ def _short_vectors(pictures: Tensor, flat: float) -> tuple[Tensor, Tensor]:
 
 
 def _unit(pictures: Tensor) -> Tensor:
-    """(N, H * W) in double precision, centred and of length 1; NaN of pictures of one grey."""
+    """(N, H * W) in double precision, centred and of length 1; NaN for pictures of one grey."""
     grey = pictures.flatten(1).double()
     centred = grey - grey.mean(dim=1, keepdim=True)
     return centred / centred.norm(dim=1, keepdim=True)

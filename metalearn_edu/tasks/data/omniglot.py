@@ -2,10 +2,10 @@
 
 Lake, Salakhutdinov & Tenenbaum (2015), Science 350(6266). Introduced in notebook 12.
 
-Wherever the drawings come from (the official archives, unpacked folders, or `omniglot28.npz`), they
-end as the same bytes: 28x28 pixels, ink bright, each pixel the inked share of its 3.75 x 3.75 cell
-of the 105x105 drawing. Published work often uses another filter, so its numbers may differ
-slightly. Two protocols are in use, and they do not agree:
+Wherever the drawings come from (the official archives, unpacked folders, or `omniglot28.npz`), the
+result is the same bytes: 28x28 pixels, ink bright, each pixel the inked share of its 3.75 x 3.75
+cell of the 105x105 drawing. Published work often uses another filter, so its numbers may differ
+slightly. Two protocols are in use, and they differ:
 
 - "official": 30 background alphabets to learn from, 20 evaluation alphabets to be scored on. Our
   meta-val is five of the background alphabets, so that no choice is ever made on an evaluation
@@ -14,7 +14,7 @@ slightly. Two protocols are in use, and they do not agree:
   al. (2017). Published with rotations as extra classes: `EpisodeSampler(..., rotations=True)`.
   Its meta-train holds characters of official evaluation alphabets.
 
-Whatever order a source has the drawings in, we return them alphabet by alphabet, character by
+Whatever their order in the source, we return the drawings alphabet by alphabet, character by
 character, and in the order of the people who drew them. Links to files are followed; archives,
 folders and downloads are bounded in size.
 """
@@ -179,7 +179,7 @@ def load_omniglot(
         uint8 items (20 * n_classes, 1, 28, 28); `class_names` such as "Greek/character07",
         `class_groups` the alphabets.
     Raises:
-        FileNotFoundError: no data there, and what would help.
+        FileNotFoundError: there are no data; the message says what would help.
         ValueError: unknown split or protocol, a damaged file, a refused archive, or data that has
             no character of the split.
         OSError: the download failed, or it cannot be stored.
@@ -237,7 +237,7 @@ def _classes_of(split: str | None, protocol: str, arrays: Arrays, place: Path) -
 def _find(
     path: str | os.PathLike[str] | None, download: bool, progress: bool
 ) -> tuple[Path, Arrays]:
-    """The place the data was found at, and its arrays."""
+    """The place where the data were found, and their arrays."""
     given = path if path is not None else os.environ.get("METALEARN_EDU_DATA") or None
     if given is not None:
         who = "path" if path is not None else "the environment variable METALEARN_EDU_DATA"
@@ -278,7 +278,7 @@ def _load_npz(file: Path) -> Arrays:
 
 
 def _fingerprint(folder: Path, who: str) -> str:
-    """Changes when a file that the drawings come from changes in name, size or time."""
+    """A text that changes when a file with drawings changes in name, size or time."""
     files = [*_archives(folder), *_unpacked(folder), *_vinyals_files(folder).values()]
     if not any(file.suffix in (".zip", ".png") for file in files):
         raise FileNotFoundError(f"{who} is {folder}, which holds no Omniglot. {THREE_WAYS}")
@@ -303,7 +303,7 @@ def _vinyals_files(folder: Path) -> dict[str, Path]:
 
 # ---------------------------------------------------------------- the arrays of omniglot28.npz
 
-# The axes of each array, those that may be missing last, and the kinds of numbers it may hold.
+# The axes of each array, optional ones last, and the kinds of numbers that it can hold.
 _ARRAYS: dict[str, tuple[tuple[str | int, ...], str]] = {
     "images": (("drawings", 28, 28), "u"),
     "char_index": (("drawings",), "iu"),
@@ -315,11 +315,11 @@ _ARRAYS: dict[str, tuple[tuple[str | int, ...], str]] = {
     "alphabet_index": (("drawings",), "iu"),
 }
 _NEEDED = tuple(_ARRAYS)[:5]
-_LARGEST_NPZ = 2**27  # bytes; it has 2.6e7
+_LARGEST_NPZ = 2**27  # bytes; the real file has 2.6e7
 
 
 def _check_arrays(arrays: Arrays) -> None:
-    """Refuse arrays that are not those of `omniglot28.npz`, in whatever order.
+    """Refuse arrays that are not those of `omniglot28.npz`, in any order.
 
     Raises:
         ValueError: an array is missing, of another shape or kind, or does not fit the others.
@@ -415,10 +415,10 @@ def _in_order(arrays: Arrays) -> Arrays:
 
 
 def _check_whole(arrays: Arrays, place: Path) -> None:
-    """Refuse what has every character of Omniglot, if it is not Omniglot drawing by drawing.
+    """Refuse data with all characters of Omniglot whose drawings are not those of Omniglot.
 
-    So drawings in an unknown order cannot get wrong names. For a part of Omniglot we cannot
-    tell. Raises ValueError.
+    So drawings in an unknown order cannot get wrong names. For a part of Omniglot, we cannot tell.
+    Raises ValueError.
     """
     if len(arrays["char_number"]) < CHARACTERS:
         return
@@ -444,18 +444,19 @@ def download_omniglot(
     splits: Mapping[str, str] = VINYALS_LISTS,
     progress: bool = True,
 ) -> Path:
-    """Fetch the archives and the Vinyals lists; what is there and whole is not fetched again.
+    """Fetch the archives and the Vinyals lists; complete files are not fetched again.
 
     Args:
-        folder: where to; default: `omniglot` in the cache folder, where `load_omniglot` looks.
+        folder: where to put them; default: `omniglot` in the cache folder, where `load_omniglot`
+            looks.
         base_url, archives: where the archives are, and their names with "algorithm:checksum".
         splits_url, splits: the same for the Vinyals lists.
         progress: show a bar for each file.
     Returns:
         The folder.
     Raises:
-        ConnectionError: a file could not be fetched whole, is too large, or comes too slowly.
-        ValueError: a file is not the one its checksum says.
+        ConnectionError: a file could not be fetched completely, is too large, or comes too slowly.
+        ValueError: a file does not fit its checksum.
         OSError: the folder cannot be written.
     In each case no half-written file stays behind.
     """
@@ -526,10 +527,10 @@ def _convert(folder: Path, progress: bool) -> Arrays:
 def _distinct(folder: Path) -> dict[tuple[str, int, int], _Drawing]:
     """The drawings by alphabet, character and drawer.
 
-    The small official archives share alphabets: a drawing that comes twice counts once.
+    The small official archives share alphabets, so a drawing that comes twice counts once.
 
     Raises:
-        ValueError: there is none, two that should be the same differ, or they are too large.
+        ValueError: there are none, two that should be equal differ, or they are too large.
     """
     found: dict[tuple[str, int, int], _Drawing] = {}
     size = 0
@@ -562,7 +563,7 @@ def _complete_classes(drawings: Sequence[_Drawing], folder: Path) -> list[tuple[
 
 
 def _vinyals_column(classes: Sequence[tuple[str, int]], folder: Path) -> Arrays:
-    """`char_vinyals`: 0 train, 1 val, 2 test for each class; nothing if the lists are not there."""
+    """`char_vinyals`: 0 train, 1 val, 2 test for each class; nothing if there are no lists."""
     part_of: dict[str, int] = {}
     for part, file in enumerate(_vinyals_files(folder).values()):
         text = read_bounded(file, _LARGEST_LIST).decode("utf-8", "replace")
@@ -609,7 +610,7 @@ def read_drawing(png: bytes, source: str) -> np.ndarray:
             if image.mode not in ("1", "L", "P", "RGB"):
                 raise ValueError(f"it is of mode {image.mode}, not black ink on white paper")
             ink = np.asarray(image.convert("L")) < 128
-    except Exception as error:  # what a damaged file makes Pillow raise is not always an OSError
+    except Exception as error:  # on a damaged file, Pillow does not always raise an OSError
         raise ValueError(f"{source} cannot be read: {error}") from error
     if not 0 < ink.mean() <= 0.5:
         what = "more ink than paper, white on black?" if ink.any() else "no ink"

@@ -1,10 +1,10 @@
 """Lake's one-shot task: 20 characters of one alphabet, one drawing of each to learn from.
 
 Lake, Salakhutdinov & Tenenbaum (2015). Introduced in notebook 12. A run shows 20 characters of one
-alphabet as drawn by one person, and asks which is which among the drawings of another person. It is
-harder than the usual 20-way episode, whose characters come from many alphabets. There are 20
-official runs, two for each of ten evaluation alphabets, with 400 questions in all; people get
-4.5 % of them wrong.
+alphabet drawn by one person; the questions are drawings of the same characters by another person.
+It is harder than the usual 20-way episode, in which the characters come from many alphabets. There
+are 20 official runs, two for each of ten evaluation alphabets, with 400 questions in all; people
+get 4.5 % of them wrong.
 
 The official runs come from `all_runs.zip`, or are rebuilt from Omniglot, which holds the
 same drawings. `OneShotTasks` draws any number of further ones from any alphabets.
@@ -38,7 +38,7 @@ N_RUNS = N_CHARACTERS = 20
 ARCHIVE = "all_runs.zip"
 ARCHIVE_URL = OFFICIAL_URL + "one-shot-classification/" + ARCHIVE
 
-# Alphabet: its 20 characters, then (who drew the training, who the test images) of both its runs.
+# Alphabet: its 20 characters, then for both runs: (drawer of training, drawer of test images).
 # Found by comparing the pictures of the runs with Omniglot's, github.com/jvlmdr/omniglot-eval.
 OFFICIAL_RUNS = {
     "Atlantean": (
@@ -127,14 +127,14 @@ def load_one_shot_runs(
     """The official runs as 20 tasks, 20-way 1-shot, one query per class. Introduced in notebook 12.
 
     We look for them at `path`; without it, where METALEARN_EDU_DATA says and then in the cache
-    folder, where `download` puts the archive. Where there is Omniglot but no archive, we rebuild
-    the runs from its drawings, which are the same.
+    folder, where `download` puts the archive. If there is Omniglot but no archive, we rebuild the
+    runs from its drawings, which are the same.
 
     Args:
         path: `all_runs.zip`; or a folder that holds it, or the unpacked folders run01, run02, ...;
             or what `load_omniglot` takes.
-        download: fetch the archive if it is not in the cache folder yet. No checksum of it has
-            been published; instead its contents are checked to the last label.
+        download: fetch the archive if it is not in the cache folder yet. No checksum of it has been
+            published; we check its contents down to the last label instead.
     Returns:
         Support and query items (20, 20, 1, 28, 28), ink bright, made from the 105x105 drawings
         like all our Omniglot; label k - 1 is `training/classK.png`.
@@ -189,7 +189,7 @@ _UNPACKED = ("training/class[0-9][0-9].png", "test/item[0-9][0-9].png", "class_l
 
 
 def _runs_at(place: Path) -> EpisodeBatch | None:
-    """The runs of an archive or folder; None if it is there and holds none."""
+    """The runs of an archive or folder; None if it exists but holds none."""
     if not place.exists():
         raise FileNotFoundError(f"{place} does not exist; give {ARCHIVE}, or a folder that has it")
     if (place / ARCHIVE).exists():
@@ -206,7 +206,7 @@ def _runs_at(place: Path) -> EpisodeBatch | None:
 
 
 def _by_run(files: Files) -> Files:
-    """The files of the runs by their path from the run on; ValueError if a path is there twice."""
+    """The files of the runs by their path inside the run; ValueError if a path occurs twice."""
     found: Files = {}
     for name, read in files.items():
         if match := _MEMBER.search(name):
@@ -266,7 +266,7 @@ def _labels(files: Files, run: str, place: Path) -> list[list[str]]:
 
 
 def _check_names(named: list[str], kind: str, files: Files, source: str) -> None:
-    """The list names each image of its kind once, all are there, and they are 20."""
+    """Check that the list names each image of its kind once, and that all 20 are there."""
     for name in named:
         if not name.startswith(kind):
             raise ValueError(f"{source} names {name!r} where a {kind}NN.png must be")

@@ -1,15 +1,14 @@
-"""One picture from a file: what is read, and how it becomes (channels, height, width) bytes.
+"""One picture from a file: what we read, and how it becomes (channels, height, width) bytes.
 
 What is unusual:
 
-- The contents of a file decide how it is read, whatever its name says, and only by readers on our
-  list. Pillow has others that start programs (PostScript) or guess (files without a signature).
-- **Deep pictures**, of more than eight bits, keep their grey levels. No file says what its white
-is: a
-  microscope writes 12 bits into 16, a simulation floats from 0 to 1. So black is 0, and white is
-  the least of 1, 3, 15, 255, 1023, 4095, 16383, 65535, ... that holds all numbers: those of a
-  whole folder, so that a brighter picture stays brighter. Where numbers are below 0, or
-  floats all below 1/4, black and white are the least and the largest.
+- The contents of a file, not its name, decide how it is read, and we use only the readers on our
+list. Pillow has others that start programs (PostScript) or guess (files without a signature). -
+**Deep pictures**, of more than eight bits, keep their grey levels. No file says what its white is:
+a microscope writes 12 bits into 16, a simulation writes floats from 0 to 1. So black is 0, and
+white is the smallest of 1, 3, 15, 255, 1023, 4095, 16383, 65535, ... that is at least as large as
+all numbers of the whole folder, so that a brighter picture stays brighter. If some numbers are
+below 0, or all floats are below 1/4, black and white are the smallest and the largest number.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ Greys = Mapping[str, tuple[float, float]]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI", "HEIF")
 """The readers that we use, as Pillow names them."""
-TGA = frozenset({".tga", ".icb", ".vda", ".vst"})  # no signature: its name alone tells it
+TGA = frozenset({".tga", ".icb", ".vda", ".vst"})  # no signature: only its name tells it
 NOT_READ = frozenset(
     f".{name}"
     for name in (
@@ -69,7 +68,7 @@ HEIF = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 KNOWN_WHITES = {"integers": 65535.0, "floats": 1.0}
 DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16, 20, 24, 28, 32)
 TOO_DARK = 64  # of 255: with fewer bits in 16 than 14, the upper byte alone is darker
-DULL = 32  # of 255: less between dark and bright than this is nearly one colour
+DULL = 32  # of 255: with less than this between dark and bright, it is nearly one colour
 BITS, PHOTOMETRY, ORIENTATION, SAMPLES, PLANES, SAMPLE_FORMAT = 258, 262, 274, 277, 284, 339
 """Tags of TIFF and EXIF."""
 WHITE_IS_ZERO, APART, SIGNED = 0, 2, 2  # what they say
@@ -78,7 +77,7 @@ WHITE_IS_ZERO, APART, SIGNED = 0, 2, 2  # what they say
 def _readers() -> tuple[str, ...]:
     """FORMATS that Pillow has here; HEIF where the package pillow-heif is installed."""
     Image.init()
-    with contextlib.suppress(Exception):  # whatever a broken installation raises
+    with contextlib.suppress(Exception):  # a broken installation can raise anything
         import pillow_heif
 
         pillow_heif.register_heif_opener()
@@ -94,7 +93,7 @@ IMAGE_SUFFIXES = TGA.union(
 
 
 class Numbers(NamedTuple):
-    """What a deep picture holds."""
+    """The numbers of a deep picture."""
 
     kind: str  # "integers" or "floats"
     low: float
@@ -103,7 +102,7 @@ class Numbers(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture as it is used, and what its file holds."""
+    """A picture as we use it, and what its file holds."""
 
     tile: Tensor  # (channels, height, width) uint8
     width: int  # of the file's picture, pixels
@@ -122,12 +121,12 @@ def read_pictures(
     desc: str,
     show: bool,
 ) -> tuple[dict[Path, Picture], dict[str, tuple[float, float]]]:
-    """Those that can be read, by file, with one black and white for all deep ones among them.
+    """The pictures that can be read, by file, with one black and white for all deep ones.
 
     Args:
         size, channels: as in `read_picture`.
         greys: black and white where they are given.
-        failed: is told of each file that cannot be read, and why.
+        failed: is called with each file that cannot be read, and the reason.
         desc, show: of the progress bar.
     """
     read: dict[Path, Picture] = {}
@@ -150,14 +149,14 @@ def read_pictures(
 def read_picture(
     file: Path, size: tuple[int, int], channels: int, greys: Greys | None = None
 ) -> Picture:
-    """One picture: turned as its camera says, on white where transparent, not distorted.
+    """One picture: turned as its camera says, on white where it is transparent, not distorted.
 
     Args:
         size: height and width of the tile.
         channels: 1 for grey, 3 for colour.
         greys: black and white of deep pictures; what is not given comes from the picture's own.
     Raises:
-        Exception: of many kinds, on damaged files; `why_unreadable` says it in words.
+        Exception: of many kinds, on damaged files; `why_unreadable` puts it into words.
     """
     height, width = size
     with open_picture(file) as image:
@@ -178,11 +177,11 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
 
     Raises:
         OSError: it cannot be opened, or is damaged.
-        ValueError: it is no ordinary file, or no picture that we read.
+        ValueError: it is not an ordinary file, or not a picture that we read.
     """
-    # Only then opened: a pipe or a device would wait for ever.
+    # Opened only after this check, because a pipe or a device would wait forever.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no ordinary file")
+        raise ValueError("it is not an ordinary file")
     readers = (*READERS, "TGA") if path.suffix.lower() in TGA else READERS
     with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -202,7 +201,7 @@ def in_line(name: Any) -> str:
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
-    """In words, without the path and without memory addresses."""
+    """The reason in words, without the path and without memory addresses."""
     if isinstance(error, FileNotFoundError) and path.is_symlink():
         return "it is a link to nothing"
     text = getattr(error, "strerror", None) or str(error).split(str(path))[0]
@@ -219,7 +218,7 @@ def looks_like_a_picture(path: Path) -> bool:
 
 
 def remedy(path: Path) -> str | None:
-    """How to make a file of a format that we do not read readable; None if it is no picture."""
+    """How to make a file in a format that we do not read readable; None if it is not a picture."""
     suffix = path.suffix.lower()
     if suffix in HEIF:
         return "pip install pillow-heif"
@@ -245,7 +244,7 @@ def _contents(head: bytes) -> str:
 
 
 def _mend(image: Image.Image) -> None:
-    """Correct, before decoding, what Pillow would silently read wrongly; or refuse it.
+    """Before decoding, correct what Pillow would silently read wrongly, or refuse it.
 
     Raises:
         ValueError: a TIFF file whose colours lie one after the other, in a way that is not read.
@@ -257,10 +256,10 @@ def _mend(image: Image.Image) -> None:
             "it is a TIFF with its colours in separate planes, of a kind that is not read; save "
             "the colours of a pixel together"
         )
-    # libtiff gives numbers in the order of this machine; Pillow takes them for those of the file.
+    # libtiff gives numbers in this machine's byte order; Pillow assumes the byte order of the file.
     if packed:
         _unpack_by(image, lambda raw: re.sub(r";(16|32)B?([SF])$", r";\1N\2", raw))
-    # Of 2 and 4 bits the greys are stretched to 8, but not the one that is transparent.
+    # Pillow stretches greys of 2 and 4 bits to 8 bits, but not the transparent one.
     clear, bits = image.info.get("transparency"), _raw_mode(image).partition("L;")[2]
     if bits in ("2", "4") and isinstance(clear, int) and clear < 2 ** int(bits):
         image.info["transparency"] = clear * 255 // (2 ** int(bits) - 1)
@@ -271,7 +270,7 @@ def _tiles(image: Image.Image) -> list[Any]:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the pixels lie in the file, such as "RGB;16B"; empty where that is not known."""
+    """The layout of the pixels in the file, such as "RGB;16B"; empty if it is not known."""
     arguments: Any = next((tile[3] for tile in _tiles(image)), "")
     raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return raw if isinstance(raw, str) else ""
@@ -300,7 +299,7 @@ def greys_of(pictures: Iterable[Picture], given: Greys) -> dict[str, tuple[float
 
 
 def said_of_greys(found: Greys) -> list[str]:
-    """Which black and white were guessed, to be said in a warning."""
+    """Which black and white were guessed, for a warning."""
     return [
         f"deep pictures: greys of {low:g} to {high:g} ({kind}) are scaled to 0 to 255"
         for kind, (low, high) in found.items()
@@ -349,16 +348,16 @@ def _eight_bits(image: Image.Image, file: Path, greys: Greys) -> tuple[Image.Ima
 
 
 def _deep_values(image: Image.Image, file: Path) -> tuple[np.ndarray | None, Image.Image | None]:
-    """All bits of a deep picture, (H, W) or (H, W, 3), and its transparency; None of others."""
+    """All bits of a deep picture, (H, W) or (H, W, 3), and its transparency; None for others."""
     if _is_sixteen_bit_colour(image):
         return _both_bytes(image, file)
     if image.mode[0] not in "IF" and not _tag(image, SAMPLE_FORMAT, SIGNED):
         return None, None
     values = np.asarray(image)
     if values.dtype == np.uint8:
-        values = values.view(np.int8)  # Pillow takes signed bytes for unsigned ones
+        values = values.view(np.int8)  # Pillow reads signed bytes as unsigned
     if image.mode == "I" and image.format == "TIFF" and not _tag(image, SAMPLE_FORMAT, SIGNED):
-        values = values.view(np.uint32)  # and 32 bits without a sign for bits with one
+        values = values.view(np.uint32)  # and 32 unsigned bits as signed
     return values, _where_not(values, image.info.get("transparency"))
 
 
@@ -393,7 +392,7 @@ def _lower_bytes(file: Path) -> Image.Image:
 
 
 def _where_not(values: np.ndarray, clear: Any) -> Image.Image | None:
-    """Transparency that is full where a pixel has the one value that a file calls clear."""
+    """Transparency: full where a pixel has the one value that the file declares transparent."""
     if clear is None:
         return None
     shows = (np.atleast_3d(values) != clear).any(axis=2)
@@ -410,7 +409,7 @@ def _measured(values: np.ndarray) -> Numbers:
 
 
 def _as_bytes(values: np.ndarray, black: float, white: float, inverted: bool) -> np.ndarray:
-    """(H, ...) numbers as uint8, some rows at a time; what lies outside is cut off."""
+    """(H, ...) numbers as uint8, some rows at a time; numbers outside the range are cut off."""
     out = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), 256):
         rows = values[start : start + 256].astype(np.float64)

@@ -189,7 +189,7 @@ def test_whatever_lies_in_a_folder_it_is_read_to_the_end(folder):
     (folder / "cat" / "eps.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n")
     report = check_image_folder(folder)
     broken = {f.file.name: f.what for f in report.of_kind("broken")}
-    assert broken["pipe.png"] == "it is no ordinary file"
+    assert broken["pipe.png"] == "it is not an ordinary file"
     assert broken["gone.png"] == "it is a link to nothing"
     assert "symbolic links" in broken["loop.png"] and "PostScript" in broken["eps.png"]
     assert broken["text.png"] == "its contents are no picture"

@@ -1,4 +1,4 @@
-"""Folders that hold parts of a data set are no classes; honest classes stay as they are."""
+"""Folders that hold parts of a data set are not classes; honest classes stay as they are."""
 
 import warnings
 

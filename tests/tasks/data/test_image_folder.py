@@ -19,7 +19,7 @@ def save(path, picture=None, **options):
 
 @pytest.fixture
 def animals(tmp_path):
-    """Two classes of unequal size, and things that are no pictures."""
+    """Two classes of unequal size, and things that are not pictures."""
     root = tmp_path / "animals"
     for k in range(3):
         save(root / "cat" / f"{k}.png", Image.new("L", (20 + k, 30), 10 * k))

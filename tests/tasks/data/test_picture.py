@@ -346,8 +346,8 @@ def test_only_ordinary_files_are_opened(tmp_path):
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "folder.png").mkdir()
     for name, words in {
-        "pipe": "no ordinary file",
-        "folder": "no ordinary file",
+        "pipe": "not an ordinary file",
+        "folder": "not an ordinary file",
         "loop": "symbolic links",
     }.items():
         with pytest.raises(ValueError, match=words):
