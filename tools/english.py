@@ -30,7 +30,6 @@ SCOPE = (
 )
 # Lessons that are still to be revised, with the modules of their exercises.
 TO_REVISE = (
-    "11_which_algorithm",
 )
 LATER = (
     *(f"notebooks/source/{lesson}.py" for lesson in TO_REVISE),

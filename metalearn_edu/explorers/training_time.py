@@ -35,8 +35,8 @@ class TrainingTimeExplorer(Explorer):
 
     title = "Who leads, after how long?"
     question = (
-        "Which lines cross, and when? Which algorithm still gains at the end, and which has gained "
-        "most of what it will in this time?"
+        "Which lines cross, and when? Does any line become flat before the end? Who would need more "
+        "time before you judge it?"
     )
     size = (9.6, 4.2)
     text_height = 112
@@ -45,6 +45,7 @@ class TrainingTimeExplorer(Explorer):
         moments = by_moment(load_study(OVER_TIME) if study is None else study)
         self.moments = {seconds: sources[0] for seconds, sources in moments.items()}
         self.source = next(iter(self.moments.values()))
+        self._known: dict[tuple[float, tuple[int, int]], dict[str, Forecast]] = {}
         super().__init__(**state)
 
     def controls(self) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class TrainingTimeExplorer(Explorer):
             for b in ranked[i + 1 :]
             if start[a].accuracy < start[b].accuracy
         ]
-        return f"Since the start {', '.join(passed)}." if passed else "The order is as at the start."
+        return f"Since the start {', '.join(passed)}." if passed else "The order is the same as at the start."
 
     def _draw_training(self, ax: Axes, seconds: float, cell: tuple[int, int]) -> None:
         times = np.array(list(self.moments))

@@ -431,6 +431,7 @@ ALGORITHMS["ordinary-classifier"] = Algorithm(
     _ordinary_classifier,
     Ordinary,
     {"train_way": 60, "n_query": 1, "n_tasks_per_batch": 1, "width": 48, "n_steps": 6000},
+    variant="nearest mean",
     study={"n_steps": 2000, "meta_lr": 4e-3},
 )
 

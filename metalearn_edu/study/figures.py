@@ -22,7 +22,7 @@ from .estimates import forecast
 from .evidence import Evidence, by_moment, cell_costs, sources_of
 from .table import Study
 
-__all__ = ["accuracy_axis", "plot_study", "plot_study_cost", "plot_study_times"]
+__all__ = ["accuracy_axis", "look_of", "plot_study", "plot_study_cost", "plot_study_times"]
 
 TICKS = (2, 5, 10, 20, 40, 60, 80, 90, 95, 98)  # percent
 
@@ -70,7 +70,7 @@ def _classes_in_words(source: Evidence, n_way: int, n_shot: int) -> str:
     return f"{title}: {', '.join(lines)}; chance {100 / n_way:.3g} %."
 
 
-def _look_of(algorithm: str, index: int) -> dict[str, Any]:
+def look_of(algorithm: str, index: int) -> dict[str, Any]:
     """The look of an algorithm that a recipe can name; its entry may define one."""
     entry = ALGORITHMS[algorithm]
     return look(entry.name, index) | dict(entry.look)
@@ -82,7 +82,7 @@ def _accuracy_by_classes(ax: Axes, source: Evidence, n_way: int, n_shot: int) ->
         found = [forecast(source, algorithm, (n, n_way, n_shot)) for n in sizes]
         mean, low, high = 100 * np.array([(f.accuracy, f.low, f.high) for f in found]).T
         apart = 1.05 ** (i - (len(source.accuracy) - 1) / 2)
-        name, style = ALGORITHMS[algorithm].name_in_study, _look_of(algorithm, i)
+        name, style = ALGORITHMS[algorithm].name_in_study, look_of(algorithm, i)
         bars: Any = {"yerr": (mean - low, high - mean), "capsize": 2, "lw": 1.2, "ms": 5}
         ax.errorbar(sizes * apart, mean, **bars, label=name, **style)
     ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
@@ -142,7 +142,7 @@ def _accuracy_by_time(ax: Axes, moments: dict[float, Evidence], cell: tuple[int,
         mean, low, high = 100 * np.array([(f.accuracy, f.low, f.high) for f in found]).T
         apart = 1.03 ** (i - (len(last.accuracy) - 1) / 2)
         bars: Any = {"yerr": (mean - low, high - mean), "capsize": 2, "lw": 1.2, "ms": 5}
-        name, style = ALGORITHMS[algorithm].name_in_study, _look_of(algorithm, i)
+        name, style = ALGORITHMS[algorithm].name_in_study, look_of(algorithm, i)
         ax.errorbar(seconds * apart, mean, **bars, label=name, **style)
     ax.axhline(100 / cell[0], color=GREY, ls=":", label="chance")
     ax.set_xscale("log")
@@ -214,7 +214,7 @@ def _accuracy_by_cost(ax: Axes, source: Evidence, n_way: int, n_shot: int) -> No
     for i, algorithm in enumerate(source.accuracy):
         found, cost = forecast(source, algorithm, point), cell_costs(source, algorithm, point)
         mean, low, high = (100 * x for x in (found.accuracy, found.low, found.high))
-        name, style = ALGORITHMS[algorithm].name_in_study, _look_of(algorithm, i)
+        name, style = ALGORITHMS[algorithm].name_in_study, look_of(algorithm, i)
         bars: Any = {"yerr": [[mean - low], [high - mean]], "ls": "none", "capsize": 3}
         ax.errorbar([cost["adapt_ms"]], [mean], **bars, label=name, **style)
     ax.axhline(100 / n_way, color=GREY, ls=":", label="chance")
