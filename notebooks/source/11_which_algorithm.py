@@ -348,7 +348,22 @@ plt.show()
 TrainingTimeExplorer(over_time)
 
 # %% [markdown]
-# @@TIMES@@
+# What we saw, in 1-shot tasks, as means of three seeds:
+#
+# - All lines still rise at 80 seconds, so none of these accuracies is the best that a method can
+#   reach.
+# - ProtoNet leads at every moment. In points its lead over MAML shrinks from 11.8 after 40 seconds
+#   to 9.1 after 80. On the logit axis the two lines stay about as far apart.
+# - MANN is at or near chance for 20 seconds. After 80 it is level with the task-conditioned network:
+#   the difference is 0.4 ± 4.2 points.
+# - The ordinary classifier starts at 42 % and ends at 90 %. After 20 seconds it is 15 points behind
+#   both MAML and Meta-SGD; after 40, no difference is real; after 80, it is ahead of MAML by 4.1 ± 1.8
+#   points and of Meta-SGD by 3.2 ± 1.4. ProtoNet is still ahead of it, by 5.0 ± 0.6, and the
+#   Relation Network by 3.0 ± 1.2.
+#
+# Does meta-learning pay? After 20 seconds, everything but MANN and the task-conditioned network
+# beats the classifier clearly. After 80, only two of the six do. Choosing the time means choosing a
+# part of the answer, so a study must name its time, and so must you when you quote it.
 #
 # ## 8. What it costs
 #
