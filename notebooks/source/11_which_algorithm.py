@@ -235,7 +235,7 @@ for seeds in ([0], [0, 1, 2]):
     for correction in ("none", "Bonferroni", "Holm"):
         count = sum(real_ones(best, correction))
         print(f"seeds {seeds!s:9}  correction {correction:10}  real: {count} of {len(best)}")
-print("the two are", {name for c in best for name in (c.first, c.second)}, "in all settings")
+print("the two are always", *sorted({name for c in best for name in (c.first, c.second)}))
 for data in ("glyphs", "omniglot"):
     ok = [r for c, r in zip(best, real_ones(best, "Holm"), strict=False) if c.data == data]
     print(f"{data}: after Holm's correction {sum(ok)} of {len(ok)}")
@@ -278,7 +278,7 @@ except ValueError as error:
 # Nobody measured 100 classes. From 50 to 100 is as far as from 100 to 200 if we count in factors,
 # so we use the logarithm of the number. And accuracies end at 1, so we do not mix them directly.
 # The **odds** of an accuracy p are p / (1 − p), right answers for each wrong one; their logarithm
-# is the **logit**, which has no ends. We mix the logits and convert the result back.
+# is the logit (lesson 04), which has no ends. We mix the logits and convert the result back.
 #
 # By hand: 0.5 has odds 1, 0.8 has odds 4. Halfway between their logarithms lies log 2, so the odds
 # are 2: an accuracy of 2/3.
