@@ -23,6 +23,8 @@ __all__ = [
     "StartExplorer",
     "best_start",
     "curvatures",
+    "draw_arrows",
+    "draw_floors",
     "meta_gradient",
     "path",
     "query_loss",
@@ -73,11 +75,16 @@ def shrinks(valleys: str, inner_lr: float, n_steps: int) -> Tensor:
     return torch.linalg.matrix_power(step, n_steps)
 
 
-def path(start: Tensor, valleys: str, inner_lr: float, n_steps: int) -> Tensor:
-    """Weights (n_steps + 1, 3, 2) of each task after 0, 1, ... inner steps from start (2,)."""
+def path(start: Tensor, valleys: str, inner_lr: float, n_steps: int, pull: float = 0.0) -> Tensor:
+    """Weights (n_steps + 1, 3, 2) of each task after 0, 1, ... inner steps from start (2,).
+
+    Args:
+        pull: adds half of it times the squared distance to the start to each support loss.
+    """
     hessians, points = curvatures(valleys), [start.expand(3, 2)]
     for _ in range(n_steps):
         slope = (hessians @ (points[-1] - OPTIMA)[..., None])[..., 0]
+        slope = slope + pull * (points[-1] - start)
         points.append(points[-1] - inner_lr * slope)
     return torch.stack(points)
 
@@ -157,10 +164,10 @@ class StartExplorer(Explorer):
         self._draw_losses(right, **state)
 
     def _draw_valleys(self, ax: Axes, **state: Any) -> None:
-        _draw_floors(ax, state["valleys"])
+        draw_floors(ax, state["valleys"])
         points = path(_start(**state), **_how(**state))
         for task, style in enumerate(LOOKS):
-            _draw_arrows(ax, points[:, task], style["color"], style["ls"])
+            draw_arrows(ax, points[:, task], style["color"], style["ls"])
         mean, best = OPTIMA.mean(dim=0), best_start(**_how(**state))
         ax.plot(*mean.tolist(), "P", color=GREY, ms=10, label="mean of the optima")
         ax.plot(*best.tolist(), "*", color=WINE, ms=15, label="best start")
@@ -230,7 +237,7 @@ def _shown(loss: float) -> float:
     return min(max(loss, LOWEST), HIGHEST)
 
 
-def _draw_floors(ax: Axes, valleys: str) -> None:
+def draw_floors(ax: Axes, valleys: str) -> None:
     """One contour of each support loss, the optimum with the number of its task."""
     turn = torch.linspace(0, 2 * math.pi, 73, dtype=torch.float64)
     for task, (angle, style) in enumerate(zip(VALLEYS[valleys], LOOKS, strict=True)):
@@ -247,7 +254,7 @@ def _draw_floors(ax: Axes, valleys: str) -> None:
         ax.annotate(f"task {task + 1}", (x, y), color=style["color"], **place)
 
 
-def _draw_arrows(ax: Axes, points: Tensor, color: str, line: str) -> None:
+def draw_arrows(ax: Axes, points: Tensor, color: str, line: str) -> None:
     """An arrow for each inner step of one task; what leaves the axes is cut off."""
     for begin, end in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
         how: Any = {"arrowstyle": "-|>", "color": color, "lw": 2, "ls": line, "shrinkA": 0}

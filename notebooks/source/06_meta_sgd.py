@@ -1202,8 +1202,8 @@ progress(6)
 #    each other, not that fewer numbers would not be enough. To find out, train with fewer.
 # </details>
 #
-# **Next:** learning inside an episode without any gradient, by writing into a memory.
-# [08_memory_augmented_networks](08_memory_augmented_networks.ipynb)
+# **Next:** what does MAML's start hold, and do we need second derivatives to find it?
+# [07_what_maml_learns](07_what_maml_learns.ipynb)
 #
 # **References**
 #

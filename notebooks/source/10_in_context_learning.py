@@ -258,15 +258,17 @@ plt.show()
 
 # %%
 found = cosine(trained_layer, ideal)
-print("cosine with a gradient step above 0.98:", found > 0.98)
+print("cosine with a gradient step above 0.99:", found > 0.99)
 print("untrained, within 0.3 of 0:", abs(cosine(untrained_layer, ideal)) < 0.3)
-print("loss within 5 % of 5.238:", abs(losses["trained"] / 5.238 - 1) < 0.05)
-assert found > 0.98 and abs(losses["trained"] / 5.238 - 1) < 0.05, (found, losses)
+print("loss within 3 % of 5.238:", abs(losses["trained"] / 5.238 - 1) < 0.03)
+assert found > 0.99 and abs(losses["trained"] / 5.238 - 1) < 0.03, (found, losses)
 
 # %% [markdown]
 # The trained layer has become one step of gradient descent, and for Gaussian inputs no such layer
-# does better (Mahankali et al. 2023). From tasks alone, it learned to learn by a gradient step.
-# This is the purest argument for "in-context learning is meta-learning".
+# does better (Mahankali et al. 2023). This is no luck of one start: from three seeds we measured a
+# cosine of 0.996, 0.997 and 0.997, and a loss of 5.22 each time, as close to the formula as the
+# ideal step itself (5.22 ± 0.05 on 20,000 tasks). From tasks alone, the layer learned to learn by a
+# gradient step. This is the purest argument for "in-context learning is meta-learning".
 #
 # How far does this argument carry? First a question, then the measurement.
 
@@ -466,10 +468,11 @@ _ = axes[0].set_yticks((0.5, 1, 2, 5, 10, 20), ["0.5", "1", "2", "5", "10", "20"
 axes[0].minorticks_off()
 _ = axes[0].legend(fontsize=11)
 ratio = [a / b for a, b in zip(*means.values(), strict=True)]
-_ = axes[1].plot(sizes, ratio, **LOOK["Transformer"])
+half_widths = [p.difference.half_width / p.second.mean for p in pairs.values()]
+_ = axes[1].errorbar(sizes, ratio, yerr=half_widths, capsize=3, **LOOK["Transformer"])
 _ = axes[1].axhline(1, color="0.3", ls=":")
 _ = axes[1].axvspan(15, 32, color="0.93", zorder=0)
-_ = axes[1].set(xlabel="examples n", ylabel="squared error / that of ridge", ylim=(0.9, None))
+_ = axes[1].set(xlabel="examples n", ylabel="squared error / that of ridge", ylim=(0.95, 1.15))
 _ = axes[1].set_title(f"at n = 15: {ratio[sizes.index(15)]:.3f} times ridge", loc="left")
 plt.show()
 
@@ -478,24 +481,27 @@ at_15 = pairs[15]
 print("never better than ridge, by 3 standard errors:", all(
     p.difference.mean > -3 / 1.96 * p.difference.half_width for p in pairs.values()
 ))  # fmt: skip
-print("at 15 examples, less than twice ridge:", at_15.first.mean < 2 * at_15.second.mean)
+print("at 15 examples, within 10 % of ridge:", at_15.first.mean < 1.1 * at_15.second.mean)
 print(
     "shuffled labels, worse than predicting 0 (8.25):", control_errors["labels shuffled"][7] > 8.25
 )
-assert at_15.first.mean < 2 * at_15.second.mean, f"{at_15}"
+assert at_15.first.mean < 1.1 * at_15.second.mean, f"{at_15}"
 
 # %% [markdown]
-# With few examples, the transformer matches ridge regression, within 5 % at 4 examples. With more
-# examples it falls behind: its error is about 1.25 times that of ridge at 8 examples and 1.4 times
-# at 15 (600 tasks, one training). Its curve has the same shape, but it is **not** ridge: where the
-# examples determine nearly everything, small errors of the learned rule matter. Its 3,000 outer
-# steps took two minutes of computing. In a trial for this course, a training of 10,000 steps with a
-# causal mask reached 1.20. We do not know how close a longer training would come.
+# The transformer comes close to ridge regression at every size. With up to 6 examples, its error is
+# less than 2 % above that of ridge. The gap then grows slowly: the error is 1.025 ± 0.009 times that
+# of ridge at 8 examples, and 1.038 ± 0.008 times at 15 (2,000 meta-test tasks; one training, one
+# seed). So it is close, but it is **not** ridge: these intervals exclude 1. (The figure shows 600
+# tasks, with 95 % intervals of the paired difference.) The training took 70,000 outer steps, which
+# is about 45 minutes of one core. Earlier and shorter trainings were further away at 15 examples:
+# 1.4 times after 3,000 steps, and 1.2 times after 10,000 steps with a causal mask.
+# They differ in other settings, too, so we do not claim that the length alone closed the gap.
 #
 # The two controls support this reading. With shuffled labels, the transformer does worse than
 # always predicting 0, so it does read the pairs. Without training, it predicts nothing useful, so
 # the rule is not built into the architecture. To the right of 15 are context sizes that it never
-# met in training. A learned rule need not keep improving there, but this one does.
+# met in training. A learned rule need not keep improving there, but this one does: with 30 examples,
+# its error is 1.046 ± 0.007 times that of ridge.
 #
 # ### A context of another family
 #
@@ -546,12 +552,14 @@ plt.show()
 # %%
 far = shift["w three times as large"]
 worse = far["Transformer"].mean / far["ridge of the training"].mean
-print("on larger weights, more than 1.5 times ridge of the same prior:", worse > 1.5)
+print("on larger weights, more than 4 times ridge of the same prior:", worse > 4)
 
 # %% [markdown]
-# Ridge with the wrong prior is still ridge: with 15 examples, the examples outweigh the prior. The
-# network has no such formula to fall back on; it has learned to predict functions like those in
-# training.
+# Ridge with the wrong prior is still ridge: with 15 examples, the examples outweigh the prior. On the
+# family of its training, the network is within 4 % of ridge. With a prior mean of 1, its error is 9 %
+# above that of the same ridge, and with weights three times as large, it is more than nine times as
+# high: about 7.2 against 0.75 (600 tasks each). So two rules can give nearly the same answers on the
+# family of the training and part ways outside it.
 #
 # ## 6. Memorise or generalise
 #
@@ -565,17 +573,22 @@ print("on larger weights, more than 1.5 times ridge of the same prior:", worse >
 predict("four_functions")
 
 # %% [markdown]
-# We trained four small transformers on functions of two numbers, in the same way (500 outer steps),
-# with $M$ = 4, 16, 64 and a new function each time (their names are `memory_4` to `memory_all`). We
-# score each of them with 15 examples, on fresh points of its own functions and on new functions.
+# We trained four small transformers on functions of eight numbers, in the same way (3 layers, 8,000
+# outer steps), with $M$ = 4, 64, 512 and a new function each time (their names are `memory_4` to
+# `memory_all`). We score each of them with 15 examples, on fresh points of its own functions and on
+# new functions.
+#
+# > **Predict.** With 64 functions, the list has an error of 0.25 on its own functions, and of more
+# > than 5 on new ones; ridge has 0.55 on both. Will the network be near the list, near ridge, or
+# > between them?
 
 # %%
-numbers = {"4": 4, "16": 16, "64": 64, "all": None}
+numbers = {"4": 4, "64": 64, "512": 512, "all": None}
 own, new, best_own, best_new = [], [], [], []
-new_functions = LinearFunctions(15, 10, 2)
+new_functions = LinearFunctions(15, 10)
 for name, n_functions in numbers.items():
     learner, _ = load_pretrained(f"memory_{name}")
-    its = LinearFunctions(15, 10, 2, n_functions=n_functions)
+    its = LinearFunctions(15, 10, n_functions=n_functions)
     exact = ExactPosterior(its)
     for results, rule, source in (
         (own, learner, its), (new, learner, new_functions),
@@ -584,7 +597,7 @@ for name, n_functions in numbers.items():
         results.append(evaluate_meta_learner(rule, source, n_episodes=600))
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 3.3), layout="constrained")
+fig, ax = plt.subplots(figsize=(9.6, 3.4), layout="constrained")
 for results, color, label in (
     (own, "#0072B2", "its own functions"),
     (new, "#D55E00", "new functions"),
@@ -594,44 +607,46 @@ for results, color, label in (
         marker="o", capsize=4, color=color, label=f"transformer, {label}",
     )  # fmt: skip
 for results, color, label in ((best_own, "#0072B2", "its own"), (best_new, "#D55E00", "new")):
-    _ = ax.plot(
-        range(4), [r.mean for r in results], ls=":", color=color, label=f"the list, {label}"
+    _ = ax.plot(  # with a new function each time, there is no list
+        range(3), [r.mean for r in results[:3]], ls=":", color=color, label=f"the list, {label}"
     )
 _ = ax.axhline(best_new[-1].mean, color="0.3", lw=1)
-_ = ax.text(2.5, best_new[-1].mean * 0.99, "ridge", va="top", ha="center", fontsize=11)
-_ = ax.set_xticks(range(4), ["4", "16", "64", "new each time"])
+_ = ax.text(2.5, best_new[-1].mean * 0.97, "ridge", va="top", ha="center", fontsize=11)
+_ = ax.set_xticks(range(4), ["4", "64", "512", "new each time"])
 _ = ax.set(
     yscale="log", xlabel="functions in meta-training, M", ylabel="squared error, 15 examples"
 )
-_ = ax.set_yticks((0.25, 0.5, 1, 2), ["0.25", "0.5", "1", "2"])
+_ = ax.set_yticks((0.25, 0.5, 1, 2, 5, 10), ["0.25", "0.5", "1", "2", "5", "10"])
 ax.minorticks_off()
-_ = ax.legend(fontsize=11)
+_ = ax.legend(fontsize=11, loc="center left", bbox_to_anchor=(1.01, 0.5))
 _ = ax.set_title(f"new each time: {new[-1].mean / best_new[-1].mean:.3f} times ridge", loc="left")
 plt.show()
 
 # %%
 ridge = best_new[-1].mean
-print("M = 4: on its own functions, below 1.3 times ridge:", own[0].mean < 1.3 * ridge)
-print("M = 4: on new functions, more than 4 times ridge:", new[0].mean > 4 * ridge)
-print("M = 4, new functions, within a third of the list:", new[0].mean < 4 / 3 * best_new[0].mean)
-print("new functions, better from 4 to 16 to 64:", new[0].mean > new[1].mean > new[2].mean)
+print("M = 4: on its own functions, below half of ridge:", own[0].mean < 0.5 * ridge)
+print("M = 4: on new functions, worse than predicting 0 (8.25):", new[0].mean > 8.25)
+print("M = 64: on new functions, below a third of the list:", new[1].mean < best_new[1].mean / 3)
+print("M = 64: on its own, more than twice the list:", own[1].mean > 2 * best_own[1].mean)
+print("new functions, better from 4 to 64 to 512:", new[0].mean > new[1].mean > new[2].mean)
 
 # %% [markdown]
-# With 4 functions, the network is near the dotted lines: its error is about 0.30 on its own
-# functions, where the list has 0.25, and about 2.4 on new functions, where the list has 2.2. So it
-# behaves like the list: good on its own functions, and lost elsewhere. As $M$ grows, the two curves
-# meet: with new functions each time, they are the same, at about 0.38, where ridge has 0.29 (500
-# steps are few; 600 tasks, one training each). The architecture is the same each time, so the
-# number of training tasks decides between memorising and learning. This is overfitting one level
-# up, and the remedy is that of lesson 01: many tasks, and a test on tasks that were never seen.
+# With 4 functions, the network is the list, as far as we can measure: its error is 0.25 on its own
+# functions, half of what ridge has there, and about 11 on new functions, where always predicting 0
+# has 8.25. With 64, it is no longer the list. On new functions its error is 0.82 ± 0.05, where the
+# list has 5.6; but on its own functions it is 0.63 ± 0.03, where the list has 0.25. With 512, own and
+# new functions cannot be told apart (0.69 ± 0.04 on both), and the network that met a new function
+# each time is no better than that by more than the noise (0.67 ± 0.04). All three stay above ridge,
+# which has 0.55: 8,000 steps of a small network do not come as close as the training of section 5.
+# (600 tasks; one training each.)
 #
-# Look at 16 and 64 once more. On new functions, the network is no worse than the list, and with 16
-# it is better (about 0.5 against 0.6), although on its own functions the list would have been the
-# better answer. It begins to generalise although its loss does not require it, as Raventós et al.
-# found.
+# Only $M$ differs between these trainings, so the number of training tasks decides between
+# memorising and learning. This is overfitting one level up, and the remedy is that of lesson 01:
+# many tasks, and a test on tasks that were never seen.
 #
-# In eight dimensions, a list stays bad for new functions much longer: with 512 functions, its error
-# on new ones is still about 3.8 (section 12), seven times that of ridge.
+# Look at 64 and 512 once more. There, the list would be the better answer to the training loss, and
+# the network learned the rule all the same. Its loss did not require it, as Raventós et al. found.
+# Whether a longer training or a larger network would find the list of 64, we did not measure.
 #
 # ## 7. Smooth functions, and how sure we are
 #
@@ -1009,16 +1024,19 @@ print("one off: below the line at 0 pairs:", bool(causal["one off"][0] < line[0]
 # - **It keeps nothing.** The next task starts from the same weights. That is a strength (a task can
 #   do no harm) and a limit (nothing accumulates).
 # - **Training is long.** MAML has gradient descent built in and needs hundreds of steps; the
-#   transformer has to find its rule, and it needs thousands of tasks, or it learns them by heart.
+#   transformer has to find its rule. It took 70,000 steps to come within 4 % of ridge, and if there
+#   are only a few functions to train on, it learns them by heart.
 #
 # ## 12. Published figures beside ours
 #
 # | setting | figure |
 # |---|---|
 # | one layer of linear attention, d = N = 10, without noise: the formula (Mahankali et al. 2023) | squared error 5.238 |
-# | the same, trained (ours, 400 steps) | within 5 %, cosine above 0.98 |
+# | the same, trained (ours, 400 steps, three seeds) | 5.22 each time, cosine 0.996 to 0.997 |
 # | ridge, d = 8, noise variance 0.25, 15 examples (the setting of Raventós et al. 2023) | 0.548 |
-# | exact posterior over M = 4 / 64 / 512 functions, on new ones, 15 examples | 10.3 / 5.5 / 3.8 |
+# | the same, transformer (ours, 70,000 steps, 2,000 tasks) | 1.038 ± 0.008 times ridge |
+# | exact posterior over M = 4 / 64 / 512 functions, on new ones, 15 examples (ours, 600 tasks) | 11.1 ± 0.6 / 5.6 ± 0.4 / 3.6 ± 0.2 |
+# | transformer trained on these functions, on new ones (ours, 8,000 steps, 600 tasks) | 11.0 ± 0.6 / 0.82 ± 0.05 / 0.69 ± 0.04 |
 # | minimum-norm least squares after i < d examples, without noise (Garg et al. 2022) | squared error d - i |
 # | Gaussian process, exact, 3 / 10 / 20 points | NLL 0.79 / -0.12 / -0.52 |
 # | the same, 10 points: transformer / CNP above the exact posterior (ours, 2,500 and 2,000 steps) | 0.032 ± 0.011 / 0.911 ± 0.034 nats |
@@ -1027,8 +1045,8 @@ print("one off: below the line at 0 pairs:", bool(causal["one off"][0] < line[0]
 # | ProtoNet's own rule on the same (shipped weights, 600 episodes) | 97.7 ± 0.3 / 99.3 ± 0.1 % |
 #
 # Garg et al. used a transformer of 12 layers with 256 numbers per token, and trained it for 500,000
-# steps in 20 dimensions; ours has 4 layers with 64 numbers per token, 8 dimensions, and a few
-# thousand steps.
+# steps in 20 dimensions; our largest has 4 layers with 64 numbers per token, 8 dimensions, and
+# 70,000 steps.
 #
 # ## 13. Recap
 #

@@ -7,8 +7,6 @@ from tests.browser import driver
 from tools import build_notebooks as build
 from tools.instructor import changes, solved
 
-WITHOUT_EXPLORER = {"07_what_maml_learns"}
-
 
 def learner(name):
     return nbformat.read(build.NOTEBOOKS / f"{name}.ipynb", as_version=4)
@@ -34,7 +32,7 @@ def test_lesson(open_lesson, name):
     assert lesson.run_all() == []
     assert_solved(name, lesson.notebook())
     explorers = {explorer.title: explorer for explorer in lesson.explorers()}
-    assert explorers or name in WITHOUT_EXPLORER
+    assert explorers
     if name.startswith("00"):
         assert set(BY_HAND) <= set(explorers)
     for explorer in explorers.values():

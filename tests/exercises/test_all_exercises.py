@@ -193,6 +193,18 @@ EQUIVALENT = {
     "gradient_step": {"/ len(x)": "as many targets as items"},
     "attend": {"k.shape[1]": "queries and keys have the same d"},
     "ridge_posterior": {"torch.eye(query.shape[1])": "items and queries have the same d"},
+    "reptile_step": {
+        "-> fast_w = fast_w - inner_lr * gradient": "a longer graph, and the same gradient"
+    },
+    "implicit_gradient": {"torch.eye(len(query_gradient))": "H has as many rows as the gradient"},
+    "adapt_each_task": {
+        "-> fast_w = fast_w - inner_lr * velocity": "a longer graph, and the same gradient"
+    },
+    "solved_meta_gradient": {
+        "phi, slope = (w, hessian @ (w - optimum)) ->": "the minimum is the same from anywhere",
+        "-> for _ in range(": "the slope is nearly 0 long before the last step",
+        "torch.eye(len(": "all have d rows",
+    },
     "best_measured": {".square().mean(dim=1)": "a third of the sum is smallest at the same place"},
 }
 

@@ -71,7 +71,7 @@ def test_a_trained_layer_lies_on_a_step_of_gradient_descent(seed):
     meta_train(
         learner,
         tasks,
-        n_steps=600,
+        n_steps=400,
         n_tasks_per_batch=64,
         seed=seed,
         meta_lr=0.02,
@@ -80,9 +80,8 @@ def test_a_trained_layer_lies_on_a_step_of_gradient_descent(seed):
     )
     e = tasks.episodes(99, 0, 5000)
     loss = learner.loss(e).item()
-    print("SEED", seed, before.item(), cosine(learner.form(), ideal.form()).item(), loss)
     assert abs(before) < 0.5
-    assert cosine(learner.form(), ideal.form()).abs() > 0.99
+    assert cosine(learner.form(), ideal.form()) > 0.99
     assert loss == pytest.approx(best_step(d, n)[1], rel=0.03)
 
 
