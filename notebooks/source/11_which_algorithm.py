@@ -52,9 +52,9 @@ use_course_style()
 # %% [markdown]
 # ## 1. The table
 #
-# One command trained every learner and wrote one table: `metalearn-edu study --output results`. It
-# takes hours, so the course includes its result; the command makes it again, up to rounding. Each
-# row is one trained learner in one cell. All have convolutions of the same width, 32 filters, and
+# One command trained every learner and wrote one table: `metalearn-edu study`, with the six names as
+# `--algorithms`. It takes hours, so the course includes its result; the README has the command that
+# makes it again, up to rounding. Each row is one trained learner in one cell. All have convolutions of the same width, 32 filters, and
 # about the same time to train: 40 seconds on one core (MANN in 20-way tasks: 80). So the table
 # compares what an algorithm achieves in **equal time**.
 
