@@ -455,6 +455,10 @@ def study(
     ways: Annotated[str | None, typer.Option(help="Such as 5,20.")] = None,
     shots: Annotated[str | None, typer.Option(help="Such as 1,5.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    seconds: Annotated[
+        str | None,
+        typer.Option(help="Score each training after so much processor time, such as 20,40,80."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time; -1: one per core.")] = -1,
     backend: Annotated[
         Literal["local", "dask"], typer.Option(help="This machine, or a Dask cluster.")
@@ -488,6 +492,7 @@ def study(
         "ways": _listed("--ways", ways, int),
         "shots": _listed("--shots", shots, int),
         "seeds": _listed("--seeds", seeds, int),
+        "seconds": _listed("--seconds", seconds, float),
     }
     chosen = {name: values for name, values in given.items() if values is not None}
     grid = Grid(**((SMALL if small else {}) | chosen))
@@ -514,8 +519,9 @@ def _listed(option: str, text: str | None, kind: Callable[[str], Any]) -> tuple[
     try:
         return tuple(kind(word.strip()) for word in text.split(","))
     except ValueError:
+        numbers = "numbers" if kind is float else "whole numbers"
         raise ValueError(
-            f"{option} takes whole numbers with commas between, got {shown(text)}"
+            f"{option} takes {numbers} with commas between, got {shown(text)}"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """A study whose truth is known: accuracies on a plane, with luck of seeds and of episodes."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
@@ -49,3 +49,13 @@ def made_up(seeds=(0, 1, 2), seed_spread=0.0, episode_spread=0.05, data=("glyphs
 
 def _centred(noise):
     return noise - noise.mean()
+
+
+def over_time(times):
+    """The same, with each training scored at several times: 1 / time below the truth."""
+    study = made_up()
+    rows = tuple(replace(row, after_seconds=t) for t in times for row in study.rows)
+    queries = np.array([row.n_way * row.n_query for row in study.rows])[:, None]
+    return Study(
+        rows, np.concatenate([(study.right - queries / t).round().astype(int) for t in times])
+    )

@@ -169,6 +169,7 @@ ALGORITHMS["relation"] = Algorithm(
     _relation,
     Relation,
     {"train_way": 20, "n_tasks_per_batch": 1, "n_steps": 3000},
+    variant="cross-entropy",
     study={"n_steps": 410, "meta_lr": 4e-3},
 )
 
@@ -290,6 +291,7 @@ ONE_STEP_OF_THE_HEAD = {
 FIVE_STEPS = WAVES | {"inner_lr": 0.01, "num_inner_steps": 5, "num_test_steps": 5}
 
 IN_A_STUDY: dict[str, Any] = {
+    "variant": "zero head, 1 step",
     "study": {"n_steps": 1000, "meta_lr": 4e-3},
     "classes_per_step": 20,
 }
@@ -429,6 +431,7 @@ ALGORITHMS["ordinary-classifier"] = Algorithm(
     _ordinary_classifier,
     Ordinary,
     {"train_way": 60, "n_query": 1, "n_tasks_per_batch": 1, "width": 48, "n_steps": 6000},
+    variant="nearest mean",
     study={"n_steps": 2000, "meta_lr": 4e-3},
 )
 
@@ -588,6 +591,7 @@ ALGORITHMS["mann"] = Algorithm(
     {"downsample": "stride", "width": 48, "memory_size": 64, "n_steps": 1200},
     without=("n_query",),  # mann's streams have 10 items per class
     streams=True,
+    variant="with metric loss",
     study={"n_steps": 260, "meta_lr": 4e-3, "metric_weight": 3.0},
     classes_per_step=40,
 )

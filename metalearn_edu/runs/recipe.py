@@ -172,8 +172,12 @@ class Recipe:
     n_tasks_per_batch: int = whole(
         16, 1, MANY, "Tasks per outer step.", flag="tasks-per-batch", **TRAINING
     )
-    meta_lr: float = step_size(
-        2e-3, "Step size of the outer loop, which falls like a cosine.", **TRAINING
+    meta_lr: float = step_size(2e-3, "Step size of the outer loop, at its start.", **TRAINING)
+    schedule: str = one_of(
+        "cosine",
+        ("cosine", "constant"),
+        "How that step size changes: it falls to 0 like a cosine, or stays constant.",
+        **TRAINING,
     )
     seed: int = whole(0, 0, LARGEST_SEED, "Seed of initial weights and episodes.", **TRAINING)
     backbone: str = one_of(
@@ -261,6 +265,8 @@ class Algorithm:
             apply to the other functions too, except for their numbers of points.
         without: the settings for images that it does not use.
         streams: it is trained on streams of items, not on episodes.
+        variant: what its settings in a study change about the published method, in a few words;
+            whatever shows a study adds it to the name.
         look: color and marker in figures, if plotting's LOOK has none for its name; {}: those of
             the next class.
         study: what differs from `images` in a study, such as n_steps that take about 40 s.
@@ -276,6 +282,7 @@ class Algorithm:
     sinusoids: Mapping[str, Any] | None = None
     without: tuple[str, ...] = ()
     streams: bool = False
+    variant: str = ""
     look: Mapping[str, str] = field(default_factory=dict)
     study: Mapping[str, Any] = field(default_factory=dict)
     classes_per_step: int | None = None
@@ -291,6 +298,11 @@ class Algorithm:
         """Its class, imported here: PyTorch takes seconds."""
         module, _, name = self.place.rpartition(".")
         return getattr(import_module(f"metalearn_edu.learners.{module}"), name)
+
+    @property
+    def name_in_study(self) -> str:
+        """Its name, with the variant of the method that a study has."""
+        return f"{self.name} ({self.variant})" if self.variant else self.name
 
     @property
     def any_way(self) -> bool:

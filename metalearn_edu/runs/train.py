@@ -53,7 +53,7 @@ def train_learner(
         n_steps=recipe.n_steps,
         n_tasks_per_batch=recipe.n_tasks_per_batch,
         seed=recipe.seed,
-        schedule="cosine",
+        schedule=recipe.schedule,
         meta_lr=recipe.meta_lr,
         max_grad_norm=10.0,
         **options,

@@ -111,7 +111,7 @@ def state_of(grid: Grid, folder: Path, n_jobs: int = -1) -> str:
     contents = {run: finished(run, folder) for run in runs}
     seconds = [(r.recipe.algorithm, c["seconds"]) for r, c in contents.items() if c is not None]
     todo = [run.recipe.algorithm for run in runs if contents[run] is None]
-    n_rows = sum(len(run.cells) for run in runs)
+    n_rows = sum(run.n_rows for run in runs)
     text = f"{len(runs)} runs, {n_rows} rows: {len(seconds)} done, {len(todo)} to do"
     if not todo or not seconds:
         return text + (", how long they take is not known yet" if todo else "")

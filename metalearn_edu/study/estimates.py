@@ -13,27 +13,32 @@ two algorithms, on the same episodes and seeds. One formula gives the standard e
 where s_seed is the spread of the weighted sum between seeds (first weights, training episodes,
 which classes), and s_episode that between episodes within a cell of n_way and n_shot. The degrees
 of freedom are those of Welch and Satterthwaite; three seeds make wide intervals.
+
+What one seed makes of one episode, beyond what both do elsewhere, is in both spreads. To count it
+once one would subtract s_rest^2 / (n_seeds n_episodes); we do not, so intervals err on the wide
+side.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
-from .evidence import Evidence, axis_weights, cell_weights, nearest_inside
+from .evidence import Evidence, cell_weights, nearest_inside
 
 __all__ = [
     "Estimate",
     "Forecast",
-    "best_map",
     "difference",
     "estimate",
     "forecast",
+    "paired",
     "sigmoid",
     "student",
+    "tail",
 ]
 
 
@@ -49,6 +54,13 @@ class Estimate:
     def half_width(self) -> float:
         """Half the width of the 95 % interval, from Student's distribution."""
         return student(self.degrees) * self.error
+
+    @property
+    def p_value(self) -> float:
+        """How often luck alone strays as far from 0 as this value, or farther."""
+        if not self.error:
+            return float(self.value == 0)
+        return tail(abs(self.value) / self.error, self.degrees)
 
 
 def estimate(weighted: np.ndarray) -> Estimate:
@@ -69,16 +81,35 @@ def estimate(weighted: np.ndarray) -> Estimate:
     return Estimate(float(by_seed.mean()), math.sqrt(variance), float(degrees))
 
 
-def student(degrees: float) -> float:
+def student(degrees: float, confidence: float = 0.95) -> float:
     """The t within which 95 % of Student's distribution lie: 12.7 for 1, 4.30 for 2, 1.96 for many.
+
+    Args:
+        degrees: of freedom.
+        confidence: the share that lies within, if not 95 %.
+    """
+    degrees = min(degrees, 1e4)
+    angles, within = _student(degrees)
+    return float(math.sqrt(degrees) * np.tan(np.interp(confidence, within, angles)))
+
+
+def tail(t: float, degrees: float) -> float:
+    """The share of Student's distribution that lies beyond -t and t."""
+    degrees = min(degrees, 1e4)
+    angles, within = _student(degrees)
+    return float(1 - np.interp(math.atan(t / math.sqrt(degrees)), angles, within))
+
+
+@lru_cache(maxsize=256)
+def _student(degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Angles a, and the share of Student's distribution with |t| below sqrt(degrees) * tan(a).
 
     With t = sqrt(degrees) * tan(a) the density is proportional to cos(a)^(degrees - 1), which we
     sum numerically.
     """
-    degrees = min(degrees, 1e4)
     edges = np.linspace(0, np.pi / 2, 20_001)
     mass = np.cumsum(np.cos((edges[1:] + edges[:-1]) / 2) ** (degrees - 1))
-    return float(math.sqrt(degrees) * np.tan(np.interp(0.95, mass / mass[-1], edges[1:])))
+    return edges, np.append(0, mass / mass[-1])
 
 
 @dataclass(frozen=True)
@@ -118,25 +149,6 @@ def _logits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return p, np.log(p / (1 - p))
 
 
-def best_map(evidence: Evidence, sizes: Any, ways: Any, n_shot: int) -> np.ndarray:
-    """Which algorithm is expected to be best, as its number in the order of `evidence.accuracy`.
-
-    Beyond the measured range it is the best at its edge.
-
-    Args:
-        sizes, ways: lists or arrays of n_classes and n_way.
-    Returns:
-        (len(ways), len(sizes)) int.
-    """
-    points = zip(evidence.levels, (sizes, ways, [n_shot]), strict=True)
-    axes = [
-        np.array([axis_weights(levels, x) for x in np.clip(xs, levels[0], levels[-1])])
-        for levels, xs in points
-    ]
-    logits = [_logits(values)[1] for values in evidence.accuracy.values()]
-    return np.einsum("gc,hw,ks,acws->ahg", *axes, np.stack(logits)).argmax(axis=0)
-
-
 def sigmoid(x: float) -> float:
     """The accuracy with this logit."""
     return 1 / (1 + math.exp(-x))
@@ -144,6 +156,12 @@ def sigmoid(x: float) -> float:
 
 def difference(first: Forecast, second: Forecast) -> tuple[float, float]:
     """First minus second, paired by seed and episode: (difference, half its 95 % interval)."""
-    gap = first.accuracy - second.accuracy
-    beyond = abs(gap - (first.edge - second.edge))
-    return gap, estimate(first.weighted - second.weighted).half_width + beyond
+    gap = paired(first, second)
+    beyond = abs(gap.value - (first.edge - second.edge))
+    return gap.value, gap.half_width + beyond
+
+
+def paired(first: Forecast, second: Forecast) -> Estimate:
+    """First minus second, paired by seed and episode, with the error within the measured range."""
+    gap = estimate(first.weighted - second.weighted)
+    return replace(gap, value=first.accuracy - second.accuracy)

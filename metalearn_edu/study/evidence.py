@@ -19,6 +19,7 @@ from .table import Study, load_study
 __all__ = [
     "Evidence",
     "axis_weights",
+    "by_moment",
     "cell_costs",
     "cell_weights",
     "evidence",
@@ -66,11 +67,18 @@ def evidence(study: Study, data: str) -> Evidence:
     """What the study says about one data set; seeds that lack a cell are left out.
 
     Raises:
-        ValueError: the study has no such data set, or no seed has every cell.
+        ValueError: the study has no such data set, several training times, or no seed that has
+            every cell.
     """
     part = study.where(data=data)
     if not part.rows:
         raise ValueError(f"data must be one of {', '.join(study.values('data'))}; got {data!r}")
+    if len(times := part.values("after_seconds")) > 1:
+        said = ", ".join(f"{seconds:g}" for seconds in times)
+        raise ValueError(
+            f"the study has scored its trainings after {said} seconds; choose one, as "
+            f"study.where(after_seconds={times[-1]:g})"
+        )
     levels = part.values("n_classes"), part.values("n_way"), part.values("n_shot")
     where = _row_numbers(part, list(product(*levels)))
     if not all(numbers.size for numbers in where.values()):
@@ -90,6 +98,21 @@ def evidence(study: Study, data: str) -> Evidence:
         },
         {name: any(part.rows[k].transductive for k in i.flat) for name, i in where.items()},
     )
+
+
+def by_moment(study: Study) -> dict[float, list[Evidence]]:
+    """What the study says of each data set, by the seconds after which trainings were scored.
+
+    Raises:
+        ValueError: as `evidence`, or each training was scored once.
+    """
+    times = study.values("after_seconds") if study.rows else []
+    if len(times) < 2:
+        raise ValueError(
+            "study must have scored each training several times, as load_study(OVER_TIME) has, or "
+            "one that metalearn-edu study --seconds made"
+        )
+    return {t: sources_of(study.where(after_seconds=t)) for t in times}
 
 
 def _row_numbers(part: Study, cells: list[tuple[int, ...]]) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,10 @@ def write_table(runs: Sequence[Run], folder: Path) -> Study:
 def row_keys(run: Run) -> list[RowKey]:
     """The keys of the rows that a run will give."""
     learner = asdict(run.recipe) | {"n_classes": n_train_classes(run.recipe)}
-    return [row_key(learner | {"n_way": way, "n_shot": shot}) for way, shot in run.cells]
+    return [
+        row_key(learner | {"n_way": way, "n_shot": shot, "after_seconds": seconds})
+        for seconds, (way, shot) in product(run.moments, run.cells)
+    ]
 
 
 def rows_without_runs(folder: Path) -> set[RowKey]:

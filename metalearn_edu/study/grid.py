@@ -11,8 +11,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +47,33 @@ class Run:
         recipe: what is trained, and how.
         cells: (n_way, n_shot) of the episodes that score it.
         n_val_episodes, n_test_episodes: how many there are in each cell, by split.
+        seconds: of processor time, rising: the training goes on until the last of them and is
+            scored at each; empty: it takes the steps of its recipe and is scored at their end.
     """
 
     recipe: Recipe
     cells: tuple[tuple[int, int], ...]
     n_val_episodes: int = 100
     n_test_episodes: int = 300
+    seconds: tuple[float, ...] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that decides the result, as values that fit into JSON."""
-        return json.loads(json.dumps(asdict(self)))
+        settings = json.loads(json.dumps(asdict(self)))
+        if not self.seconds:  # as in earlier versions, which had no such setting
+            del settings["seconds"]
+        return settings
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        """When the learner is scored, as in `Row.after_seconds`."""
+        return self.seconds or (0.0,)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows of the table the run makes."""
+        return len(self.cells) * len(self.moments)
 
     @property
     def key(self) -> str:
@@ -85,6 +101,9 @@ class Grid:
         seeds: of initial weights, episodes, and the choice of the n_classes classes.
         share: of the usual outer steps, for a quick try.
         n_val_episodes, n_test_episodes: how many score a learner in each cell.
+        seconds: of processor time after which each training is scored, while it goes on; its step
+            size is then constant, half of the usual one, which is the mean of a cosine's. Empty:
+            each is scored once, after its usual steps.
     Raises:
         ValueError: a list is empty or has an entry twice, or an entry makes no sense.
     """
@@ -98,8 +117,10 @@ class Grid:
     share: float = 1.0
     n_val_episodes: int = 100
     n_test_episodes: int = 300
+    seconds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_seconds()
         for name in ("algorithms", "data", "n_classes", "ways", "shots", "seeds"):
             values = getattr(self, name)
             if not isinstance(values, list | tuple):
@@ -123,6 +144,14 @@ class Grid:
                 as_integer(name, value, None, at_most=LARGEST_NUMBER)
         as_number("share", self.share, above=0, at_most=1)
 
+    def _check_seconds(self) -> None:
+        if not isinstance(self.seconds, list | tuple):
+            raise ValueError(f"seconds must be a tuple of values, got {self.seconds!r}")
+        seconds = tuple(as_number("seconds", value, above=0) for value in self.seconds)
+        if any(later <= before for before, later in pairwise(seconds)):
+            raise ValueError(f"seconds must rise, as 20, 40, 80 do; got {seconds}")
+        object.__setattr__(self, "seconds", seconds)
+
     def runs(self) -> list[Run]:
         """The runs, seed by seed, so that the first seed of all cells is done early."""
         axes = product(self.seeds, self.data, self.n_classes, self.algorithms)
@@ -134,8 +163,10 @@ class Grid:
         for ways in groups:
             asked = {"n_classes": n_classes, "seed": seed}
             recipe = study_recipe(algorithm, data, ways[0], self.share, **asked)
+            if self.seconds:
+                recipe = replace(recipe, schedule="constant", meta_lr=recipe.meta_lr / 2)
             cells = tuple(product(ways, self.shots))
-            yield Run(recipe, cells, self.n_val_episodes, self.n_test_episodes)
+            yield Run(recipe, cells, self.n_val_episodes, self.n_test_episodes, self.seconds)
 
     def check(self) -> None:
         """Refuse a grid that the data cannot provide; loads each data set once.

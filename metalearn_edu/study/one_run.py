@@ -1,7 +1,8 @@
 """One run of a study: train a learner, score it in its cells, and record its costs.
 
 What is unusual: we score the last weights, not the best on meta-val, so no run uses meta-val or
-meta-test in training.
+meta-test in training. A run may score one training several times while it continues, at given
+amounts of processor time.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -28,6 +30,9 @@ from .table import Row
 
 __all__ = ["train_and_score"]
 
+FIRST_STEPS = 5
+"""Of a training by the clock, to see how long a step takes."""
+
 _one_at_a_time = threading.Lock()  # torch's random numbers and thread count belong to the process
 
 
@@ -38,33 +43,90 @@ def train_and_score(run: Run) -> dict[str, Any]:
         FloatingPointError: the training diverged.
         KeyboardInterrupt: somebody stopped it.
     """
+    scored: list[tuple[dict[str, Any], list[int]]] = []
     with _one_at_a_time, _one_thread(), peak_memory() as memory:
-        begun, start = time.perf_counter(), time.process_time()
-        learner, history = train_learner(run.recipe, progress=False)
-        if history.interrupted:
-            raise KeyboardInterrupt  # half a training run is not a result
-        cost = {"train_seconds": round(time.process_time() - start, 2)}
-        cost["wall_seconds"] = round(time.perf_counter() - begun, 2)
-        cells = [_score(learner.eval(), run, *cell) for cell in run.cells]
-        transductive = _is_transductive(learner, run)
-    shared = (
-        _of_recipe(run.recipe)
-        | cost
-        | _versions()
-        | {
-            "transductive": transductive,
-            "n_parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad),
-            "peak_memory_mb": round(memory.megabytes, 1),
-            "threads": 1,
-        }
-    )
+        begun = time.perf_counter()
+        for seconds, trained in _moments(run):
+            columns = _of_recipe(trained.recipe) | trained.cost | {"after_seconds": seconds}
+            for cell in run.cells:
+                figures, right = _score(trained.learner, run, *cell)
+                scored.append((columns | figures, right))
+        transductive = _is_transductive(trained.learner, run)
+    shared: dict[str, Any] = _versions() | {
+        "transductive": transductive,
+        "n_parameters": sum(p.numel() for p in trained.learner.parameters() if p.requires_grad),
+        "peak_memory_mb": round(memory.megabytes, 1),
+        "threads": 1,
+    }
     return {
         "settings": run.settings,
         "digest": pictures_digest(run.recipe.data),
         "seconds": round(time.perf_counter() - begun, 1),
-        "rows": [asdict(Row(**shared, **figures)) for figures, _ in cells],
-        "right": [right for _, right in cells],
+        "rows": [asdict(Row(**shared, **figures)) for figures, _ in scored],
+        "right": [right for _, right in scored],
     }
+
+
+# ---------------------------------------------------------------- training
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A learner, the recipe that leads to it, and the seconds that its training has taken so far.
+
+    The seconds of a processor, and those of the clock on the wall.
+    """
+
+    learner: MetaLearner
+    recipe: Recipe
+    seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """As columns of the table."""
+        taken = {"train_seconds": self.seconds, "wall_seconds": self.wall_seconds}
+        return {name: round(seconds, 2) for name, seconds in taken.items()}
+
+
+def _moments(run: Run) -> Iterator[tuple[float, _Trained]]:
+    """Each of the run's moments with the learner as it is then."""
+    if not run.seconds:
+        yield 0.0, _train(run.recipe)
+        return
+    with TemporaryDirectory() as place:
+        trained = None
+        for seconds in run.seconds:
+            trained = _train_until(seconds, run.recipe, trained, Path(place))
+            yield seconds, trained
+
+
+def _train_until(seconds: float, recipe: Recipe, so_far: _Trained | None, place: Path) -> _Trained:
+    """Go on until the processor has spent this many seconds on the training, to 1 %.
+
+    We know how long a step takes only after taking it. So we take 9 out of 10 of the steps that
+    seem to be left, as long as any are; at a constant step size the learner is the same as after as
+    many steps in one go.
+    """
+    trained = so_far or _train(replace(recipe, n_steps=FIRST_STEPS), place)
+    per_step = trained.seconds / trained.recipe.n_steps
+    while (left := seconds - trained.seconds) > 0.01 * seconds:
+        more = max(1, int(0.9 * left / per_step))
+        before = trained
+        trained = _train(replace(recipe, n_steps=before.recipe.n_steps + more), place, before)
+        per_step = (trained.seconds - before.seconds) / more
+    return trained
+
+
+def _train(recipe: Recipe, place: Path | None = None, so_far: _Trained | None = None) -> _Trained:
+    """Train as the recipe says; `place` has the checkpoint of the training `so_far`, to go on."""
+    wall, start = time.perf_counter(), time.process_time()
+    learner, history = train_learner(recipe, progress=False, checkpoint=place)
+    taken = time.process_time() - start, time.perf_counter() - wall
+    if history.interrupted:
+        raise KeyboardInterrupt  # half a training run is not a result
+    before = (so_far.seconds, so_far.wall_seconds) if so_far else (0.0, 0.0)
+    return _Trained(learner.eval(), recipe, *map(sum, zip(before, taken, strict=True)))
 
 
 def _of_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -78,11 +78,11 @@ class Recommendation:
 
     def sentences(self) -> list[str]:
         """The explanation, sentence by sentence."""
-        best, name = self.best, ALGORITHMS[self.best.algorithm].name
+        best, name = self.best, ALGORITHMS[self.best.algorithm].name_in_study
         seeds = f"{self.n_seeds} seeds" if self.n_seeds > 1 else "1 seed"
         lines = [
-            f"{name} ({self.learner.__name__}) for {self.n_way}-way {self.n_shot}-shot tasks "
-            f"after meta-training on {self.n_classes} classes.",
+            f"{name} for {self.n_way}-way {self.n_shot}-shot tasks after meta-training on "
+            f"{self.n_classes} classes; its class is {self.learner.__name__}.",
             f"Expected meta-test accuracy {percent(best.accuracy)} % (95 % interval "
             f"{percent(best.low)} to {percent(best.high)}), from {seeds} and {self.n_episodes} "
             f"episodes a cell of {' and '.join(self.data)}.",
@@ -104,7 +104,7 @@ class Recommendation:
     def _against_runner_up(self) -> str:
         if self.runner_up is None:
             return "No other algorithm meets the constraints."
-        name = ALGORITHMS[self.runner_up.algorithm].name
+        name = ALGORITHMS[self.runner_up.algorithm].name_in_study
         gap = f"{100 * self.difference:.1f} +- {100 * self.half_width:.1f} percentage points"
         if self.place == "beyond":
             side = "behind" if self.difference >= 0 else "ahead"
@@ -115,7 +115,10 @@ class Recommendation:
                 "difference is known to be real."
             )
         if self.is_real:
-            return f"Runner-up {name} is behind by {gap} on the same episodes: a real difference."
+            return (
+                f"Runner-up {name} is behind by {gap} on the same episodes: a real difference, as "
+                "one comparison at 95 %."
+            )
         return (
             f"Runner-up {name} is behind by {gap} on the same episodes: no real difference, so let "
             "cost decide."
@@ -134,7 +137,7 @@ class Recommendation:
         head = "algorithm", "accuracy (%)", "95 % interval", "ms a task", "training (s)", "MB"
         lines = [
             (
-                ALGORITHMS[c.algorithm].name,
+                ALGORITHMS[c.algorithm].name_in_study,
                 percent(c.accuracy),
                 f"{percent(c.low)} to {percent(c.high)}",
                 f"{c.adaptation_ms:.1f}",

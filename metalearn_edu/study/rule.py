@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
+from ..runs import ALGORITHMS
 from .estimates import difference, forecast
 from .evidence import IMAGES_PER_CLASS, Evidence, sources_of
 from .table import Study
@@ -65,12 +66,13 @@ class RuleRecord:
     def __str__(self) -> str:
         worst = max(self.verdicts, key=lambda verdict: verdict.loss)
         seeds = f"{self.n_seeds} seeds" if self.n_seeds > 1 else "1 seed"
+        chosen, best = (ALGORITHMS[name].name_in_study for name in (worst.chosen, worst.best))
         where = f"{worst.n_way}-way {worst.n_shot}-shot tasks of {worst.data}"
         return (
             f"right in {self.n_right} of {len(self.verdicts)} cells ({seeds}): the best in "
             f"{self.n_best}, not shown to be worse in {self.n_right - self.n_best}; at worst it "
-            f"loses {100 * worst.loss:.1f} percentage points: {worst.chosen} instead of "
-            f"{worst.best} in {where} with {worst.n_classes} classes"
+            f"loses {100 * worst.loss:.1f} percentage points: {chosen} instead of "
+            f"{best} in {where} with {worst.n_classes} classes"
         )
 
     __repr__ = __str__

@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..basics.files import as_path, load_arrays, open_atomically, read_bounded
 from ..basics.names import for_table
 
 __all__ = [
+    "OVER_TIME",
     "LaterVersionError",
     "Row",
     "Study",
@@ -34,6 +35,9 @@ __all__ = [
 
 RESULTS = Path(__file__).parents[1] / "results"
 """The stored study of the course."""
+
+OVER_TIME = RESULTS / "over_time"
+"""A small one that scores each training several times while it goes on."""
 
 LARGEST_FILE = 2**28
 """Bytes of a run's file, or of the table."""
@@ -57,6 +61,8 @@ class Row:
             NaN if the system does not tell.
         threads, python, torch, package, commit: with which versions; commit is empty outside git.
         command: trains such a learner (and, unlike the study, keeps the best weights on meta-val).
+        after_seconds: of processor time, at which a training that goes on was scored, within 1 %;
+            0: it was scored at its end, after the steps of its recipe.
     """
 
     algorithm: str
@@ -84,6 +90,7 @@ class Row:
     package: str
     commit: str
     command: str
+    after_seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +116,13 @@ class Study:
         """The part of the study whose rows have these values, such as n_way=5."""
         for name in values:
             _check_column(name)
-        keep = [all(getattr(r, n) == v for n, v in values.items()) for r in self.rows]
+        return self._those([all(getattr(r, n) == v for n, v in values.items()) for r in self.rows])
+
+    def with_seeds(self, seeds: Collection[int]) -> Study:
+        """The part of the study that was trained with these seeds."""
+        return self._those([row.seed in seeds for row in self.rows])
+
+    def _those(self, keep: list[bool]) -> Study:
         return Study(tuple(r for r, k in zip(self.rows, keep, strict=True) if k), self.right[keep])
 
     def values(self, name: str) -> list[Any]:
@@ -128,7 +141,8 @@ RowKey = tuple[Any, ...]
 
 def row_key(row: Mapping[str, Any]) -> RowKey:
     """The values that distinguish a row of a study from the others."""
-    return tuple(row[n] for n in ("algorithm", "data", "n_classes", "seed", "n_way", "n_shot"))
+    names = "algorithm", "data", "n_classes", "seed", "n_way", "n_shot"
+    return *(row[n] for n in names), row.get("after_seconds", 0.0)
 
 
 def save_study(study: Study, folder: Path) -> None:
@@ -235,7 +249,8 @@ def _row(line: dict[str, str]) -> Row:
     """A Row from the words of one line of the table."""
     if None in line or None in line.values():
         raise ValueError("a line is longer or shorter than the first")
-    return Row(**{field.name: _KINDS[field.type](line[field.name]) for field in fields(Row)})
+    known = [field for field in fields(Row) if field.name in line]
+    return Row(**{field.name: _KINDS[field.type](line[field.name]) for field in known})
 
 
 class LaterVersionError(ValueError):
@@ -251,7 +266,7 @@ def checked_row(row: Any) -> Row:
         raise ValueError(f"a row is {row!r}")
     _check_columns(row, later=False)
     for field in fields(Row):
-        value = row[field.name]
+        value = row.get(field.name, field.default)
         is_bool = isinstance(value, bool)
         if not isinstance(value, _TYPES[field.type]) or is_bool != (field.type == "bool"):
             raise ValueError(f"{field.name} is {value!r}")
@@ -259,9 +274,13 @@ def checked_row(row: Any) -> Row:
 
 
 def _check_columns(names: Iterable[str], later: bool) -> None:
-    """Refuse a row that lacks a column, or, unless `later`, has columns that we do not know."""
+    """Refuse a row that lacks a column, or, unless `later`, has columns that we do not know.
+
+    Columns with a default are newer than the first tables and may be missing.
+    """
     known, names = [field.name for field in fields(Row)], list(names)
-    if missing := [name for name in known if name not in names]:
+    old = [field.name for field in fields(Row) if field.default is MISSING]
+    if missing := [name for name in old if name not in names]:
         raise ValueError(f"it has no column {missing[0]}")
     more = [name for name in names if name not in known]
     if more and not later:

@@ -33,7 +33,7 @@ def test_a_dry_run_needs_no_network_and_writes_nothing(tmp_path):
         [sys.executable, "-c", code, *words], env=environment, capture_output=True
     )
     assert done.returncode == 0 and done.stderr == b""
-    assert done.stdout.startswith(b"162 runs, 432 rows: 0 done, 162 to do")
+    assert done.stdout.startswith(b"198 runs, 576 rows: 0 done, 198 to do")
     assert not list(tmp_path.iterdir())
 
 

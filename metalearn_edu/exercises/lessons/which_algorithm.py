@@ -1,4 +1,4 @@
-"""The exercises of notebook 11: how sure a study is, between its cells, and a rule to mend."""
+"""The exercises of notebook 11: how sure a study is, between its cells, and a rule to fix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["EXERCISES", "best_measured", "error_of_study", "expected_between"]
 
 
 def error_of_study(accuracy: Tensor) -> float:
-    """Standard error of the mean of accuracy (seeds, episodes), which all seeds share.
+    """Standard error of the mean of accuracy (seeds, episodes); all seeds share the episodes.
 
     The root of s_seed^2 / n_seeds + s_episode^2 / n_episodes: the spread between the means of
     the seeds, and between the means of the episodes.
@@ -56,7 +56,12 @@ ERROR = exercise_of(
 
 
 def expected_between(low: float, high: float, p_low: float, p_high: float, x: float) -> float:
-    """Accuracy at x, from p_low at low and p_high at high: the logit is linear in log x."""
+    """Accuracy at x, from p_low at low and p_high at high: the logit is linear in log x.
+
+    Below low or above high nobody has measured: nan, which is not a number.
+    """
+    if not low <= x <= high:
+        return math.nan
     share = math.log(x / low) / math.log(high / low)
     logits = [math.log(p / (1 - p)) for p in (p_low, p_high)]
     logit = (1 - share) * logits[0] + share * logits[1]
@@ -76,7 +81,9 @@ BETWEEN = exercise_of(
         Case((50.0, 200.0, 0.5, 0.8, 50.0), 0.5),
         Case((50.0, 200.0, 0.5, 0.8, 200.0), 0.8),
         Case((50.0, 200.0, 0.5, 0.8, 100.0), 2 / 3),  # odds 1 and 4; half-way between: 2
-        Case((5.0, 20.0, 0.8, 0.5, 80.0), 0.2),  # odds 4 and 1; as far again: 1/4
+        Case((50.0, 200.0, 0.5, 0.8, 201.0), math.nan),  # nobody has measured there
+        Case((50.0, 200.0, 0.5, 0.8, 49.0), math.nan),
+        Case((5.0, 20.0, 0.8, 0.5, 10.0), 2 / 3),  # odds 4 and 1: here more is worse
     ],
     draw=_draw_between,
 )
@@ -176,4 +183,5 @@ EXERCISES: list[Exercise | Question] = [
     RULE,
     question_of("more_episodes_or_more_seeds", lesson=LESSON),
     question_of("why_paired", lesson=LESSON),
+    question_of("many_comparisons", lesson=LESSON),
 ]
