@@ -29,8 +29,7 @@ SCOPE = (
     "notebooks/source/*.py",
 )
 # Lessons that are still to be revised, with the modules of their exercises.
-TO_REVISE = (
-)
+TO_REVISE: tuple[str, ...] = ()
 LATER = (
     *(f"notebooks/source/{lesson}.py" for lesson in TO_REVISE),
     *(f"metalearn_edu/exercises/hints/{lesson}.txt" for lesson in TO_REVISE),

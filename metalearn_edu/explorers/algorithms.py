@@ -111,8 +111,8 @@ def _draw_lines(ax: Axes, source: Evidence, state: dict[str, Any]) -> None:
     ax.set(xscale="log", xlabel="meta-training classes", ylabel="meta-test accuracy (%)")
     ax.set_xticks([20, 50, 200, 800], ["20", "50", "200", "800"])
     ax.minorticks_off()
-    dots = "dots: measured" if measured else "no dots: between or beyond"
-    ax.set_title(f"{task[0]}-way {task[1]}-shot; {dots}", loc="left")
+    words = "dots: measured" if measured else "no dots: between or beyond"
+    ax.set_title(f"{task[0]}-way {task[1]}-shot; {words}", loc="left")
 
 
 def draw_ranking(ax: Axes, found: dict[str, Forecast], chance: float) -> None:

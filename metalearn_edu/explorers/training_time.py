@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -35,8 +36,8 @@ class TrainingTimeExplorer(Explorer):
 
     title = "Who leads, after how long?"
     question = (
-        "Which lines cross, and when? Does any line become flat before the end? Who would need more "
-        "time before you judge it?"
+        "Which lines cross, and when? Does any line become flat before the end? Which algorithm "
+        "would you not judge yet?"
     )
     size = (9.6, 4.2)
     text_height = 112
@@ -97,7 +98,11 @@ class TrainingTimeExplorer(Explorer):
             for b in ranked[i + 1 :]
             if start[a].accuracy < start[b].accuracy
         ]
-        return f"Since the start {', '.join(passed)}." if passed else "The order is the same as at the start."
+        return (
+            f"By the means, since the start {', '.join(passed)}."
+            if passed
+            else "The order is the same as at the start."
+        )
 
     def _draw_training(self, ax: Axes, seconds: float, cell: tuple[int, int]) -> None:
         times = np.array(list(self.moments))
@@ -149,7 +154,7 @@ def _stops(times: list[float]) -> list[float]:
     """The measured times and some between them, at equal factors."""
     stops = [
         before * (after / before) ** (k / STOPS)
-        for before, after in zip(times[:-1], times[1:], strict=True)
+        for before, after in itertools.pairwise(times)
         for k in range(STOPS)
     ]
     return [*stops, times[-1]]

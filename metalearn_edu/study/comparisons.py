@@ -70,7 +70,8 @@ def _comparison(
     ranked = pair or sorted(forecasts, key=lambda name: -forecasts[name].accuracy)
     first, second = ranked[:2]
     gap = paired(forecasts[first], forecasts[second])
-    return Comparison(source.data, *cell, first, second, gap)
+    n_classes, n_way, n_shot = cell
+    return Comparison(source.data, n_classes, n_way, n_shot, first, second, gap)
 
 
 def real_ones(

@@ -52,7 +52,7 @@ def train_and_score(run: Run) -> dict[str, Any]:
                 figures, right = _score(trained.learner, run, *cell)
                 scored.append((columns | figures, right))
         transductive = _is_transductive(trained.learner, run)
-    shared = _versions() | {
+    shared: dict[str, Any] = _versions() | {
         "transductive": transductive,
         "n_parameters": sum(p.numel() for p in trained.learner.parameters() if p.requires_grad),
         "peak_memory_mb": round(memory.megabytes, 1),
@@ -102,9 +102,9 @@ def _moments(run: Run) -> Iterator[tuple[float, _Trained]]:
 
 
 def _train_until(seconds: float, recipe: Recipe, so_far: _Trained | None, place: Path) -> _Trained:
-    """Go on until the processor has spent so many seconds on the training, to 1 %.
+    """Go on until the processor has spent this many seconds on the training, to 1 %.
 
-    How long a step takes is known only when it was taken. So we take 9 out of 10 of the steps that
+    We know how long a step takes only after taking it. So we take 9 out of 10 of the steps that
     seem to be left, as long as any are; at a constant step size the learner is the same as after as
     many steps in one go.
     """
@@ -124,7 +124,7 @@ def _train(recipe: Recipe, place: Path | None = None, so_far: _Trained | None = 
     learner, history = train_learner(recipe, progress=False, checkpoint=place)
     taken = time.process_time() - start, time.perf_counter() - wall
     if history.interrupted:
-        raise KeyboardInterrupt  # half a training is no result
+        raise KeyboardInterrupt  # half a training run is not a result
     before = (so_far.seconds, so_far.wall_seconds) if so_far else (0.0, 0.0)
     return _Trained(learner.eval(), recipe, *map(sum, zip(before, taken, strict=True)))
 

@@ -1,12 +1,8 @@
-from itertools import product
-
-import numpy as np
 import pytest
 
 from metalearn_edu.explorers.algorithms import SIZES, AlgorithmExplorer
-from metalearn_edu.study import evidence, select_meta_learning_algorithm
-from metalearn_edu.study.estimates import best_map
-from tests.made_up_study import PLANES, made_up, truth
+from metalearn_edu.study import select_meta_learning_algorithm
+from tests.made_up_study import CLASSES, PLANES, made_up, truth
 
 STUDY = made_up(data=("glyphs", "omniglot"))
 
@@ -41,20 +37,30 @@ def test_draws_and_says_what_the_selector_says(explorer, state):
 
 def test_the_rows_stand_in_order_at_the_expected_accuracy(explorer):
     right = explorer.figure(n_way=20, n_shot=5, n_classes=800).axes[1]
-    assert [label.get_text() for label in right.get_yticklabels()] == ["ProtoNet", "MAML", "MANN"]
+    assert [label.get_text() for label in right.get_yticklabels()] == [
+        "ProtoNet",
+        "MAML\n(zero head, 1 step)",
+        "MANN\n(with metric loss)",
+    ]
     got = [container.lines[0].get_xdata()[0] for container in right.containers]
     expected = [100 * truth(name, 800, 20, 5) for name in PLANES]
     assert got == pytest.approx(expected, abs=0.1)
 
 
-def test_the_map_shows_the_best_of_the_plane():
-    sizes, ways = [30.0, 100.0, 1000.0], [3.0, 10.0, 40.0]
-    best = best_map(evidence(STUDY, "glyphs"), sizes, ways, 2)
-    assert best.shape == (3, 3) and len(np.unique(best)) == 2
-    for (i, way), (j, size) in product(enumerate(ways), enumerate(sizes)):
-        edge = min(max(size, 50), 800), min(max(way, 5), 20)  # of what was measured
-        accuracies = [truth(name, *edge, 2) for name in PLANES]
-        assert best[i, j] == int(np.argmax(accuracies))
+def test_the_lines_pass_through_the_measured_accuracies(explorer):
+    left = explorer.figure(n_way=20, n_shot=5, n_classes=200).axes[0]
+    dotted = [line for line in left.lines if line.get_marker() not in ("", "None", None)]
+    assert len(dotted) == len(PLANES)
+    for line, name in zip(dotted, ("prototypical", "maml", "mann"), strict=True):
+        assert list(line.get_xdata()) == list(CLASSES)
+        expected = [100 * truth(name, n, 20, 5) for n in CLASSES]
+        assert line.get_ydata() == pytest.approx(expected, abs=0.1)
+
+
+def test_between_the_cells_there_are_lines_without_dots(explorer):
+    left = explorer.figure(n_way=10, n_shot=5, n_classes=200).axes[0]
+    assert all(line.get_marker() in ("", "None", None) for line in left.lines)
+    assert "no dots" in left.get_title(loc="left")
 
 
 def test_there_are_always_classes_for_the_ways(explorer):
