@@ -49,9 +49,9 @@ def vectors_by_squares(z, y, n_way):
 def adding_in_place(memory, keys, writes, rows, sharpness):
     memory, reads = memory.clone(), []
     for key, write, row in zip(keys, writes, rows, strict=True):
+        memory += write[:, None] * row
         weights = F.softmax(sharpness * F.cosine_similarity(memory, key[None]), dim=0)
         reads.append(weights @ memory)
-        memory += write[:, None] * row
     return torch.stack(reads), memory
 
 
