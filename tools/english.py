@@ -28,14 +28,6 @@ SCOPE = (
     "docs/*.md",
     "notebooks/source/*.py",
 )
-# Lessons that are still to be revised, with the modules of their exercises.
-TO_REVISE: tuple[str, ...] = ()
-LATER = (
-    *(f"notebooks/source/{lesson}.py" for lesson in TO_REVISE),
-    *(f"metalearn_edu/exercises/hints/{lesson}.txt" for lesson in TO_REVISE),
-    *(f"metalearn_edu/exercises/questions/{lesson}.txt" for lesson in TO_REVISE),
-    *(f"metalearn_edu/exercises/lessons/{lesson[3:]}.py" for lesson in TO_REVISE),
-)
 INSIDE_LINE = (tokenize.NL, tokenize.INDENT, tokenize.DEDENT)
 
 
@@ -56,8 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def files() -> list[Path]:
     """All files whose prose is read."""
-    later = {path for pattern in LATER for path in ROOT.glob(pattern)}
-    return sorted({path for pattern in SCOPE for path in ROOT.glob(pattern)} - later)
+    return sorted({path for pattern in SCOPE for path in ROOT.glob(pattern)})
 
 
 def patterns() -> list[tuple[re.Pattern[str], str]]:
