@@ -41,7 +41,6 @@ from metalearn_edu import (
 from metalearn_edu.exercises import check, predict, progress
 from metalearn_edu.exercises.lessons.which_algorithm import error_of_study, expected_between
 from metalearn_edu.explorers.algorithms import AlgorithmExplorer
-from metalearn_edu.explorers.seeds import SeedExplorer
 from metalearn_edu.explorers.training_time import TrainingTimeExplorer
 from metalearn_edu.plotting import use_course_style
 from metalearn_edu.runs import ALGORITHMS
@@ -227,16 +226,6 @@ for seeds in ([0], [1], [2], [0, 1, 2]):
 # points). The correction cannot help where the interval leaves out a kind of luck: it assumes that
 # the p-values are right. To find a setting in which your favourite wins, one seed is enough. To
 # learn something, you need more.
-#
-# The explorer shows all 24 differences with their intervals; a filled point is one that counts as
-# real. Draw one seed several times, then three. Then switch the correction on.
-
-# %%
-SeedExplorer()
-
-# %% [markdown]
-# **What we saw.** With one seed, the filled points change from draw to draw, and some change sides.
-# With all three seeds there is one, with a correction or without.
 #
 # Now the question that everybody asks: is the best better than the second?
 
