@@ -280,9 +280,10 @@ class InPage:
         }
 
     def episode_button(self):
-        """What stands on the button beside "Start again", or None where there is none."""
+        """What stands on the button beside "Start again", or None where none can be pressed."""
         row = self.box.locator(".widget-hbox:has(> button:text-is('Start again')) > button")
-        return next((name for name in row.all_inner_texts() if name != "Start again"), None)
+        others = [button for button in row.all() if button.inner_text() != "Start again"]
+        return others[0].inner_text() if others and others[0].is_enabled() else None
 
     def focus(self, slider):
         """Give a slider the keyboard."""

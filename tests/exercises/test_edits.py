@@ -50,7 +50,9 @@ def test_an_edit_of_nothing_is_refused():
 
 
 def test_a_part_that_is_missing_is_refused_with_those_that_are_there():
-    with pytest.raises(ValueError, match="has no part 'spread'; it has paired_gain, hausdorff_distance"):
+    with pytest.raises(
+        ValueError, match="has no part 'spread'; it has paired_gain, hausdorff_distance"
+    ):
         mistakes_of(spread, lesson="12_capstone.txt")
 
 
