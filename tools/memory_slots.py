@@ -9,7 +9,6 @@ All runs share the recipe of lesson 08 on points, and write first: 130 outer ste
 was chosen by looking at these results.
 """
 
-import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,15 +56,9 @@ def measure(
 
 def main() -> None:
     """Measure all and write the table."""
-    torch.set_num_threads(1)
-    found = []
-    for row in rows():
-        print(row, flush=True)
-        found.append(row)
-    with TABLE.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
+    from tools.tables import write_table
+
+    write_table(TABLE, rows())
 
 
 if __name__ == "__main__":
